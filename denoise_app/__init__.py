@@ -1,0 +1,1 @@
+"""Hear noisy speech clean."""

@@ -1,0 +1,1 @@
+"""Sound in time: clips, files, rates, levels, mixtures."""

@@ -1,0 +1,1 @@
+"""Denoisers with nothing learnt."""

@@ -1,0 +1,334 @@
+"""The command line: denoise, models, train, evaluate, bench.
+
+Results go to standard output, as text or with --json as JSON; progress and errors go to standard error. The exit
+status is 0 when all went well, 1 when something failed, 2 for a wrong call, 130 after an interruption.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+FAILED, INTERRUPTED = 1, 130
+LEADERBOARD = Path("results/leaderboard.json")
+
+
+class Failure(Exception):
+    """A command cannot do what it was asked; the message says why."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    args = build_parser().parse_args(argv)
+    use_threads(args.threads)
+    from denoise_app.audio.errors import AudioError
+    from denoise_app.checkpoints.manifest import CheckpointError
+
+    try:
+        return int(args.run(args))
+    except (AudioError, CheckpointError, Failure, OSError) as error:
+        status(f"error: {error}")
+        return FAILED
+    except KeyboardInterrupt:
+        status("interrupted")
+        return INTERRUPTED
+
+
+def use_threads(count: int) -> None:
+    """The number of threads of this process and of each that it starts.
+
+    The libraries read it when they are first imported, which is why nothing above imports them.
+    """
+    for library in ("OMP", "OPENBLAS", "MKL"):
+        os.environ[f"{library}_NUM_THREADS"] = str(count)
+    if torch := sys.modules.get("torch"):  # called from a program that has it loaded already
+        torch.set_num_threads(count)
+
+
+def status(text: str, passing: bool = False) -> None:
+    """Say something on standard error; what is passing is shown on a terminal only, until the next line takes its place."""
+    terminal = sys.stderr.isatty()
+    if terminal or not passing:
+        clear, end = ("\r\x1b[K", "" if passing else "\n") if terminal else ("", "\n")
+        print(clear + text, end=end, file=sys.stderr, flush=True)
+
+
+def report(args: argparse.Namespace, data: Any, text: str) -> None:
+    """The command's result on standard output, as it was asked for."""
+    print(json.dumps(data, indent=1, ensure_ascii=False) if args.json else text)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands; each sets `run` to the function that carries it out."""
+    parser = argparse.ArgumentParser(prog="python -m denoise_app", description="Hear noisy speech clean.")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for add in (add_denoise, add_models, add_train, add_evaluate, add_bench):
+        add(commands)
+    return parser
+
+
+def add_command(commands: Any, run: Any, name: str, description: str) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(name, help=description, description=description)
+    command.set_defaults(run=run)
+    command.add_argument(
+        "--threads", type=positive, default=1, metavar="N", help="threads per process (default: 1, mostly the fastest)"
+    )
+    command.add_argument("--json", action="store_true", help="print the result as JSON")
+    return command
+
+
+def positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not positive")
+    return value
+
+
+def between(low: float, high: float) -> Any:
+    """A parser of numbers in [low, high]."""
+
+    def number(text: str) -> float:
+        value = float(text)
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text} is not in {low:g} to {high:g}")
+        return value
+
+    return number
+
+
+# denoise
+
+
+def add_denoise(commands: Any) -> None:
+    command = add_command(commands, run_denoise, "denoise", "Denoise files, and all sound files in folders.")
+    command.add_argument("inputs", nargs="+", type=Path, metavar="IN", help="a sound file, or a folder of them")
+    command.add_argument("-o", "--out", type=Path, required=True, metavar="FOLDER", help="names and subfolders are kept")
+    command.add_argument("--model", help="default: the recommended one; `models` lists all")
+    command.add_argument("--loss", help="what the checkpoint was taught to make small; default: the model's best")
+    command.add_argument("--device", help="cpu, cuda, cuda:1, mps; default: the fastest that is there")
+    command.add_argument("--strength", type=between(0, 100), default=100, metavar="PERCENT", help="default: 100")
+    command.add_argument(
+        "--max-attenuation", type=between(0, 200), default=math.inf, metavar="DB", help="never take away more than this"
+    )
+    command.add_argument(
+        "--high-band",
+        choices=("follow", "keep", "drop"),
+        default="follow",
+        help="the band above the model's: attenuate it with the model's top band, keep it, or drop it",
+    )
+    command.add_argument("--loudness", type=between(-70, 0), metavar="LUFS", help="default: as the input")
+    command.add_argument("--true-peak", type=between(-20, 0), default=-1.0, metavar="DBTP", help="default: -1, with --loudness")
+    command.add_argument(
+        "--channels",
+        choices=("each", "mid", "reference"),
+        default="each",
+        help="each on its own, their mean, or the second one as a noise reference (nlms)",
+    )
+    command.add_argument("--format", choices=("wav", "flac", "ogg", "mp3", "m4a"), help="default: as the input")
+    command.add_argument("--bit-depth", type=int, choices=(16, 24, 32), help="default: as the input")
+
+
+def run_denoise(args: argparse.Namespace) -> int:
+    from denoise_app.inference import batch, catalog
+    from denoise_app.inference.engine import Progress, Settings
+
+    model = args.model or catalog.recommended()[0]
+    loss = args.loss or catalog.recommended_loss(model)
+    denoiser = catalog.load(model, loss, args.device)
+    settings = Settings(
+        strength=args.strength / 100,
+        max_attenuation_db=args.max_attenuation,
+        high_band=args.high_band,
+        loudness_lufs=args.loudness,
+        true_peak_dbtp=args.true_peak,
+        container=args.format,
+        bit_depth=args.bit_depth,
+    )
+    jobs = batch.plan(args.inputs, args.out)
+    if not jobs:
+        raise Failure("there is no sound file in " + ", ".join(map(str, args.inputs)))
+
+    def show(job: batch.Job, step: Progress) -> None:
+        status(f"{job.source.name}: {step.fraction:.0%}", passing=True)
+
+    outcomes = []
+    for outcome in batch.run(jobs, denoiser, settings, channels=args.channels, progress=show):
+        outcomes.append(outcome)
+        place = f"[{len(outcomes)}/{len(jobs)}] {outcome.job.source}"
+        if outcome.error:
+            status(f"{place}: failed: {outcome.error}")
+        else:
+            speed = outcome.seconds / outcome.computing
+            status(f"{place} -> {outcome.output} ({outcome.seconds:.1f} s, {speed:.0f} times real time)")
+    failed = [outcome for outcome in outcomes if outcome.error]
+    summary = f"{len(outcomes) - len(failed)} denoised with {model}{f' ({loss})' if loss else ''}, {len(failed)} failed"
+    files = [outcome_data(outcome) for outcome in outcomes]
+    report(args, {"model": model, "loss": loss, "failed": len(failed), "files": files}, summary)
+    return FAILED if failed else 0
+
+
+def outcome_data(outcome: Any) -> dict[str, Any]:
+    """What a program wants to know of one file."""
+    if outcome.error:
+        reason = getattr(outcome.error, "reason", "not-readable")  # an OSError carries none
+        return {"input": str(outcome.job.source), "error": {"reason": reason, "message": str(outcome.error)}}
+    return {
+        "input": str(outcome.job.source),
+        "output": str(outcome.output),
+        "seconds": round(outcome.seconds, 3),
+        "computing_seconds": round(outcome.computing, 3),
+    }
+
+
+# models
+
+
+def add_models(commands: Any) -> None:
+    add_command(commands, run_models, "models", "List the denoisers at hand.")
+
+
+def run_models(args: argparse.Namespace) -> int:
+    from denoise_app.inference import catalog
+
+    best = catalog.recommended()
+    rows = [entry_data(entry) | {"recommended": (entry.model, entry.loss) == best} for entry in catalog.entries()]
+    head = ("model", "loss", "kind", "source", "rate", "delay", "causal", "parameters", "licence")
+    cells = [
+        (
+            row["model"] + (" *" if row["recommended"] else ""),
+            row["loss"] or "-",
+            row["kind"],
+            row["source"],
+            f"{row['sample_rate']} Hz",
+            f"{row['latency_ms']:g} ms",
+            "yes" if row["causal"] else "no",
+            f"{row['parameters']:,}",
+            row["licence"] or "-",
+        )
+        for row in rows
+    ]
+    report(args, rows, columns([head, *cells]) + "\n\n* used when none is named")
+    return 0
+
+
+def entry_data(entry: Any) -> dict[str, Any]:
+    """One denoiser of the catalogue as a row."""
+    manifest = entry.manifest
+    return {
+        "model": entry.model,
+        "loss": entry.loss,
+        "kind": entry.kind,
+        "source": entry.source,
+        "sample_rate": entry.sample_rate,
+        "latency_ms": round(1000 * entry.latency / entry.sample_rate, 2),
+        "causal": entry.causal,
+        "parameters": manifest.parameters if manifest else 0,
+        "licence": manifest.licence if manifest else None,
+    }
+
+
+def columns(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of text as aligned columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+# train
+
+
+def add_train(commands: Any) -> None:
+    command = add_command(commands, run_train, "train", "Train a model on folders of speech and noise, mixed on the fly.")
+    command.add_argument("--model", required=True)
+    command.add_argument("--loss", required=True)
+    command.add_argument("--clean", type=Path, required=True, metavar="DIR", help="clean speech")
+    command.add_argument("--noise", type=Path, required=True, metavar="DIR")
+    command.add_argument("--rir", type=Path, metavar="DIR", help="impulse responses of rooms")
+    command.add_argument("--out", type=Path, required=True, metavar="DIR", help="the run: state, log, best checkpoint")
+    command.add_argument("--minutes", type=between(0.01, 1e6), help="stop after this long; default: after --steps")
+    command.add_argument("--steps", type=positive, default=10_000)
+    command.add_argument("--resume", action="store_true", help="go on from the state in --out")
+    command.add_argument("--init", type=Path, metavar="DIR", help="start from this checkpoint's weights")
+    command.add_argument("--device", help="default: the fastest that is there")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--valid-clean", type=Path, metavar="DIR", help="pairs of equal names, to choose the best state by")
+    command.add_argument("--valid-noisy", type=Path, metavar="DIR")
+
+
+def run_train(args: argparse.Namespace) -> int:
+    from denoise_app.training.config import TrainConfig
+    from denoise_app.training.dataset import DataError
+    from denoise_app.training.loop import TrainingError, train
+
+    names = ("model", "loss", "clean", "noise", "rir", "out", "minutes", "steps", "resume", "init", "device", "seed")
+    config = TrainConfig(
+        **{name: getattr(args, name) for name in names}, valid_clean=args.valid_clean, valid_noisy=args.valid_noisy
+    )
+    try:
+        outcome = train(config)
+    except (DataError, TrainingError) as error:
+        raise Failure(str(error)) from error
+    data = {
+        "folder": str(outcome.folder),
+        "steps": outcome.steps,
+        "minutes": round(outcome.minutes, 2),
+        "hours_heard": round(outcome.hours_heard, 2),
+        "score": outcome.score,
+        "finished": outcome.finished,
+    }
+    text = f"{outcome.steps} steps in {outcome.minutes:.1f} minutes; the checkpoint is in {outcome.folder}"
+    report(args, data, text if outcome.finished else f"{text}; go on with --resume")
+    return 0 if outcome.finished else INTERRUPTED
+
+
+# evaluate
+
+
+def add_evaluate(commands: Any) -> None:
+    command = add_command(commands, run_evaluate, "evaluate", "Score denoisers on pairs of clean and noisy files.")
+    command.add_argument("--clean", type=Path, metavar="DIR")
+    command.add_argument("--noisy", type=Path, metavar="DIR", help="files named like the clean ones; pairs.csv beside it")
+    which = command.add_mutually_exclusive_group()
+    which.add_argument("--all", action="store_true", help="every denoiser at hand (the default)")
+    which.add_argument("--model", help="only this one, beside the noisy input")
+    command.add_argument("--loss", help="default: the model's best")
+    command.add_argument("--out", type=Path, metavar="FILE", help=f"add the rows to a leaderboard, as {LEADERBOARD}")
+    command.add_argument("--resume", action="store_true", help="keep the rows in --out that these weights have there")
+    command.add_argument("--limit", type=positive, metavar="N", help="only this many pairs, evenly chosen")
+    command.add_argument("--jobs", type=positive, default=1, metavar="N", help="processes side by side (default: 1)")
+    command.add_argument(
+        "--readme", type=Path, metavar="FILE", help=f"write the table of --out (default: {LEADERBOARD}) into this text"
+    )
+
+
+def run_evaluate(args: argparse.Namespace) -> int:
+    from denoise_app.training import evaluate, leaderboard
+
+    if (args.clean is None) != (args.noisy is None) or (args.clean is None and args.readme is None):
+        raise Failure("give --clean and --noisy to score pairs, or --readme to write the table of earlier scores")
+
+    def show(candidate: evaluate.Candidate, done: int, pairs: int) -> None:
+        status(f"{candidate}: {done} of {pairs} pairs", passing=done < pairs)
+
+    try:
+        if args.clean is not None:
+            pairs = evaluate.find_pairs(args.clean, args.noisy, args.limit)
+            wanted = evaluate.candidates(args.model, args.loss)
+            board = evaluate.evaluate(
+                pairs, wanted, out=args.out, resume=args.resume, jobs=args.jobs, progress=show
+            )
+        else:
+            board = leaderboard.read(args.out or LEADERBOARD)
+        if args.readme is not None:
+            text = args.readme.read_text(encoding="utf-8")
+            args.readme.write_text(leaderboard.into_text(text, board), encoding="utf-8")
+    except (evaluate.EvaluationError, leaderboard.LeaderboardError) as error:
+        raise Failure(str(error)) from error
+    report(args, board, leaderboard.table(board))
+    return 0

@@ -1,0 +1,111 @@
+"""Many files, one after the other: which there are, where each goes, and what became of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from denoise_app.audio.errors import AudioError
+from denoise_app.audio.files import SUFFIXES, encoding_for, encoding_like, probe, suffix
+from denoise_app.denoiser import Denoiser
+
+from . import engine
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to denoise, and where its result goes: a path whose suffix is settled when the file is known."""
+
+    source: Path
+    target: Path
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one job.
+
+    Attributes:
+        output: The file that was written; None where it failed.
+        error: Why it failed; None where it was written.
+        seconds: Length of the sound, 0 where it failed.
+        computing: Seconds it took from reading to writing.
+    """
+
+    job: Job
+    output: Path | None
+    error: AudioError | OSError | None
+    seconds: float
+    computing: float
+
+
+def plan(inputs: Sequence[Path], out: Path) -> list[Job]:
+    """Every sound file that is named, or lies below a folder that is named.
+
+    A folder's tree is mirrored in `out`, below the folder's own name when it is not the only input. In folders,
+    hidden files, other kinds of files, and whatever lies in `out` are passed over; a file that is named is always tried.
+    """
+    jobs = []
+    for path in inputs:
+        if not path.is_dir():
+            jobs.append(Job(path, out / path.name))
+            continue
+        root = out if len(inputs) == 1 else out / path.resolve().name
+        jobs += [Job(file, root / file.relative_to(path)) for file in _sounds(path, out.resolve())]
+    return jobs
+
+
+def _sounds(folder: Path, out: Path) -> list[Path]:
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and (out == folder.resolve() or out not in path.resolve().parents)
+    )
+
+
+def run(
+    jobs: Iterable[Job],
+    denoiser: Denoiser,
+    settings: engine.Settings,
+    *,
+    channels: engine.Channels = "each",
+    progress: Callable[[Job, engine.Progress], None] | None = None,
+) -> Iterator[Outcome]:
+    """Denoise one job after the other; a bad file is an outcome like the others.
+
+    An existing file is replaced, but neither an input nor what another job of this call has written.
+
+    Raises:
+        Cancelled: passed on from the engine; what is done stays.
+    """
+    written: set[Path] = set()
+    for job in jobs:
+        started = time.perf_counter()
+        output, error, seconds = None, None, 0.0
+        try:
+            target = _target(job, settings, written)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            tell = (lambda step, job=job: progress(job, step)) if progress else None
+            rendered = engine.denoise_file(job.source, target, denoiser, settings, channels=channels, progress=tell)
+            output, seconds = rendered.path, rendered.info_out.seconds
+            written.add(output.resolve())
+        except (AudioError, OSError) as problem:
+            error = problem
+        yield Outcome(job, output, error, seconds, time.perf_counter() - started)
+
+
+def _target(job: Job, settings: engine.Settings, written: set[Path]) -> Path:
+    """The job's target with the suffix of the format it becomes; the name is kept whole where that is the input's."""
+    info = probe(job.source)
+    encoding = encoding_for(settings.container, settings.bit_depth) if settings.container else encoding_like(info)
+    same = encoding.container == info.container
+    target = job.target if same else job.target.with_name(job.target.stem + suffix(encoding))
+    if target.exists() and target.samefile(job.source):
+        raise AudioError("onto-itself", f"{target} is the input itself: choose another folder for the output.")
+    if target.resolve() in written:
+        raise AudioError("same-target", f"{target} was just written from another input: denoise them into two folders.")
+    return target

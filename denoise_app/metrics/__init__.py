@@ -1,0 +1,1 @@
+"""How good a recording is, with and without a clean reference."""

@@ -1,0 +1,1 @@
+"""Denoisers with weights: one file, one paper."""

@@ -1,0 +1,1 @@
+"""Mixing, the training loop, and the scoring of checkpoints."""

@@ -1,0 +1,316 @@
+"""Scores of denoisers on pairs of clean and noisy files: the leaderboard, through the engine that people hear."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import itertools
+import multiprocessing
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from denoise_app.audio.clip import Clip
+from denoise_app.audio.convert import mid
+from denoise_app.audio.files import probe, read
+from denoise_app.inference import catalog, engine
+from denoise_app.metrics.report import measure
+
+from . import leaderboard
+from .leaderboard import NOISY, Board, Row
+
+KEYS = (
+    "pesq_wb", "pesq_nb", "stoi", "estoi", "si_sdr", "snr", "segmental_snr", "lsd",
+    "dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl",
+)
+GROUPS = ("snr_db", "language")  # columns of pairs.csv by which means are also taken
+RESAMPLES = 2000  # of the bootstrap; the interval's ends then move by a few hundredths of its width between seeds
+
+Scores = dict[str, float | None]
+
+
+class EvaluationError(ValueError):
+    """The pairs cannot be used; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A clean file, the noisy one of the same name, and what pairs.csv says of them ("snr_db", "language")."""
+
+    name: str
+    clean: Path
+    noisy: Path
+    groups: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What is scored: a model with the loss it was taught by, or the noisy input as it is."""
+
+    model: str
+    loss: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.model} ({self.loss})" if self.loss else self.model
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over pairs and the ends of its 95 % interval by the percentile bootstrap (Efron 1979)."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class PairScore:
+    """One pair's scores after one candidate; None where a metric cannot be told, as PESQ without speech.
+
+    Attributes:
+        seconds: Length of the recording.
+        computing: Seconds of processor time that the engine took, 0 for the noisy row.
+    """
+
+    pair: Pair
+    scores: Scores
+    seconds: float
+    computing: float
+
+
+def find_pairs(clean: Path, noisy: Path, limit: int | None = None) -> list[Pair]:
+    """Every file of the noisy folder with the clean one of the same name, sorted by name.
+
+    Args:
+        clean, noisy: Folders. A pairs.csv beside the noisy one, with a column `name` (with or without suffix), tells
+            the groups.
+        limit: Take this many, evenly spread over the sorted names.
+
+    Raises:
+        EvaluationError: no folder, no pair, or a noisy file without its clean one.
+    """
+    for folder in (clean, noisy):
+        if not folder.is_dir():
+            raise EvaluationError(f"{folder} is not a folder")
+    names = sorted(path.name for path in noisy.iterdir() if path.is_file() and not path.name.startswith("."))
+    if not names:
+        raise EvaluationError(f"{noisy} holds no file")
+    lonely = [name for name in names if not (clean / name).is_file()]
+    if lonely:
+        raise EvaluationError(f"{len(lonely)} noisy files have no clean one of the same name; the first is {lonely[0]}")
+    listed = _groups(noisy.parent / "pairs.csv")
+    groups = [listed.get(name) or listed.get(Path(name).stem) or {} for name in names]
+    pairs = [Pair(name, clean / name, noisy / name, group) for name, group in zip(names, groups, strict=True)]
+    if limit is not None and limit < len(pairs):
+        pairs = [pairs[i] for i in np.linspace(0, len(pairs) - 1, limit).round().astype(int)]
+    return pairs
+
+
+def _groups(listing: Path) -> dict[str, dict[str, str]]:
+    if not listing.is_file():
+        return {}
+    with listing.open(newline="", encoding="utf-8") as lines:
+        rows = list(csv.DictReader(lines))
+    return {row["name"]: {key: row[key] for key in GROUPS if row.get(key)} for row in rows if row.get("name")}
+
+
+def fingerprint(pairs: Iterable[Pair]) -> str:
+    """Sha256 over names and bytes of all pairs: rows with another one were scored on other data."""
+    digest = hashlib.sha256()
+    for pair in pairs:
+        for path in (pair.clean, pair.noisy):
+            digest.update(f"{pair.name}\0{path.stat().st_size}\0".encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+@cache
+def _ready(candidate: Candidate) -> Any:
+    """The denoiser, loaded once per process and run once, so that no pair pays for what is set up on first use."""
+    denoiser = catalog.load(candidate.model, candidate.loss)
+    engine.denoise(Clip(np.zeros((1, denoiser.sample_rate), np.float32), denoiser.sample_rate), denoiser)
+    return denoiser
+
+
+def _mono(path: Path) -> Clip:
+    clip = read(path)
+    return clip.with_samples(mid(clip.samples))
+
+
+def score_pair(pair: Pair, candidate: Candidate) -> PairScore:
+    """Denoise one pair's noisy file, channels averaged, and compare it with the clean one.
+
+    Raises:
+        AudioError: a file cannot be read.
+        EvaluationError: the two files differ in length or rate.
+    """
+    clean, noisy = _mono(pair.clean), _mono(pair.noisy)
+    if (clean.frames, clean.sample_rate) != (noisy.frames, noisy.sample_rate):
+        raise EvaluationError(
+            f"{pair.name}: clean has {clean.frames} samples at {clean.sample_rate} Hz, noisy {noisy.frames} at "
+            f"{noisy.sample_rate} Hz; a pair is equal in both"
+        )
+    heard, computing = noisy, 0.0
+    if candidate.model != NOISY:
+        denoiser = _ready(candidate)
+        started = time.process_time()
+        heard = engine.denoise(noisy, denoiser)
+        computing = time.process_time() - started
+    values = measure(noisy.samples[0], heard.samples[0], noisy.sample_rate, clean.samples[0], KEYS)
+    return PairScore(pair, {key: values[key].after for key in KEYS}, noisy.seconds, computing)
+
+
+def _scored(task: tuple[Pair, Candidate]) -> PairScore:
+    return score_pair(*task)
+
+
+def score_all(tasks: Sequence[tuple[Pair, Candidate]], jobs: int) -> Iterator[PairScore]:
+    """Scores in the order of the tasks, by `jobs` processes; each has the thread count of its environment."""
+    if jobs <= 1:
+        yield from map(_scored, tasks)
+        return
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        try:
+            yield from pool.map(_scored, tasks)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def interval(values: npt.ArrayLike, seed: int = 0) -> Interval:
+    """Mean and 95 % percentile bootstrap interval of values (n,), n at least 1.
+
+    >>> interval([2.0, 2.0, 2.0])
+    Interval(mean=2.0, low=2.0, high=2.0)
+    """
+    sample = np.asarray(values, dtype=np.float64)
+    picks = np.random.default_rng(seed).integers(sample.size, size=(RESAMPLES, sample.size))
+    low, high = np.percentile(sample[picks].mean(axis=1), [2.5, 97.5])
+    return Interval(float(sample.mean()), float(low), float(high))
+
+
+def _known(results: Iterable[PairScore], key: str) -> list[float]:
+    return [value for result in results if (value := result.scores[key]) is not None]
+
+
+def summarise(results: Sequence[PairScore]) -> dict[str, Any]:
+    """One candidate's scores as they stand in the leaderboard: intervals over all pairs, means per group.
+
+    The real-time factor is processor seconds of the engine per second of audio; it counts every thread.
+    """
+    seconds = sum(result.seconds for result in results)
+    by: dict[str, dict[str, dict[str, float]]] = {}
+    for group in GROUPS:
+        members: dict[str, list[PairScore]] = {}
+        for result in results:
+            if group in result.pair.groups:
+                members.setdefault(result.pair.groups[group], []).append(result)
+        if members:
+            by[group] = {name: _means(members[name]) for name in sorted(members, key=_by_number)}
+    return {
+        "pairs": len(results),
+        "rtf": round(sum(result.computing for result in results) / seconds, 5),
+        "scores": {key: _rounded(interval(values)) for key in KEYS if (values := _known(results, key))},
+        "by": by,
+    }
+
+
+def _means(results: Sequence[PairScore]) -> dict[str, float]:
+    return {key: round(float(np.mean(values)), 4) for key in KEYS if (values := _known(results, key))}
+
+
+def _rounded(found: Interval) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in asdict(found).items()}
+
+
+def _by_number(name: str) -> tuple[float, str]:
+    try:
+        return float(name), name
+    except ValueError:
+        return float("inf"), name
+
+
+def candidates(model: str | None = None, loss: str | None = None) -> list[Candidate]:
+    """The noisy row, then every denoiser at hand, or the one that is named (by its best loss when none is)."""
+    if model is None:
+        return [Candidate(NOISY), *(Candidate(entry.model, entry.loss) for entry in catalog.entries())]
+    return [Candidate(NOISY), Candidate(model, loss or catalog.recommended_loss(model))]
+
+
+def describe(candidate: Candidate) -> dict[str, Any]:
+    """What the leaderboard says of a candidate beside its scores; `sha256` tells one training from the next."""
+    facts: dict[str, Any] = {"model": candidate.model, "loss": candidate.loss}
+    if candidate.model == NOISY:
+        return facts
+    entry = next(e for e in catalog.entries() if (e.model, e.loss) == (candidate.model, candidate.loss))
+    return facts | {
+        "kind": entry.kind,
+        "causal": entry.causal,
+        "latency_ms": round(1000 * entry.latency / entry.sample_rate, 2),
+        "sample_rate": entry.sample_rate,
+        "parameters": entry.manifest.parameters if entry.manifest else 0,
+        "sha256": entry.manifest.sha256 if entry.manifest else None,
+    }
+
+
+def _identity(row: Row) -> tuple[Any, ...]:
+    return row["model"], row["loss"], row.get("sha256")
+
+
+def _started(out: Path | None, pairs: Sequence[Pair]) -> Board:
+    """The leaderboard so far, without rows of denoisers that are gone; an empty one where there is none."""
+    seconds = sum(probe(pair.noisy).seconds for pair in pairs)
+    data = {"pairs": len(pairs), "minutes": round(seconds / 60, 2), "sha256": fingerprint(pairs)}
+    if out is None or not out.exists():
+        return {"format_version": leaderboard.FORMAT_VERSION, "data": data, "rows": []}
+    board = leaderboard.read(out)
+    if board["data"]["sha256"] != data["sha256"]:
+        raise EvaluationError(f"{out} holds scores on other pairs: remove it, or name another file")
+    here = {(candidate.model, candidate.loss) for candidate in candidates()}
+    return board | {"rows": [row for row in board["rows"] if (row["model"], row["loss"]) in here]}
+
+
+def evaluate(
+    pairs: Sequence[Pair],
+    wanted: Sequence[Candidate],
+    *,
+    out: Path | None = None,
+    resume: bool = False,
+    jobs: int = 1,
+    progress: Callable[[Candidate, int, int], None] | None = None,
+) -> Board:
+    """Score candidates on pairs and put their rows into a leaderboard.
+
+    Args:
+        pairs, wanted: What is scored on what.
+        out: The leaderboard's file. Rows of other candidates stay in it; each new row is written when it is done.
+        resume: Keep the rows in `out` that were scored with these very weights.
+        jobs: Processes that score side by side.
+        progress: Called with the candidate, its pairs done, and its pairs in all.
+
+    Raises:
+        EvaluationError, LeaderboardError: `out` holds scores on other pairs, or is something else.
+        AudioError, CheckpointError: a file or a checkpoint cannot be read.
+    """
+    board = _started(out, pairs)
+    facts = {candidate: describe(candidate) for candidate in wanted}
+    done = {_identity(row) for row in board["rows"]} if resume else set()
+    missing = [candidate for candidate in wanted if _identity(facts[candidate]) not in done]
+    results = score_all([(pair, candidate) for candidate in missing for pair in pairs], jobs)
+    for candidate in missing:
+        scored: list[PairScore] = []
+        for result in itertools.islice(results, len(pairs)):
+            scored.append(result)
+            if progress:
+                progress(candidate, len(scored), len(pairs))
+        board = board | {"rows": leaderboard.placed(board["rows"], facts[candidate] | summarise(scored))}
+        if out is not None:
+            leaderboard.write(out, board)
+    return board

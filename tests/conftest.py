@@ -1,0 +1,25 @@
+"""What tests in more than one room share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from denoise_app.audio.clip import Clip
+
+GOLDEN = Path(__file__).parent / "golden"
+
+torch.set_num_threads(1)  # several tests at once on a small machine are faster so, and their sums come out alike
+
+
+@pytest.fixture(scope="session")
+def speech() -> Clip:
+    """Clean speech, mono, 16 kHz, about 8 s: made by examples/make_examples.py, read without the house's own reader."""
+    samples, sample_rate = soundfile.read(GOLDEN / "speech.flac", dtype="float32", always_2d=True)
+    samples = np.ascontiguousarray(samples.T)  # (T, C) -> (C, T)
+    samples.flags.writeable = False  # a test that changes it would change it for all
+    return Clip(samples, sample_rate)

@@ -1,0 +1,112 @@
+"""What every loss keeps, and one case of each worked out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from denoise_app.losses import LOSSES
+from denoise_app.losses.spectrum import STFT
+
+NAMES = sorted(LOSSES)
+
+
+def sound(seed: int, length: int = 8000) -> Tensor:
+    return 0.1 * torch.randn(2, length, generator=torch.Generator().manual_seed(seed))
+
+
+def total(name: str, estimate: Tensor, clean: Tensor, noisy: Tensor) -> Tensor:
+    return torch.stack(list(LOSSES[name].function(estimate, clean, noisy).values())).sum()
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("case", ["silence", "silent target", "silent estimate", "identical", "noise"])
+def test_gradients_are_finite(name: str, case: str) -> None:
+    clean, noisy = sound(0), sound(0) + sound(1)
+    estimate = {"identical": clean, "noise": noisy}.get(case, torch.zeros_like(clean))
+    if case in ("silence", "silent target"):
+        clean = torch.zeros_like(clean)
+    if case == "silent target":
+        estimate = noisy
+    estimate = estimate.clone().requires_grad_()
+    value = total(name, estimate, clean, noisy)
+    value.backward()
+    assert torch.isfinite(value) and estimate.grad is not None and torch.isfinite(estimate.grad).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_target_is_better_than_the_noisy(name: str) -> None:
+    clean, noisy = sound(0), sound(0) + sound(1)
+    assert total(name, clean, clean, noisy) < total(name, noisy, clean, noisy)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_few_steps_on_one_mixture_lower_it(name: str) -> None:
+    clean, noisy = sound(0), sound(0) + sound(1)
+    estimate = noisy.clone().requires_grad_()
+    optimizer = torch.optim.Adam([estimate], lr=3e-3)
+    first = total(name, estimate, clean, noisy).item()
+    for _ in range(20):
+        optimizer.zero_grad()
+        total(name, estimate, clean, noisy).backward()
+        optimizer.step()
+    assert total(name, estimate, clean, noisy).item() < first - 0.05 * abs(first)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_loss_says_what_it_favours_in_both_languages(name: str) -> None:
+    assert set(LOSSES[name].favours) == {"en", "zh"} and all(LOSSES[name].favours.values())
+
+
+def test_mse_by_hand() -> None:
+    assert LOSSES["mse"].function(torch.tensor([[1.0, 2.0]]), torch.tensor([[0.0, 4.0]]), torch.zeros(1, 2))[
+        "mse"
+    ].item() == pytest.approx((1 + 4) / 2)
+
+
+def test_si_snr_by_hand() -> None:
+    """Speech s and an orthogonal error of a tenth of its power: 10 dB at any gain of the estimate."""
+    time = torch.arange(16_000) / 16_000
+    clean = torch.sin(2 * math.pi * 200 * time)[None]
+    error = math.sqrt(0.1) * torch.cos(2 * math.pi * 200 * time)[None]
+    for gain in (0.5, 2.0):
+        part = LOSSES["si-snr"].function(gain * (clean + error), clean, clean)["si-snr"]
+        assert part.item() == pytest.approx(-10.0, abs=1e-3)
+
+
+def test_si_snr_ignores_examples_without_speech() -> None:
+    clean = torch.cat([sound(0)[:1], torch.zeros(1, 8000)])
+    estimate = (clean + sound(1)).requires_grad_()
+    LOSSES["si-snr"].function(estimate, clean, estimate)["si-snr"].backward()
+    assert estimate.grad is not None
+    assert estimate.grad[0].abs().max() > 0 and estimate.grad[1].abs().max() == 0
+
+
+def test_log_mag_by_hand() -> None:
+    """A click of height a in the middle of a window has magnitude a x window there in all bins."""
+    clean, estimate = torch.zeros(1, 2048), torch.zeros(1, 2048)
+    estimate[0, 1024] = 2.0
+    taper = STFT.taper(estimate)
+    frames = STFT.analyse(estimate).shape[2]
+    heights = [2.0 * taper[1024 + STFT.delay - frame * STFT.hop] for frame in (4, 5)]
+    by_hand = sum(math.log1p(height) ** 2 for height in heights) / frames
+    assert LOSSES["log-mag"].function(estimate, clean, clean)["log-mag"].item() == pytest.approx(by_hand, rel=1e-2)
+
+
+def test_compressed_by_hand() -> None:
+    """The same sound at 2**(1/0.3) times the level: every compressed magnitude doubles."""
+    clean = sound(0)
+    parts = LOSSES["compressed"].function(2 ** (1 / 0.3) * clean, clean, clean)
+    magnitudes = STFT.analyse(clean).abs() ** 0.3
+    assert parts["magnitude"].item() == pytest.approx(70 * magnitudes.square().mean().item(), rel=1e-3)
+    assert parts["complex"].item() == pytest.approx(30 * magnitudes.square().mean().item(), rel=1e-3)
+
+
+def test_hybrid_is_the_sum_of_its_parts() -> None:
+    clean, noisy = sound(0), sound(0) + sound(1)
+    parts = LOSSES["hybrid"].function(noisy, clean, noisy)
+    assert set(parts) == {"magnitude", "complex", "si-snr"}
+    assert parts["si-snr"] == pytest.approx(LOSSES["si-snr"].function(noisy, clean, noisy)["si-snr"] / 10)
