@@ -52,7 +52,7 @@ def use_threads(count: int) -> None:
 
 
 def status(text: str, passing: bool = False) -> None:
-    """Say something on standard error; what is passing is shown on a terminal only, until the next line takes its place."""
+    """Say something on standard error; what is passing is for a terminal, until the next line takes its place."""
     terminal = sys.stderr.isatty()
     if terminal or not passing:
         clear, end = ("\r\x1b[K", "" if passing else "\n") if terminal else ("", "\n")
@@ -75,12 +75,13 @@ def build_parser() -> argparse.ArgumentParser:
 
 def add_command(commands: Any, run: Any, name: str, description: str) -> argparse.ArgumentParser:
     command: argparse.ArgumentParser = commands.add_parser(name, help=description, description=description)
-    command.set_defaults(run=run)
-    command.add_argument(
-        "--threads", type=positive, default=1, metavar="N", help="threads per process (default: 1, mostly the fastest)"
-    )
+    command.set_defaults(run=run, threads=1)
     command.add_argument("--json", action="store_true", help="print the result as JSON")
     return command
+
+
+def add_threads(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--threads", type=positive, metavar="N", help="per process (default: 1, mostly the fastest)")
 
 
 def positive(text: str) -> int:
@@ -108,7 +109,7 @@ def between(low: float, high: float) -> Any:
 def add_denoise(commands: Any) -> None:
     command = add_command(commands, run_denoise, "denoise", "Denoise files, and all sound files in folders.")
     command.add_argument("inputs", nargs="+", type=Path, metavar="IN", help="a sound file, or a folder of them")
-    command.add_argument("-o", "--out", type=Path, required=True, metavar="FOLDER", help="names and subfolders are kept")
+    command.add_argument("-o", "--out", type=Path, required=True, metavar="FOLDER", help="keeps names and subfolders")
     command.add_argument("--model", help="default: the recommended one; `models` lists all")
     command.add_argument("--loss", help="what the checkpoint was taught to make small; default: the model's best")
     command.add_argument("--device", help="cpu, cuda, cuda:1, mps; default: the fastest that is there")
@@ -123,13 +124,16 @@ def add_denoise(commands: Any) -> None:
         help="the band above the model's: attenuate it with the model's top band, keep it, or drop it",
     )
     command.add_argument("--loudness", type=between(-70, 0), metavar="LUFS", help="default: as the input")
-    command.add_argument("--true-peak", type=between(-20, 0), default=-1.0, metavar="DBTP", help="default: -1, with --loudness")
+    command.add_argument(
+        "--true-peak", type=between(-20, 0), default=-1.0, metavar="DBTP", help="a cap with --loudness; default: -1"
+    )
     command.add_argument(
         "--channels",
         choices=("each", "mid", "reference"),
         default="each",
         help="each on its own, their mean, or the second one as a noise reference (nlms)",
     )
+    add_threads(command)
     command.add_argument("--format", choices=("wav", "flac", "ogg", "mp3", "m4a"), help="default: as the input")
     command.add_argument("--bit-depth", type=int, choices=(16, 24, 32), help="default: as the input")
 
@@ -244,7 +248,7 @@ def columns(rows: Sequence[Sequence[str]]) -> str:
 
 
 def add_train(commands: Any) -> None:
-    command = add_command(commands, run_train, "train", "Train a model on folders of speech and noise, mixed on the fly.")
+    command = add_command(commands, run_train, "train", "Train a model on speech and noise, mixed on the fly.")
     command.add_argument("--model", required=True)
     command.add_argument("--loss", required=True)
     command.add_argument("--clean", type=Path, required=True, metavar="DIR", help="clean speech")
@@ -256,8 +260,9 @@ def add_train(commands: Any) -> None:
     command.add_argument("--resume", action="store_true", help="go on from the state in --out")
     command.add_argument("--init", type=Path, metavar="DIR", help="start from this checkpoint's weights")
     command.add_argument("--device", help="default: the fastest that is there")
+    add_threads(command)
     command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--valid-clean", type=Path, metavar="DIR", help="pairs of equal names, to choose the best state by")
+    command.add_argument("--valid-clean", type=Path, metavar="DIR", help="pairs to choose the best state by")
     command.add_argument("--valid-noisy", type=Path, metavar="DIR")
 
 
@@ -293,7 +298,7 @@ def run_train(args: argparse.Namespace) -> int:
 def add_evaluate(commands: Any) -> None:
     command = add_command(commands, run_evaluate, "evaluate", "Score denoisers on pairs of clean and noisy files.")
     command.add_argument("--clean", type=Path, metavar="DIR")
-    command.add_argument("--noisy", type=Path, metavar="DIR", help="files named like the clean ones; pairs.csv beside it")
+    command.add_argument("--noisy", type=Path, metavar="DIR", help="named like the clean ones; pairs.csv beside it")
     which = command.add_mutually_exclusive_group()
     which.add_argument("--all", action="store_true", help="every denoiser at hand (the default)")
     which.add_argument("--model", help="only this one, beside the noisy input")
@@ -302,6 +307,9 @@ def add_evaluate(commands: Any) -> None:
     command.add_argument("--resume", action="store_true", help="keep the rows in --out that these weights have there")
     command.add_argument("--limit", type=positive, metavar="N", help="only this many pairs, evenly chosen")
     command.add_argument("--jobs", type=positive, default=1, metavar="N", help="processes side by side (default: 1)")
+    add_threads(command)
+    command.add_argument("--about", metavar="TEXT", help="one line on the recordings, for leaderboard and cards")
+    command.add_argument("--cards", action="store_true", help="write the scores into the bundled checkpoints' cards")
     command.add_argument(
         "--readme", type=Path, metavar="FILE", help=f"write the table of --out (default: {LEADERBOARD}) into this text"
     )
@@ -310,25 +318,49 @@ def add_evaluate(commands: Any) -> None:
 def run_evaluate(args: argparse.Namespace) -> int:
     from denoise_app.training import evaluate, leaderboard
 
-    if (args.clean is None) != (args.noisy is None) or (args.clean is None and args.readme is None):
-        raise Failure("give --clean and --noisy to score pairs, or --readme to write the table of earlier scores")
+    scoring = args.clean is not None
+    if scoring != (args.noisy is not None) or not (scoring or args.readme or args.cards):
+        raise Failure("give --clean and --noisy to score pairs, or --readme or --cards to tell of earlier scores")
+    if args.loss is not None and args.model is None:
+        raise Failure("--loss belongs to a --model")
 
     def show(candidate: evaluate.Candidate, done: int, pairs: int) -> None:
         status(f"{candidate}: {done} of {pairs} pairs", passing=done < pairs)
 
     try:
-        if args.clean is not None:
+        if scoring:
             pairs = evaluate.find_pairs(args.clean, args.noisy, args.limit)
             wanted = evaluate.candidates(args.model, args.loss)
             board = evaluate.evaluate(
-                pairs, wanted, out=args.out, resume=args.resume, jobs=args.jobs, progress=show
+                pairs, wanted, out=args.out, about=args.about, resume=args.resume, jobs=args.jobs, progress=show
             )
         else:
             board = leaderboard.read(args.out or LEADERBOARD)
+        if args.cards:
+            for folder in evaluate.annotate(board):
+                status(f"wrote the scores into {folder}")
         if args.readme is not None:
             text = args.readme.read_text(encoding="utf-8")
             args.readme.write_text(leaderboard.into_text(text, board), encoding="utf-8")
     except (evaluate.EvaluationError, leaderboard.LeaderboardError) as error:
         raise Failure(str(error)) from error
     report(args, board, leaderboard.table(board))
+    return 0
+
+
+# bench
+
+
+def add_bench(commands: Any) -> None:
+    command = add_command(commands, run_bench, "bench", "Measure speed, memory, start-up and click-to-result time.")
+    command.add_argument("--model", action="append", metavar="NAME", help="only this one; may be given again")
+    command.add_argument("--longest", type=between(1, 36_000), default=3600, metavar="SECONDS", help="default: an hour")
+
+
+def run_bench(args: argparse.Namespace) -> int:
+    from denoise_app.training import bench
+
+    durations = [seconds for seconds in bench.DURATIONS if seconds <= args.longest]
+    measured = bench.run(args.model, durations, say=lambda line: status(line, passing=True))
+    report(args, measured, bench.table(measured))
     return 0

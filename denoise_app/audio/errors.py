@@ -2,6 +2,41 @@
 
 from __future__ import annotations
 
+from typing import Self
+
+SENTENCES: dict[str, str] = {
+    # the path
+    "url": "{name} is an address on the web; only files on this machine are read. Download it first.",
+    "missing": "There is no file {name}. Check the name.",
+    "is-a-folder": "{name} is a folder; a sound file is needed. Choose a file inside it.",
+    "not-a-file": "{name} is a device or a pipe; a sound file is needed.",
+    "unreadable": "{name} cannot be opened: {problem}. Check its permissions.",
+    # the content
+    "empty-file": "{name} is empty (0 bytes). Record or export it again.",
+    "too-large": "{name} has {size}; at most {limit} are read. Cut it into parts.",
+    "not-audio": "{name} is not a sound file that can be read. Use wav, flac, ogg, mp3, m4a, mp4, webm or mov.",
+    "truncated": "{name} begins like {format} but breaks off before its sound: it is cut off or damaged. "
+    "Copy or export it again.",
+    "no-audio": "{name} holds no sound. Choose a file with a sound track.",
+    "no-ffmpeg": "Files like {name} need the program ffmpeg, which is not installed here. "
+    "Install it, or use wav, flac, ogg or mp3.",
+    "too-long": "{name} lasts {length}; at most {limit} are read. Cut it into parts.",
+    "too-many-channels": "{name} has {channels} channels; at most {limit} are read. Mix it down or split it.",
+    "too-many-samples": "{name} holds {samples} million samples in all channels; at most {limit} million are read. "
+    "Cut it, or lower its rate.",
+    "rate-out-of-range": "{name} has a sample rate of {rate} Hz; {lowest} to {highest} Hz are read. Convert it first.",
+    "not-finite": "{name} holds values that are not numbers (NaN or infinity) at {time}. Export it again.",
+    "decoder-stuck": "The program ffmpeg got stuck on {name} for {seconds} seconds. Use wav or flac instead.",
+    "cut-off": "{name} ends early: {promised} were announced, {present} are there, and these were read.",
+    # what is to be written
+    "disk-full": "The disk is full: {name} could not be written. Free some space, or choose a smaller format.",
+    "cannot-write": "{name} cannot be written: {problem}. Choose another folder.",
+    "wav-too-large": "{name} would be larger than the 4 GB that a wav file holds. Choose flac, or cut the sound.",
+    "unknown-format": "{format} is not a format that can be written. Choose one of: {formats}.",
+    "format-cannot-hold": "{format} cannot hold {channels} channels at {rate} Hz. Choose wav or flac.",
+}
+"""Reason -> the English sentence of every error of this floor, with the names of its facts in braces."""
+
 
 class AudioError(ValueError):
     """A sound that cannot be read, processed or written as asked, for a reason that its user can change.
@@ -10,13 +45,19 @@ class AudioError(ValueError):
         reason: Stable kebab-case key, such as "empty-file" or "too-long"; translations are found by it.
         message: The English sentence: what was wrong, what is allowed, what to do.
         facts: The numbers and names that the sentence holds, for the same sentence in another language.
-
-    >>> error = AudioError("too-long", "It lasts 3 h; at most 2 h are read: cut it.", hours=3, limit=2)
-    >>> error.reason, error.facts["limit"], str(error)
-    ('too-long', 2, 'It lasts 3 h; at most 2 h are read: cut it.')
     """
 
     def __init__(self, reason: str, message: str, **facts: object) -> None:
         super().__init__(message)
         self.reason = reason
         self.facts = facts
+
+    @classmethod
+    def of(cls, reason: str, **facts: object) -> Self:
+        """The error whose sentence is in `SENTENCES`.
+
+        >>> error = AudioError.of("too-long", name="a.wav", length="3:00:00", limit="2:00:00")
+        >>> error.reason, error.facts["limit"], str(error)
+        ('too-long', '2:00:00', 'a.wav lasts 3:00:00; at most 2:00:00 are read. Cut it into parts.')
+        """
+        return cls(reason, SENTENCES[reason].format(**facts), **facts)

@@ -13,6 +13,8 @@ from .level import active_speech_level
 
 NOISES = ("white", "pink", "brown", "hum", "babble", "keyboard", "rain")
 
+LEVEL = 0.1  # RMS: -20 dBFS
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -43,9 +45,9 @@ def noise(kind: str, frames: int, sample_rate: int, rng: np.random.Generator, sp
     }
     if kind not in rules:
         raise ValueError(f"no noise is called {kind!r}; there are {', '.join(NOISES)}")
-    sound = rules[kind]()
-    level = np.sqrt(np.mean(sound**2)) if frames else 1.0
-    return (sound * (0.1 / level if level > 0 else 1.0)).astype(np.float32)
+    sound = rules[kind]() if frames else np.zeros(0)
+    level = np.sqrt(np.mean(sound**2)) if frames else 0.0
+    return (sound * (LEVEL / level if level > 0 else 1.0)).astype(np.float32)
 
 
 def mix_at_snr(clean: Samples, noise: Samples, snr_db: float, sample_rate: int) -> tuple[Samples, Samples]:

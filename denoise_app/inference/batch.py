@@ -8,10 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from denoise_app.audio.errors import AudioError
-from denoise_app.audio.files import SUFFIXES, encoding_for, encoding_like, probe, suffix
+from denoise_app.audio.files import probe, suffix
 from denoise_app.denoiser import Denoiser
 
 from . import engine
+
+SUFFIXES = frozenset(
+    f".{name}"
+    for name in (
+        *("wav", "wave", "flac", "ogg", "oga", "opus", "mp3", "aif", "aiff", "caf", "au", "w64"),
+        *("m4a", "aac", "mp4", "m4v", "mov", "webm", "mkv", "mka", "3gp", "amr", "wma"),
+    )
+)
+"""What a sound file's name may end in for it to be found in a folder; a file that is named is told by its content."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +53,8 @@ def plan(inputs: Sequence[Path], out: Path) -> list[Job]:
     """Every sound file that is named, or lies below a folder that is named.
 
     A folder's tree is mirrored in `out`, below the folder's own name when it is not the only input. In folders,
-    hidden files, other kinds of files, and whatever lies in `out` are passed over; a file that is named is always tried.
+    hidden files, other kinds of files, and an `out` that lies in it are passed over; a file that is named is always
+    tried.
     """
     jobs = []
     for path in inputs:
@@ -57,13 +67,14 @@ def plan(inputs: Sequence[Path], out: Path) -> list[Job]:
 
 
 def _sounds(folder: Path, out: Path) -> list[Path]:
+    inside = folder.resolve() in out.parents
     return sorted(
         path
         for path in folder.rglob("*")
         if path.suffix.lower() in SUFFIXES
         and path.is_file()
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and (out == folder.resolve() or out not in path.resolve().parents)
+        and not (inside and out in path.resolve().parents)
     )
 
 
@@ -101,7 +112,7 @@ def run(
 def _target(job: Job, settings: engine.Settings, written: set[Path]) -> Path:
     """The job's target with the suffix of the format it becomes; the name is kept whole where that is the input's."""
     info = probe(job.source)
-    encoding = encoding_for(settings.container, settings.bit_depth) if settings.container else encoding_like(info)
+    encoding = engine.output_encoding(info, settings)
     same = encoding.container == info.container
     target = job.target if same else job.target.with_name(job.target.stem + suffix(encoding))
     if target.exists() and target.samefile(job.source):

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from .spectrum import compressed, log_mag
+from .mask import cirm
+from .spectrum import compressed, log_mag, mrstft
 from .waveform import mse, si_snr
-from .weighted import hybrid
+from .weighted import frcrn, hybrid
 
 Parts = dict[str, Tensor]
 LossFunction = Callable[[Tensor, Tensor, Tensor], Parts]
@@ -45,6 +46,27 @@ LOSSES: dict[str, Loss] = {
         {
             "en": "Strong suppression in the pauses; musical noise may remain, and the phase stays noisy.",
             "zh": "停顿处压制强烈；可能残留音乐噪声，相位仍带噪。",
+        },
+    ),
+    "mrstft": Loss(
+        mrstft,
+        {
+            "en": "Bright, without the artefacts of any one frame size.",
+            "zh": "明亮，没有单一帧长造成的失真。",
+        },
+    ),
+    "cirm": Loss(
+        cirm,
+        {
+            "en": "Careful and natural: it removes less and harms speech less.",
+            "zh": "谨慎自然：去除较少，对语音损伤也小。",
+        },
+    ),
+    "frcrn": Loss(
+        frcrn,
+        {
+            "en": "A balance of spectrum, mask and waveform.",
+            "zh": "在频谱、掩蔽与波形之间取得平衡。",
         },
     ),
     "compressed": Loss(

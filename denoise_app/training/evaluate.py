@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import itertools
+import math
 import multiprocessing
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,8 +21,10 @@ import numpy.typing as npt
 from denoise_app.audio.clip import Clip
 from denoise_app.audio.convert import mid
 from denoise_app.audio.files import probe, read
+from denoise_app.checkpoints import store
 from denoise_app.inference import catalog, engine
-from denoise_app.metrics.report import measure
+from denoise_app.metrics.errors import MetricUnavailable
+from denoise_app.metrics.report import score
 
 from . import leaderboard
 from .leaderboard import NOISY, Board, Row
@@ -72,7 +75,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class PairScore:
-    """One pair's scores after one candidate; None where a metric cannot be told, as PESQ without speech.
+    """One pair's scores after one candidate; None where there is no number, as PESQ without speech.
 
     Attributes:
         seconds: Length of the recording.
@@ -134,7 +137,7 @@ def fingerprint(pairs: Iterable[Pair]) -> str:
 @cache
 def _ready(candidate: Candidate) -> Any:
     """The denoiser, loaded once per process and run once, so that no pair pays for what is set up on first use."""
-    denoiser = catalog.load(candidate.model, candidate.loss)
+    denoiser = catalog.load(candidate.model, candidate.loss, "cpu")  # where the real-time factor is told for
     engine.denoise(Clip(np.zeros((1, denoiser.sample_rate), np.float32), denoiser.sample_rate), denoiser)
     return denoiser
 
@@ -163,8 +166,12 @@ def score_pair(pair: Pair, candidate: Candidate) -> PairScore:
         started = time.process_time()
         heard = engine.denoise(noisy, denoiser)
         computing = time.process_time() - started
-    values = measure(noisy.samples[0], heard.samples[0], noisy.sample_rate, clean.samples[0], KEYS)
-    return PairScore(pair, {key: values[key].after for key in KEYS}, noisy.seconds, computing)
+    values = score(heard.samples[0], heard.sample_rate, clean.samples[0], KEYS)
+    return PairScore(pair, {key: _number(value) for key, value in values.items()}, noisy.seconds, computing)
+
+
+def _number(value: float | MetricUnavailable) -> float | None:
+    return value if isinstance(value, float) and math.isfinite(value) else None
 
 
 def _scored(task: tuple[Pair, Candidate]) -> PairScore:
@@ -238,10 +245,11 @@ def _by_number(name: str) -> tuple[float, str]:
 
 
 def candidates(model: str | None = None, loss: str | None = None) -> list[Candidate]:
-    """The noisy row, then every denoiser at hand, or the one that is named (by its best loss when none is)."""
-    if model is None:
-        return [Candidate(NOISY), *(Candidate(entry.model, entry.loss) for entry in catalog.entries())]
-    return [Candidate(NOISY), Candidate(model, loss or catalog.recommended_loss(model))]
+    """The noisy row, then the denoiser that is named (by its best loss when none is), else all that are bundled."""
+    if model is not None:
+        return [Candidate(NOISY), Candidate(model, loss or catalog.recommended_loss(model))]
+    bundled = (entry for entry in catalog.entries() if entry.source != "hub")
+    return [Candidate(NOISY), *(Candidate(entry.model, entry.loss) for entry in bundled)]
 
 
 def describe(candidate: Candidate) -> dict[str, Any]:
@@ -264,17 +272,23 @@ def _identity(row: Row) -> tuple[Any, ...]:
     return row["model"], row["loss"], row.get("sha256")
 
 
-def _started(out: Path | None, pairs: Sequence[Pair]) -> Board:
+def _started(out: Path | None, pairs: Sequence[Pair], about: str | None) -> Board:
     """The leaderboard so far, without rows of denoisers that are gone; an empty one where there is none."""
-    seconds = sum(probe(pair.noisy).seconds for pair in pairs)
-    data = {"pairs": len(pairs), "minutes": round(seconds / 60, 2), "sha256": fingerprint(pairs)}
+    minutes = sum(probe(pair.noisy).seconds for pair in pairs) / 60
+    data = {
+        "about": about or f"{len(pairs)} pairs, {minutes:.1f} minutes",
+        "pairs": len(pairs),
+        "minutes": round(minutes, 2),
+        "sha256": fingerprint(pairs),
+    }
     if out is None or not out.exists():
         return {"format_version": leaderboard.FORMAT_VERSION, "data": data, "rows": []}
     board = leaderboard.read(out)
     if board["data"]["sha256"] != data["sha256"]:
         raise EvaluationError(f"{out} holds scores on other pairs: remove it, or name another file")
-    here = {(candidate.model, candidate.loss) for candidate in candidates()}
-    return board | {"rows": [row for row in board["rows"] if (row["model"], row["loss"]) in here]}
+    here = {(NOISY, None), *((entry.model, entry.loss) for entry in catalog.entries())}
+    rows = [row for row in board["rows"] if (row["model"], row["loss"]) in here]
+    return board | {"rows": rows, "data": data if about else board["data"]}
 
 
 def evaluate(
@@ -282,6 +296,7 @@ def evaluate(
     wanted: Sequence[Candidate],
     *,
     out: Path | None = None,
+    about: str | None = None,
     resume: bool = False,
     jobs: int = 1,
     progress: Callable[[Candidate, int, int], None] | None = None,
@@ -291,6 +306,7 @@ def evaluate(
     Args:
         pairs, wanted: What is scored on what.
         out: The leaderboard's file. Rows of other candidates stay in it; each new row is written when it is done.
+        about: One line on the recordings, for people.
         resume: Keep the rows in `out` that were scored with these very weights.
         jobs: Processes that score side by side.
         progress: Called with the candidate, its pairs done, and its pairs in all.
@@ -299,7 +315,7 @@ def evaluate(
         EvaluationError, LeaderboardError: `out` holds scores on other pairs, or is something else.
         AudioError, CheckpointError: a file or a checkpoint cannot be read.
     """
-    board = _started(out, pairs)
+    board = _started(out, pairs, about)
     facts = {candidate: describe(candidate) for candidate in wanted}
     done = {_identity(row) for row in board["rows"]} if resume else set()
     missing = [candidate for candidate in wanted if _identity(facts[candidate]) not in done]
@@ -314,3 +330,28 @@ def evaluate(
         if out is not None:
             leaderboard.write(out, board)
     return board
+
+
+def annotate(board: Board) -> list[Path]:
+    """Write the scores of a leaderboard into config.json and card of the bundled checkpoints that have a row in it.
+
+    Returns:
+        The folders of those checkpoints; one whose weights have changed since it was scored is not among them.
+    """
+    noisy = next((_mean_scores(row) for row in board["rows"] if row["model"] == NOISY), {})
+    rows = {_identity(row): row for row in board["rows"]}
+    folders = []
+    for entry in catalog.entries():
+        if entry.source != "bundled" or entry.manifest is None or entry.folder is None:
+            continue
+        row = rows.get((entry.model, entry.loss, entry.manifest.sha256))
+        if row is not None:
+            store.annotate(
+                entry.folder, scores=_mean_scores(row), noisy_scores=noisy, scored_on=board["data"]["about"]
+            )
+            folders.append(entry.folder)
+    return folders
+
+
+def _mean_scores(row: Row) -> dict[str, float]:
+    return {key: score["mean"] for key, score in row["scores"].items()}

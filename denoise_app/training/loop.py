@@ -6,6 +6,7 @@ import copy
 import json
 import math
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,13 +20,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
+from denoise_app.checkpoints import store
+from denoise_app.checkpoints.manifest import Manifest
 from denoise_app.denoiser import Denoiser
 from denoise_app.losses import LOSSES, Loss
 from denoise_app.models.registry import build
 
 from .config import TrainConfig
 from .dataset import Corpus, DataError, load_corpus
-from .export import save_checkpoint
 from .mixing import Mixer, Sampler, rms
 from .rooms import draw_rooms, from_recording
 from .validation import Validator
@@ -89,6 +91,10 @@ class Run:
         if self.config.minutes is not None:
             return min(1.0, self.seconds / 60 / self.config.minutes)
         return min(1.0, self.step / self.config.steps)
+
+    @property
+    def hours_heard(self) -> float:
+        return self.step * self.config.recipe.batch * self.config.recipe.seconds / 3600
 
     def learning_rate(self) -> float:
         """Linear warm-up, then a cosine down to the last rate when the budget is spent."""
@@ -183,8 +189,7 @@ def train(config: TrainConfig, say: Callable[[str], None] = print) -> Outcome:
     (config.out / "train.json").write_text(json.dumps(asdict(config), indent=2, default=str) + "\n")
     with SummaryWriter(str(config.out / "tensorboard"), purge_step=run.step) as writer, _interruptible() as stopped:
         _steps(run, mixer, validator, corpora, writer, stopped, say)
-    hours = run.step * config.recipe.batch * config.recipe.seconds / 3600
-    return Outcome(config.out, run.step, run.seconds / 60, hours, run.best, run.progress >= 1)
+    return Outcome(config.out, run.step, run.seconds / 60, run.hours_heard, run.best, run.progress >= 1)
 
 
 def prepare(
@@ -286,18 +291,47 @@ def _check(
     score = validator.rank(scores) if validator else None
     if score is None or run.best is None or score > run.best:
         run.best = score
-        save_checkpoint(run.average, run.config, run.step, run.seconds, run.curve, corpora)
+        store.save(run.config.out, run.average, _manifest(run, corpora))
     run.save()
     left = run.seconds / max(run.progress, 1e-6) * (1 - run.progress) / 60
     text = "  ".join(f"{name} {value:.3f}" for name, value in scores.items())
     say(f"step {run.step}  {run.progress:.0%}  loss {loss:.4f}  {text}  {left:.0f} min left")
 
 
-def _initialise(model: nn.Module, config: TrainConfig) -> None:
-    from denoise_app.checkpoints.store import load
+def _manifest(run: Run, corpora: dict[str, Corpus]) -> Manifest:
+    """What the checkpoint says of how it came about."""
+    config = run.config
+    data = {name: {"files": len(corpus.names), "hours": round(corpus.hours, 3)} for name, corpus in corpora.items()}
+    return Manifest(
+        model=config.model,
+        loss=config.loss,
+        config=config.model_config,
+        favours=LOSSES[config.loss].favours,
+        training={
+            "data": data,
+            "hours_seen": round(run.hours_heard, 3),
+            "steps": run.step,
+            "minutes": round(run.seconds / 60, 2),
+            "seed": config.seed,
+            "recipe": asdict(config.recipe),
+            "commit": _commit(),
+            "curve": run.curve,
+        },
+    )
 
+
+def _commit() -> str:
+    """The commit of the code that trains, or "unknown" where it does not run from a repository."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+
+
+def _initialise(model: nn.Module, config: TrainConfig) -> None:
     assert config.init is not None
-    source, manifest = load(config.init)
+    source, manifest = store.load(config.init)
     if manifest.model != config.model:
         raise TrainingError(f"{config.init} holds a {manifest.model}, not a {config.model}")
     try:

@@ -18,7 +18,8 @@ def shoebox(
 
     Args:
         size, source, microphone: Metres, (3,) each.
-        rt60: Reverberation time in seconds; all walls reflect alike, by Eyring's formula.
+        rt60: Reverberation time in seconds by Eyring's formula, all walls alike; in a flat room the rays along its
+            long sides meet fewer walls, so that it decays up to 1.7 times more slowly.
         length: Samples of the result.
         sample_rate: Hz.
 

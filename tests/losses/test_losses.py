@@ -110,3 +110,29 @@ def test_hybrid_is_the_sum_of_its_parts() -> None:
     parts = LOSSES["hybrid"].function(noisy, clean, noisy)
     assert set(parts) == {"magnitude", "complex", "si-snr"}
     assert parts["si-snr"] == pytest.approx(LOSSES["si-snr"].function(noisy, clean, noisy)["si-snr"] / 10)
+
+
+def test_cirm_by_hand() -> None:
+    """An estimate of half the noisy sound and a target of all of it: bounded masks of 0.5 and 1, all real."""
+    noisy = 10 * sound(0)  # far above the floor of the mask
+    half, one = (10 * math.tanh(0.05 * mask) for mask in (0.5, 1.0))
+    part = LOSSES["cirm"].function(0.5 * noisy, noisy, noisy)["cirm"]
+    assert part.item() == pytest.approx((one - half) ** 2, rel=1e-3)
+
+
+def test_mrstft_by_hand() -> None:
+    """Half the target's level: convergence 0.5, log magnitude ln 2, and half the mean amplitude."""
+    clean = 10 * sound(0)  # far above the floor of the logarithm
+    parts = LOSSES["mrstft"].function(0.5 * clean, clean, clean)
+    assert parts["convergence"].item() == pytest.approx(0.5, rel=1e-3)
+    assert parts["log-magnitude"].item() == pytest.approx(math.log(2), rel=1e-2)
+    assert parts["waveform"].item() == pytest.approx(50 * 0.5 * clean.abs().mean().item(), rel=1e-4)
+
+
+def test_frcrn_is_its_three_terms_with_their_weights() -> None:
+    clean, noisy = sound(0), sound(0) + sound(1)
+    parts = LOSSES["frcrn"].function(noisy, clean, noisy)
+    single = {name: LOSSES[name].function(noisy, clean, noisy)[name].item() for name in ("log-mag", "cirm", "si-snr")}
+    assert parts["log-mag"].item() == pytest.approx(1.0 * 20 * single["log-mag"])
+    assert parts["cirm"].item() == pytest.approx(0.5 * 6 * single["cirm"])
+    assert parts["si-snr"].item() == pytest.approx(0.3 * 0.1 * single["si-snr"])

@@ -30,13 +30,13 @@ def test_first_reflection_by_hand() -> None:
 
 
 @pytest.mark.parametrize("rt60", [0.2, 0.4])
-def test_energy_decays_by_60_db_in_the_reverberation_time(rt60: float) -> None:
-    response = shoebox([6, 5, 3], [1, 1.5, 1.2], [4, 3, 1.6], rt60, length=round(rt60 * RATE), sample_rate=RATE)
-    decay = 10 * np.log10(np.cumsum(response[::-1].astype(float) ** 2)[::-1])
+def test_energy_decays_near_the_reverberation_time(rt60: float) -> None:
+    response = shoebox([6, 5, 3], [1, 1.5, 1.2], [4, 3, 1.6], rt60, length=round(2 * rt60 * RATE), sample_rate=RATE)
+    decay = 10 * np.log10(np.cumsum(response[::-1].astype(float) ** 2)[::-1] + 1e-12)
     time = np.arange(response.size) / RATE
     part = (decay - decay[0] < -5) & (decay - decay[0] > -25)  # the T20 of ISO 3382
     slope = np.polyfit(time[part], decay[part], 1)[0]
-    assert -60 / slope == pytest.approx(rt60, rel=0.35)
+    assert 0.9 < -60 / slope / rt60 < 1.8  # longer than Eyring's: see `shoebox`
 
 
 def test_drawn_rooms_differ_and_repeat() -> None:

@@ -1,0 +1,136 @@
+"""How sound can be written: containers, codecs, what they hold, and which is nearest to what a file was."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from dataclasses import dataclass
+
+from denoise_app.audio.clip import FileInfo
+from denoise_app.audio.errors import AudioError
+
+CODECS: dict[str, tuple[str, ...]] = {
+    "wav": ("PCM_16", "PCM_U8", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"),
+    "flac": ("PCM_16", "PCM_S8", "PCM_24"),
+    "ogg": ("VORBIS", "OPUS"),
+    "mp3": ("MPEG_LAYER_III",),
+    "m4a": ("AAC", "ALAC_16", "ALAC_24"),
+}
+"""Container -> the codecs that are written in it, the usual one first."""
+
+PCM_BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "ALAC_16": 16, "ALAC_24": 24}
+LOSSLESS_BITS = PCM_BITS | {"FLOAT": 32, "DOUBLE": 64}
+"""Codec -> bits per sample, for those that lose nothing."""
+
+CAPACITY: dict[str, tuple[Container[int], int]] = {
+    "flac": (range(1, 655_351), 8),
+    "VORBIS": (range(2000, 200_001), 8),
+    "OPUS": ((8000, 12_000, 16_000, 24_000, 48_000), 8),
+    "mp3": ((8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000), 2),
+    "AAC": ((8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 64_000, 88_200, 96_000), 6),
+    "m4a": (range(1, 384_001), 6),
+}
+"""Codec or container -> the rates in Hz, and the most channels, that it holds; wav holds all."""
+
+RENAMED = {
+    "MPEG_LAYER_I": ("mp3", "MPEG_LAYER_III"),
+    "MPEG_LAYER_II": ("mp3", "MPEG_LAYER_III"),
+    "vorbis": ("ogg", "VORBIS"),
+    "opus": ("ogg", "OPUS"),
+    "mp3": ("mp3", "MPEG_LAYER_III"),
+    "pcm_mulaw": ("wav", "ULAW"),
+    "pcm_alaw": ("wav", "ALAW"),
+    "pcm_s32le": ("wav", "PCM_32"),
+    "pcm_s32be": ("wav", "PCM_32"),
+}
+"""Codecs that are written under another name, or in another container: mostly those of sound tracks of videos."""
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How sound is to be written.
+
+    Attributes:
+        container: "wav", "flac", "ogg", "mp3" or "m4a".
+        codec: One of its `CODECS`: "PCM_24", "VORBIS", "AAC", ...
+
+    Raises:
+        ValueError: there is no such container, or no such codec in it.
+    """
+
+    container: str
+    codec: str
+
+    def __post_init__(self) -> None:
+        if self.codec not in CODECS.get(self.container, ()):
+            raise ValueError(f"{self.codec} in {self.container} is not written; these are: {CODECS}")
+
+    @property
+    def bit_depth(self) -> int | None:
+        """Bits per sample, None for a lossy codec."""
+        return LOSSLESS_BITS.get(self.codec)
+
+    def holds(self, sample_rate: int, channels: int) -> bool:
+        """Whether sound of this rate in Hz and so many channels can be written so.
+
+        >>> Encoding("mp3", "MPEG_LAYER_III").holds(48_000, 2), Encoding("mp3", "MPEG_LAYER_III").holds(96_000, 6)
+        (True, False)
+        """
+        rates, most = CAPACITY.get(self.codec) or CAPACITY.get(self.container) or (range(1, 1 << 31), 1024)
+        return sample_rate in rates and 1 <= channels <= most
+
+
+def suffix(encoding: Encoding) -> str:
+    """The end of such a file's name: ".wav", ".flac", ..."""
+    return f".{encoding.container}"
+
+
+def encoding_for(format: str, bit_depth: int | None = None) -> Encoding:
+    """The encoding that a user asks for.
+
+    Args:
+        format: A container, with or without a dot: "wav", "flac", "ogg", "mp3", "m4a".
+        bit_depth: Bits; the format's next larger depth is taken, or its largest; 32 in wav is float. None for the
+            usual one. ogg, mp3 and m4a take any, for their lossy codecs have no bit depth.
+
+    Raises:
+        AudioError: "unknown-format".
+
+    >>> encoding_for("wav", 24), encoding_for(".flac", 32), encoding_for("mp3")  # doctest: +NORMALIZE_WHITESPACE
+    (Encoding(container='wav', codec='PCM_24'), Encoding(container='flac', codec='PCM_24'),
+     Encoding(container='mp3', codec='MPEG_LAYER_III'))
+    """
+    container = format.lower().removeprefix(".")
+    if container not in CODECS:
+        raise AudioError.of("unknown-format", format=format, formats=", ".join(CODECS))
+    usual = CODECS[container][0]
+    if bit_depth is None or usual not in LOSSLESS_BITS:
+        return Encoding(container, usual)
+    depths = {LOSSLESS_BITS[codec]: codec for codec in CODECS[container] if codec in LOSSLESS_BITS}  # FLOAT ends 32
+    return Encoding(container, depths[min((depth for depth in depths if depth >= bit_depth), default=max(depths))])
+
+
+def nearest(info: FileInfo) -> Encoding:
+    """The same codec where it is written, else wav of the same bit depth.
+
+    The sound track of a video becomes a file of sound alone: opus and vorbis in ogg, PCM in wav, others in m4a.
+    """
+    encoding = _same_codec(info)
+    if encoding is not None and encoding.holds(info.sample_rate, info.channels):
+        return encoding
+    return encoding_for("wav", info.bit_depth)
+
+
+def _same_codec(info: FileInfo) -> Encoding | None:
+    if info.codec in CODECS.get(info.container, ()):
+        return Encoding(info.container, info.codec)
+    if info.codec in CODECS["wav"]:  # in aiff, au, caf or w64
+        return Encoding("wav", info.codec)
+    if info.codec == "flac":
+        return encoding_for("flac", info.bit_depth)
+    if info.codec == "alac":
+        return Encoding("m4a", "ALAC_16" if info.bit_depth == 16 else "ALAC_24")
+    if info.codec in RENAMED:
+        return Encoding(*RENAMED[info.codec])
+    if info.container != "wav" and info.bit_depth is None:  # what else compresses: aac, ac3, amr, wma, speex
+        return Encoding("m4a", "AAC")
+    return None

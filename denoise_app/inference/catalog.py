@@ -1,0 +1,184 @@
+"""Every denoiser by name, ready to run: the classical ones, the bundled checkpoints, and those pulled from the Hub."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Literal
+
+from denoise_app.checkpoints import hub, store
+from denoise_app.checkpoints.manifest import CheckpointError, Manifest
+from denoise_app.classical import CLASSICAL
+from denoise_app.denoiser import Denoiser
+
+from .device import choose
+
+WEIGHTS = Path(__file__).resolve().parents[2] / "weights"
+FALLBACK = "mmse-lsa"  # the best of those with nothing learnt
+MOST_LOADED = 32  # models kept in memory; the oldest goes
+
+_loading = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A denoiser that can be loaded by name.
+
+    Attributes:
+        model: Its name.
+        loss: What the checkpoint was taught to make small; None for a classical one.
+        kind: "classical" or "neural".
+        source: "built-in", "bundled" (in the folder of weights) or "hub" (pulled into the Hub's cache).
+        sample_rate: Hz.
+        causal, latency: As `Denoiser` has them; latency in samples.
+        manifest: Everything else that is known of a checkpoint; None for a classical one.
+        folder: Where the checkpoint lies.
+        repo, revision: "author/name" on the Hub, and the commit.
+    """
+
+    model: str
+    loss: str | None
+    kind: Literal["classical", "neural"]
+    source: Literal["built-in", "bundled", "hub"]
+    sample_rate: int
+    causal: bool
+    latency: int
+    manifest: Manifest | None = None
+    folder: Path | None = None
+    repo: str | None = None
+    revision: str | None = None
+
+
+def weights_folder() -> Path:
+    """The folder of bundled checkpoints: DENOISE_WEIGHTS, else weights/ beside the package."""
+    named = os.environ.get("DENOISE_WEIGHTS", "").strip()
+    return Path(named) if named else WEIGHTS
+
+
+def entries(weights: Path | None = None) -> list[Entry]:
+    """Every denoiser at hand, each name and loss once: checkpoints by name, then the classical ones.
+
+    Reads files only, and asks nobody. A bundled checkpoint goes before one of the same name in the Hub's cache, and
+    a newly pulled one before an older one; `pulled` has them all. What is broken is left out; `broken` says why.
+    """
+    found = {(entry.model, entry.loss): entry for entry in [*pulled()[::-1], *_bundled(weights)]}
+    return [*sorted(found.values(), key=lambda entry: (entry.model, entry.loss or "")), *_classical()]
+
+
+def pulled() -> list[Entry]:
+    """Every checkpoint in the Hub's cache, at every commit that was pulled, the newest first."""
+    return [
+        _neural(item.folder, item.manifest, "hub", item.repo, item.revision)
+        for item in hub.cached()
+        if item.folder is not None
+    ]
+
+
+def broken(weights: Path | None = None) -> list[CheckpointError]:
+    """Why checkpoints in the folder of weights are left out."""
+    return store.list_folder(weights or weights_folder())[1]
+
+
+def _bundled(weights: Path | None) -> list[Entry]:
+    stored, _ = store.list_folder(weights or weights_folder())
+    return [_neural(item.folder, item.manifest, "bundled") for item in stored]
+
+
+def _neural(
+    folder: Path,
+    manifest: Manifest,
+    source: Literal["bundled", "hub"],
+    repo: str | None = None,
+    revision: str | None = None,
+) -> Entry:
+    facts = (manifest.sample_rate, manifest.causal, manifest.latency)
+    return Entry(manifest.model, manifest.loss, "neural", source, *facts, manifest, folder, repo, revision)
+
+
+@cache
+def _classical() -> tuple[Entry, ...]:
+    made = ((name, make()) for name, make in CLASSICAL.items())
+    return tuple(
+        Entry(name, None, "classical", "built-in", denoiser.sample_rate, denoiser.causal, denoiser.latency)
+        for name, denoiser in made
+    )
+
+
+def recommended() -> tuple[str, str | None]:
+    """The model and loss to use when none is named: the bundled checkpoint that scores best."""
+    best = max(_bundled(None), key=_quality, default=None)
+    return (best.model, best.loss) if best else (FALLBACK, None)
+
+
+def recommended_loss(model: str) -> str | None:
+    """The loss whose checkpoint of a model scores best; None for a classical one.
+
+    Raises:
+        CheckpointError: there is no such model.
+    """
+    return _find(model, None, None).loss
+
+
+def _quality(entry: Entry) -> tuple[float, bool]:
+    """PESQ-WB plus a tenth of the SI-SDR, as training chooses its states; without scores the all-rounder leads."""
+    scores = entry.manifest.scores if entry.manifest else {}
+    known = "pesq_wb" in scores and "si_sdr" in scores
+    return scores["pesq_wb"] + scores["si_sdr"] / 10 if known else float("-inf"), entry.loss == "hybrid"
+
+
+def load(model: str, loss: str | None = None, device: str | None = None, revision: str | None = None) -> Denoiser:
+    """A denoiser, ready to run; from any thread.
+
+    A checkpoint is read once per device and then shared: it is in evaluation mode and keeps its state outside. A
+    classical denoiser is built anew, and runs on the CPU.
+
+    Args:
+        model: A name in `entries`.
+        loss: Default: `recommended_loss`.
+        device: As `device.choose` takes it.
+        revision: A commit that was pulled from the Hub, instead of what `entries` lists by this name.
+
+    Raises:
+        CheckpointError: no such name, or a checkpoint that is refused.
+        AudioError: a device that cannot be used.
+    """
+    entry = _find(model, loss, revision)
+    if entry.kind == "classical":
+        return CLASSICAL[model]()
+    assert entry.folder is not None and entry.manifest is not None
+    with _loading:
+        return _read(entry.folder, entry.manifest.sha256, choose(device).torch_device)
+
+
+def _find(model: str, loss: str | None, revision: str | None) -> Entry:
+    """The entry of a name; without a loss the best of the model."""
+    everything = [entry for entry in pulled() if entry.revision == revision] if revision else entries()
+    same = [entry for entry in everything if entry.model == model]
+    fitting = [entry for entry in same if loss in (None, entry.loss)]
+    if fitting:
+        return max(fitting, key=_quality)
+    if any(entry.kind == "classical" for entry in same):
+        raise CheckpointError.of("no-loss-taken", model=model, loss=loss)
+    for problem in [] if revision else broken():
+        if str(problem.facts["name"]).startswith(f"{model}/{loss or ''}"):
+            raise problem
+    if same:
+        raise CheckpointError.of("no-such-loss", model=model, loss=loss, known=_known(entry.loss for entry in same))
+    raise CheckpointError.of("no-such-model", model=model, known=_known(entry.model for entry in everything))
+
+
+def _known(names: Iterable[str | None]) -> str:
+    return ", ".join(sorted({name for name in names if name})) or "none"
+
+
+@lru_cache(MOST_LOADED)
+def _read(folder: Path, sha256: str, device: str) -> Denoiser:
+    """The model in a folder; by the digest, so that weights which were replaced are read again."""
+    module, _ = store.load(folder)
+    denoiser = module.requires_grad_(False).to(device)
+    assert isinstance(denoiser, Denoiser)
+    return denoiser

@@ -1,0 +1,128 @@
+"""Non-causal denoisers over sound of any length: chunks that overlap, crossfaded where they meet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from denoise_app.denoiser import Denoiser
+
+GRID = 1024  # chunks begin at its multiples, so that a model which works in frames meets the frames of the whole
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How sound is cut. Chunk k begins at k * stride.
+
+    Attributes:
+        window: Samples of a chunk.
+        context: Samples at each inner end of a chunk that are heard but thrown away.
+        crossfade: Samples over which one chunk passes into the next, between their contexts.
+        together: Chunks that are denoised as one batch.
+
+    Raises:
+        ValueError: the parts do not fit into the window, or the stride is no multiple of the grid.
+    """
+
+    window: int
+    context: int
+    crossfade: int
+    together: int = 1
+
+    def __post_init__(self) -> None:
+        if min(self.context, self.crossfade) < 0 or self.together < 1 or self.stride < 1:
+            raise ValueError(f"no chunk can be cut by {self}")
+        if self.stride < self.crossfade:
+            raise ValueError(f"more than two chunks would meet in the crossfade of {self}")
+
+    @property
+    def overlap(self) -> int:
+        return 2 * self.context + self.crossfade
+
+    @property
+    def stride(self) -> int:
+        return self.window - self.overlap
+
+    @classmethod
+    def for_denoiser(cls, denoiser: Denoiser, together: int = 1) -> Plan:
+        """Chunks of 10 s with 1 s of context, or as much as the denoiser looks ahead where that is more."""
+        context = _on_grid(max(denoiser.sample_rate, denoiser.latency))
+        return cls(_on_grid(8 * denoiser.sample_rate) + 2 * context + GRID, context, GRID, together)
+
+
+def _on_grid(samples: int) -> int:
+    return -(-samples // GRID) * GRID
+
+
+class Chunks:
+    """A denoiser driven by blocks of any length, of which it hears overlapping chunks; `Stream`'s twin.
+
+    What comes out of all pushes and the finish together has the input's length and is aligned with it. Sound that is
+    no longer than one chunk is denoised whole. The crossfade's weights sum to one.
+
+    Args:
+        denoiser: It is shared, never changed; what is remembered lies here.
+        batch: Signals that are denoised side by side.
+        plan: How the sound is cut; without one, as fits the denoiser.
+    """
+
+    def __init__(self, denoiser: Denoiser, batch: int, plan: Plan | None = None) -> None:
+        self._denoiser = denoiser
+        self._batch = batch
+        self._plan = plan or Plan.for_denoiser(denoiser)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets everything; the next push begins a new signal."""
+        self._heard = torch.zeros(self._batch, 0)  # from the beginning of the next chunk on
+        self._fading = torch.zeros(self._batch, 0)  # the last chunk's part of the next crossfade
+        self._first = True
+
+    @torch.inference_mode()
+    def push(self, block: Tensor) -> Tensor:
+        """(batch, n) float32, n >= 0, on the denoiser's device -> the samples (batch, m) that are ready, m >= 0."""
+        self._heard = torch.cat([self._heard.to(block.device), block], dim=1)
+        together, ready = self._plan.together, [block[:, :0]]
+        while self._chunks_before_last() >= together:
+            ready += self._run(together)
+        return torch.cat(ready, dim=1)
+
+    @torch.inference_mode()
+    def finish(self) -> Tensor:
+        """The samples (batch, m) that are left; `reset` before anything else is pushed."""
+        ready = [self._heard[:, :0]]
+        if count := self._chunks_before_last():
+            ready += self._run(count)
+        if self._heard.shape[1]:
+            ready.append(self._faded(self._denoiser(self._heard)))
+        return torch.cat(ready, dim=1)
+
+    def _chunks_before_last(self) -> int:
+        """Chunks that are heard to their end and beyond."""
+        return max(0, -(-(self._heard.shape[1] - self._plan.window) // self._plan.stride))
+
+    def _run(self, count: int) -> list[Tensor]:
+        """What is settled by the next `count` chunks, denoised as one batch."""
+        chunks = self._heard.unfold(1, self._plan.window, self._plan.stride)[:, :count]  # (B, K, W)
+        clean = self._denoiser(chunks.flatten(0, 1)).unflatten(0, (-1, count))  # flatten copies: chunks overlap
+        self._heard = self._heard[:, count * self._plan.stride :].clone()  # a view would keep the block alive
+        return [self._joined(clean[:, k]) for k in range(count)]
+
+    def _joined(self, clean: Tensor) -> Tensor:
+        """What is settled once a chunk (B, W) is there that another will follow: all before the next crossfade."""
+        plan = self._plan
+        settled = self._faded(clean[:, : plan.stride + plan.context])
+        self._fading = clean[:, plan.stride + plan.context :][:, : plan.crossfade].clone()
+        return settled
+
+    def _faded(self, clean: Tensor) -> Tensor:
+        """A chunk without its leading context, its beginning crossfaded with the end of the chunk before it."""
+        if self._first:
+            self._first = False
+            return clean
+        clean = clean[:, self._plan.context :]
+        rising = (torch.arange(self._plan.crossfade, device=clean.device) + 0.5) / max(self._plan.crossfade, 1)
+        met = self._fading + rising * (clean[:, : self._plan.crossfade] - self._fading)
+        return torch.cat([met, clean[:, self._plan.crossfade :]], dim=1)

@@ -1,0 +1,370 @@
+"""Spectrograms on one scale: dB relative to full scale, -90 to 0, in the same colours, with linked zoom.
+
+A full-scale sine reads 0 dB in its row. A sound of any length is taken block by block into at most 1000 columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import plotly.graph_objects as go
+from scipy.fft import next_fast_len
+
+from denoise_app.audio.clip import Samples
+
+from .theme import COLOUR_BAR_HEIGHT, COLOUR_MAP, ENGLISH, PANEL_HEIGHT, RANGE_DB, STRIP_HEIGHT, Theme, Words, label, name, stack
+from .waveform import add_attenuation
+
+Decibels = npt.NDArray[np.int8]
+Floats = npt.NDArray[np.float32]
+
+WINDOW_SECONDS = 0.032  # resolves the harmonics of most voices, and the syllables
+MOST_COLUMNS = 1000
+MOST_ROWS = 256
+LOWEST_HERTZ = 60.0  # where the logarithmic axis begins
+BATCH = 256  # frames transformed at once
+FLOOR_QUANTILE = 0.2  # of a bin's frames: in pauses, and between the harmonics, only noise is heard
+OCTAVES = (62.5, 125.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0, 16000.0, 32000.0, 64000.0, 128000.0)
+
+
+@dataclass(frozen=True)
+class SpectrogramData:
+    """Levels over frequency and time, as fine as they were analysed; figures draw at most 256 rows of it.
+
+    Attributes:
+        db: (bins, columns) int8, dB relative to full scale, -90 to 0; a column is the mean power of its frames.
+        times: (columns,) s, the middle of each column, evenly spaced.
+        frequencies: (bins,) Hz, from 0 to half the sample rate.
+        floor: (bins,) int8, dB: what a fifth of the single frames of 32 ms stay below.
+    """
+
+    db: Decibels
+    times: Floats
+    frequencies: Floats
+    floor: Decibels
+
+    @property
+    def power(self) -> Floats:
+        """(bins, columns), 1 for a full-scale sine."""
+        return np.float32(10) ** (self.db / np.float32(10))
+
+
+class SpectrogramBuilder:
+    """Takes a sound block by block; its memory depends on the sample rate, not on the length.
+
+    Args:
+        sample_rate: Hz.
+        frames_total: Samples that are expected. Where fewer come, the columns end there; what comes beyond them is
+            counted in the last column.
+        max_columns: At most this many columns.
+    """
+
+    def __init__(self, sample_rate: int, frames_total: int, max_columns: int = MOST_COLUMNS) -> None:
+        self._rate = sample_rate
+        self._length = next_fast_len(max(4, round(WINDOW_SECONDS * sample_rate)), real=True)
+        self._length += self._length % 2
+        self._hop = max(self._length // 4, min(self._length // 2, -(-frames_total // max_columns)))
+        self._expected = max(1, -(-frames_total // self._hop))  # frames, centred on every hop
+        self._window = np.hanning(self._length + 1)[:-1].astype(np.float32)
+        bins = self._length // 2 + 1
+        self._power = np.zeros((min(self._expected, max_columns), bins), np.float32)
+        self._counts = np.zeros(len(self._power), np.int64)  # frames in each column
+        self._levels = np.zeros((bins, RANGE_DB[1] - RANGE_DB[0] + 1), np.int64)  # how often each level came
+        self._pending: Samples = np.zeros(self._length // 2, np.float32)  # the first frame is centred on sample 0
+        self._frames = 0
+        self._heard = 0
+
+    def push(self, block: Samples) -> None:
+        """Hears (time,) float32 of any length."""
+        self._heard += block.size
+        self._pending = np.concatenate([self._pending, block])
+        ready = max(0, (self._pending.size - self._length) // self._hop + 1)
+        self._take(self._pending, ready)
+        self._pending = self._pending[ready * self._hop :]
+
+    def data(self) -> SpectrogramData:
+        """The spectrogram of all that was pushed; nothing may be pushed after it."""
+        rest = -(-self._heard // self._hop) - self._frames  # frames whose middle lies inside the sound
+        self._take(np.concatenate([self._pending, np.zeros(self._length, np.float32)]), max(rest, 0))
+        columns = max(1, np.count_nonzero(self._counts))
+        mean = self._power[:columns] / np.maximum(self._counts[:columns, None], 1)
+        middles = (np.arange(columns) + 0.5) * (self._expected / len(self._power)) - 0.5  # in frames
+        return SpectrogramData(
+            _decibels(mean.T),
+            (middles * (self._hop / self._rate)).astype(np.float32),
+            np.linspace(0, self._rate / 2, self._power.shape[1], dtype=np.float32),
+            self._floor(),
+        )
+
+    def _take(self, signal: Samples, count: int) -> None:
+        """Adds `count` frames from the beginning of a signal."""
+        if count <= 0:
+            return
+        frames = np.lib.stride_tricks.sliding_window_view(signal, self._length)[:: self._hop]
+        for start in range(0, count, BATCH):
+            self._add(frames[start : min(start + BATCH, count)])
+
+    def _add(self, frames: Samples) -> None:
+        spectra = np.fft.rfft(frames * self._window, axis=1)  # (n, W) -> (n, F)
+        power = np.square(np.abs(spectra)) * np.float32(4 / self._window.sum() ** 2)
+        power[:, [0, -1]] /= 4  # these two have no mirror image
+        numbers = self._frames + np.arange(len(frames))
+        columns = np.minimum(numbers * len(self._power) // self._expected, len(self._power) - 1)
+        first = np.flatnonzero(np.diff(columns, prepend=-1))
+        self._power[columns[first]] += np.add.reduceat(power, first, axis=0)
+        self._counts += np.bincount(columns, minlength=len(self._counts))
+        bins, steps = self._levels.shape
+        places = np.arange(bins) * steps + (_decibels(power).astype(np.int64) - RANGE_DB[0])
+        self._levels += np.bincount(places.ravel(), minlength=bins * steps).reshape(bins, steps)
+        self._frames += len(frames)
+
+    def _floor(self) -> Decibels:
+        share = np.cumsum(self._levels, axis=1) / max(self._frames, 1)
+        return (np.argmax(share >= FLOOR_QUANTILE, axis=1) + RANGE_DB[0]).astype(np.int8)
+
+
+def spectrogram_db(samples: Samples, sample_rate: int, max_columns: int = MOST_COLUMNS) -> SpectrogramData:
+    """The spectrogram of a short sound, (time,) float32 at a rate in Hz."""
+    builder = SpectrogramBuilder(sample_rate, samples.size, max_columns)
+    builder.push(samples)
+    return builder.data()
+
+
+@dataclass(frozen=True)
+class Octave:
+    """A band and how its level changed in dB, negative where it fell; low and high in Hz."""
+
+    low: float
+    high: float
+    change_db: float
+
+
+@dataclass(frozen=True)
+class Change:
+    """What two spectrograms show, in numbers for those who do not see them.
+
+    Attributes:
+        overall_db: Change of the mean power, negative where it fell.
+        octaves: The same by octave, from the lowest.
+        speech_median_db, speech_worst_db: Of `speech_attenuation` the median and what one in twenty columns with
+            speech exceeds; None without such a column.
+    """
+
+    overall_db: float
+    octaves: tuple[Octave, ...]
+    speech_median_db: float | None
+    speech_worst_db: float | None
+
+
+def describe(before: SpectrogramData, after: SpectrogramData) -> Change:
+    """How the sound changed.
+
+    Raises:
+        ValueError: the two are of different lengths or rates.
+    """
+    attenuation = speech_attenuation(before, after)
+    known = attenuation[np.isfinite(attenuation)]
+    was, now = (data.power.mean(axis=1, dtype=np.float64) for data in (before, after))
+    hertz = before.frequencies
+    top = float(hertz[-1])
+    octaves = []
+    for low, high in zip(OCTAVES[:-1], OCTAVES[1:], strict=True):
+        band = (hertz >= low) & ((hertz < high) | (high >= top))
+        if low < top and band.any():
+            octaves.append(Octave(low, min(high, top), _ratio_db(now[band].sum(), was[band].sum())))
+    return Change(
+        _ratio_db(now.sum(), was.sum()),
+        tuple(octaves),
+        float(np.median(known)) if known.size else None,
+        float(np.quantile(known, 0.95)) if known.size else None,
+    )
+
+
+# --------------------------------------------------------------------------------------- where speech was attenuated
+
+SPEECH_BAND = (100.0, 8000.0)  # Hz
+ABOVE_FLOOR = 16  # dB over the quantile above, some 10 over the mean of noise: there speech outweighs it tenfold
+AUDIBLE = -75  # dB of full scale
+LEAST_BAND = 250.0  # Hz that must stand out at once: noise does so in single cells only
+
+
+def speech_attenuation(before: SpectrogramData, after: SpectrogramData) -> Floats:
+    """How much speech itself was attenuated along time: (columns,) in dB, NaN in columns without clear speech.
+
+    Cells count as speech where the level before, averaged over three by three cells, stands 16 dB above the floor of
+    its frequency: there at most a tenth of the power is noise, so that removing all noise lowers them by less than
+    half a dB, and whatever is lost beyond that was speech. A column's value is the mean over its cells of the level
+    before minus the level after, each in dB, so that a lost consonant counts as much as a loud vowel; it is negative
+    where speech was raised. A column with less than 250 Hz of such cells has none.
+
+    Both must be at the same gain, without any loudness correction. What cannot be told from speech by level, such as
+    key strokes or a dog, counts as speech: removing it shows as attenuation.
+
+    Raises:
+        ValueError: the two are of different lengths or rates.
+    """
+    _same_shape(before, after)
+    hertz = before.frequencies
+    level, left = (10 * np.log10(_smooth(data.power)) for data in (before, after))
+    threshold = np.maximum(before.floor.astype(np.float32) + ABOVE_FLOOR, AUDIBLE)
+    inside = (hertz >= SPEECH_BAND[0]) & (hertz <= SPEECH_BAND[1])
+    speech = (level > threshold[:, None]) & inside[:, None]
+    cells = speech.sum(axis=0)
+    lost = np.where(speech, level - left, 0).sum(axis=0) / np.maximum(cells, 1)
+    enough = cells * (hertz[1] - hertz[0]) >= LEAST_BAND
+    return np.where(enough, lost, np.nan).astype(np.float32)
+
+
+def _smooth(power: Floats) -> Floats:
+    """Means over three by three cells, (bins, columns); at the edges over those that are there."""
+    padded = np.pad(power, 1, mode="edge")
+    rows = padded[:-2] + padded[1:-1] + padded[2:]
+    return (rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]) / np.float32(9)
+
+
+# ------------------------------------------------------------------------------------------------------------- figures
+
+
+def spectrogram_figure(
+    data: SpectrogramData, log: bool = False, theme: Theme = "light", words: Words = ENGLISH
+) -> go.Figure:
+    """One spectrogram."""
+    return linked_figure([data], log=log, theme=theme, words=words)
+
+
+def linked_figure(
+    panels: Sequence[SpectrogramData],
+    attenuation: Floats | None = None,
+    *,
+    log: bool = False,
+    theme: Theme = "light",
+    words: Words = ENGLISH,
+) -> go.Figure:
+    """Spectrograms above each other on one scale and in the same colours; zooming in one zooms all.
+
+    Args:
+        panels: One to three: before, after, and of the sound that was removed; a single one goes without a name.
+        attenuation: (columns,) dB, from `speech_attenuation`: a strip below, on the same time axis.
+        log: A logarithmic frequency axis from 60 Hz instead of a linear one.
+        theme: Of the page.
+        words: In the reader's language.
+    """
+    strip = [] if attenuation is None else [STRIP_HEIGHT]
+    figure = stack([PANEL_HEIGHT] * len(panels) + strip, theme, words, head=COLOUR_BAR_HEIGHT)
+    for k, (data, title) in enumerate(zip(panels, (words.before, words.after, words.removed), strict=False)):
+        figure.add_trace(_heatmap(data, k, log, words))
+        figure.update_layout({name("yaxis", k): _frequency_axis(data, k, log, words)})
+        if len(panels) > 1:
+            label(figure, k, title)
+    if attenuation is not None:
+        add_attenuation(figure, attenuation, panels[0].times, len(panels), theme, words)
+    times = panels[0].times
+    half = _step(times) / 2
+    figure.update_xaxes(range=[float(times[0]) - half, float(times[-1]) + half])
+    figure.update_layout(coloraxis=_colours(words))
+    return figure
+
+
+def rows(data: SpectrogramData, log: bool, max_rows: int = MOST_ROWS) -> tuple[Decibels, Floats]:
+    """The spectrogram on at most `max_rows` rows evenly spaced in frequency, or in its logarithm.
+
+    A row that covers several bins has the largest of them, so that a sine keeps its level; one that lies between two
+    bins is interpolated.
+
+    Returns:
+        (rows, columns) int8 dB, and the rows' frequencies (rows,) in Hz.
+    """
+    hertz = data.frequencies
+    if log:
+        scale = np.log(np.maximum(hertz, 1e-3))
+        centres = np.linspace(np.log(min(LOWEST_HERTZ, hertz[-1] / 4)), scale[-1], max_rows)
+    else:
+        scale = hertz
+        centres = np.linspace(0, hertz[-1], min(max_rows, hertz.size))
+    edges = (centres[1:] + centres[:-1]) / 2
+    place = np.interp(centres, scale, np.arange(hertz.size))  # in bins
+    lower = np.minimum(place.astype(int), hertz.size - 2)
+    share = (place - lower)[:, None]
+    levels = np.rint((1 - share) * data.db[lower] + share * data.db[lower + 1]).astype(np.int8)
+    inside = np.flatnonzero(scale >= centres[0] - _step(centres) / 2)
+    row = np.searchsorted(edges, scale[inside], side="right")
+    first = np.flatnonzero(np.diff(row, prepend=-1))
+    levels[row[first]] = np.maximum.reduceat(data.db[inside], first, axis=0)
+    return levels, (np.exp(centres) if log else centres).astype(np.float32)
+
+
+def _heatmap(data: SpectrogramData, number: int, log: bool, words: Words) -> go.Heatmap:
+    levels, hertz = rows(data, log)
+    vertical = {"y": hertz} if log else {"y0": 0.0, "dy": _step(hertz)}  # with even steps plotly scales one image
+    return go.Heatmap(
+        z=levels,
+        x0=float(data.times[0]),
+        dx=_step(data.times),
+        **vertical,
+        yaxis=name("y", number),
+        coloraxis="coloraxis",
+        hovertemplate=f"%{{x:.2f}} s · %{{y:.0f}} Hz · %{{z}} {words.level}<extra></extra>",
+    )
+
+
+def _frequency_axis(data: SpectrogramData, number: int, log: bool, words: Words) -> dict[str, object]:
+    top = float(data.frequencies[-1])
+    axis: dict[str, object] = {"title": {"text": words.frequency, "standoff": 4}, "ticks": "outside", "ticklen": 3}
+    if number:
+        axis["matches"] = "y"
+    if not log:
+        return axis | {"range": [0, top], "tickformat": "~s", "nticks": 5}
+    lowest = min(LOWEST_HERTZ, top / 4)
+    ticks = [hertz for hertz in OCTAVES if lowest <= hertz <= top][:: 2 if top > 2000 else 1]
+    return axis | {
+        "type": "log",
+        "range": [float(np.log10(lowest)), float(np.log10(top))],
+        "tickmode": "array",
+        "tickvals": ticks,
+        "ticktext": [f"{hertz / 1000:g}k" if hertz >= 1000 else f"{hertz:g}" for hertz in ticks],
+    }
+
+
+def _colours(words: Words) -> dict[str, object]:
+    return {
+        "colorscale": COLOUR_MAP,
+        "cmin": RANGE_DB[0],
+        "cmax": RANGE_DB[1],
+        "colorbar": {  # lying above the panels: upright it would take a fifth of a phone's width
+            "orientation": "h",
+            "y": 1,
+            "yanchor": "bottom",
+            "ypad": 6,
+            "thickness": 6,
+            "outlinewidth": 0,
+            "ticklabelposition": "outside top",
+            "tickvals": [-90, -75, -60, -45, -30, -15, 0],
+            "ticktext": ["-90", "-75", "-60", f"-45 {words.level}", "-30", "-15", "0"],
+        },
+    }
+
+
+def _step(places: npt.NDArray[np.floating]) -> float:
+    """The distance of evenly spaced places; 1 where there is but one."""
+    return float(places[-1] - places[0]) / (places.size - 1) if places.size > 1 else 1.0
+
+
+def _decibels(power: Floats) -> Decibels:
+    """Power relative to a full-scale sine -> whole dB within the range."""
+    lowest, highest = RANGE_DB
+    return np.rint(10 * np.log10(np.maximum(power, 10 ** (lowest / 10)))).clip(lowest, highest).astype(np.int8)
+
+
+def _ratio_db(now: float, was: float) -> float:
+    return float(10 * np.log10(now / was))
+
+
+def _same_shape(before: SpectrogramData, after: SpectrogramData) -> None:
+    if before.db.shape != after.db.shape or before.frequencies[-1] != after.frequencies[-1]:
+        raise ValueError(
+            f"spectrograms of equal length and rate are compared, not {before.db.shape} up to {before.frequencies[-1]} "
+            f"Hz with {after.db.shape} up to {after.frequencies[-1]} Hz"
+        )

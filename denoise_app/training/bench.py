@@ -1,0 +1,255 @@
+"""How fast the house is, and how much memory it takes: `python -m denoise_app bench`.
+
+Every measurement runs in a process of its own. Seconds depend on the machine; ratios between two measurements of one
+process hardly do, so speed is also given as a multiple of the time that the STFT pair takes for the same sound.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from denoise_app.audio.clip import Clip, Samples
+from denoise_app.audio.encodings import encoding_for
+from denoise_app.audio.files import open_writer, read
+from denoise_app.audio.mix import noise
+from denoise_app.denoiser import Denoiser
+from denoise_app.inference import catalog, device, engine
+from denoise_app.inference.separation import runner
+from denoise_app.inference.sources import block_frames
+from denoise_app.spectral.stft import SpectralDenoiser
+
+DURATIONS = (10.0, 600.0, 3600.0)  # seconds of sound whose memory is measured
+THREADS = (1, 2)
+SPEED_SECONDS = 20  # of sound
+ROUNDS = 5  # the quickest counts: whatever else the machine does only slows
+RATE, CHANNELS = 48_000, 2  # of the files whose memory and clicks are measured
+MEGABYTE = 1 << 20
+
+Report = dict[str, Any]
+Say = Callable[[str], None]
+
+
+def run(
+    models: Sequence[str] | None = None, durations: Sequence[float] = DURATIONS, say: Say = lambda line: None
+) -> Report:
+    """Measure everything.
+
+    Args:
+        models: Names in the catalogue; None for every denoiser at hand, each with its best loss.
+        durations: Seconds of 48 kHz stereo whose memory is measured.
+        say: Told what is being measured.
+
+    Returns:
+        "machine", "startup", and per denoiser "real_time_factor", "memory" and "click"; `table` explains them.
+
+    Raises:
+        CheckpointError: there is no model of such a name.
+    """
+    names = list(dict.fromkeys(models or [entry.model for entry in catalog.entries()]))
+    pairs = [(name, catalog.recommended_loss(name)) for name in names]
+    say("starting up")
+    report: Report = {"machine": machine(), "startup": startup()}
+    factors = {}
+    for threads in THREADS:
+        say(f"speed with {threads} threads")
+        factors[threads] = _elsewhere("speed", threads, pairs=pairs)
+    rows: list[dict[str, Any]] = [
+        {"model": model, "loss": loss, "speed": {f"{threads}": factors[threads][i] for threads in THREADS}, "memory": {}}
+        for i, (model, loss) in enumerate(pairs)
+    ]
+    with tempfile.TemporaryDirectory(prefix="denoise-bench-") as folder:
+        source = Path(folder, "in.wav")
+        for seconds in (CLICK_SECONDS, *durations):
+            write_long(source, seconds)
+            for row in rows:
+                task = "click" if "click" not in row else "memory"
+                say(f"{row['model']}: {task}, {seconds:g} s of sound")
+                found = _elsewhere(task, max(THREADS), model=row["model"], loss=row["loss"], source=str(source))
+                if task == "click":
+                    row["click"] = found
+                else:
+                    row["memory"][f"{seconds:g}"] = found
+    return report | {"denoisers": rows}
+
+
+def _elsewhere(task: str, threads: int, **arguments: Any) -> Any:
+    """What a function of this file returns in a fresh process with so many threads."""
+    environment = os.environ | {f"{library}_NUM_THREADS": str(threads) for library in ("OMP", "OPENBLAS", "MKL")}
+    command = [sys.executable, "-m", "denoise_app.training.bench", task, json.dumps(arguments)]
+    answer = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True, text=True)
+    return json.loads(answer.stdout)
+
+
+def machine() -> dict[str, Any]:
+    """What the absolute numbers hold for."""
+    chosen = device.choose()
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "device": chosen.name,
+        "device_reason": chosen.reason,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def _processor() -> str:
+    """Its name where Linux tells it, else its family."""
+    listing = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*:\s*(.+)", listing.read_text()) if listing.exists() else None
+    return found[1] if found else platform.machine()
+
+
+# ---------------------------------------------------------------------------------------------------------- starting
+
+
+def startup() -> dict[str, float]:
+    """Seconds from nothing to imported, by fresh interpreters: the quickest of some."""
+    statements = {
+        "python": "pass",
+        "torch": "import torch",
+        "denoise_app": "import denoise_app",
+        "engine": "import denoise_app.inference.engine",
+        "catalog": "import denoise_app.inference.catalog",
+    }
+    return {name: min(_seconds_of(statement) for _ in range(3)) for name, statement in statements.items()}
+
+
+def _seconds_of(statement: str) -> float:
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-c", statement], check=True)
+    return time.perf_counter() - began
+
+
+# ------------------------------------------------------------------------------------------------------------- speed
+
+
+class Transform(SpectralDenoiser):
+    """The STFT pair and nothing between: the reference that speed is compared with."""
+
+    def initial_frames(self, batch: int) -> None:
+        return None
+
+    def enhance(self, spectra: Tensor, memory: Any) -> tuple[Tensor, Any]:
+        return spectra, memory
+
+
+def speed(pairs: Sequence[tuple[str, str | None]]) -> list[dict[str, float]]:
+    """Per denoiser its real-time factor on the CPU, and the ratio to the STFT pair's, both measured in turns."""
+    results = []
+    for model, loss in pairs:
+        denoiser, reference = catalog.load(model, loss, "cpu"), Transform()
+        own, other = [], []
+        for _ in range(ROUNDS):
+            other.append(seconds_to_run(reference))
+            own.append(seconds_to_run(denoiser))
+        results.append({"seconds": min(own) / SPEED_SECONDS, "ratio": min(own) / min(other)})
+    return results
+
+
+def seconds_to_run(denoiser: Denoiser, rows: int = 1, seconds: float = SPEED_SECONDS) -> float:
+    """Seconds that a denoiser takes for `rows` signals, in blocks as the engine gives them."""
+    rate = denoiser.sample_rate
+    sound = torch.from_numpy(noisy(rows, seconds, rate))
+    driven = runner(denoiser, rows)
+    began = time.perf_counter()
+    for block in sound.split(block_frames(rate, rows), dim=1):
+        driven.push(block)
+    driven.finish()
+    return time.perf_counter() - began
+
+
+def noisy(rows: int, seconds: float, sample_rate: int) -> Samples:
+    """Something that is loud and soft by turns, (rows, time): pink noise in syllables over white noise."""
+    frames = round(seconds * sample_rate)
+    rng = np.random.default_rng(0)
+    syllables = np.maximum(0, np.sin(2 * np.pi * 3 * np.arange(frames, dtype=np.float32) / sample_rate))
+    voice = np.stack([noise("pink", frames, sample_rate, rng) for _ in range(rows)]) * syllables
+    hiss = np.stack([noise("white", frames, sample_rate, rng) for _ in range(rows)])
+    loud = 0.1 * voice / np.abs(voice).max() + 0.01 * hiss / np.abs(hiss).max()
+    return loud.astype(np.float32)
+
+
+# ------------------------------------------------------------------------------------------------------------ memory
+
+
+def memory(model: str, loss: str | None, source: str) -> dict[str, float]:
+    """What denoising a file adds to this process, in MB, and the real-time factor of all of it."""
+    denoiser = catalog.load(model, loss)
+    idle = resident()
+    forget_peak()
+    began = time.perf_counter()
+    rendered = engine.denoise_file(Path(source), Path(source).with_name("out.wav"), denoiser)
+    taken = time.perf_counter() - began
+    added = max(0.0, peak_resident() - idle)
+    return {"idle_mb": idle, "added_mb": added, "real_time_factor": taken / rendered.info_out.seconds}
+
+
+def write_long(path: Path, seconds: float) -> None:
+    """A 16-bit 48 kHz stereo file of any length, written from one block."""
+    block = noisy(CHANNELS, 10, RATE)
+    frames = round(seconds * RATE)
+    with open_writer(path, RATE, CHANNELS, encoding_for("wav", 16), frames) as writer:
+        for begin in range(0, frames, block.shape[1]):
+            writer.write(block[:, : frames - begin])
+
+
+def resident() -> float:
+    """MB of this process in memory now; the peak so far where the system does not tell."""
+    return _status("VmRSS") or peak_resident()
+
+
+def peak_resident() -> float:
+    """The most MB that this process had in memory at once, since `forget_peak` where the system can forget."""
+    if known := _status("VmHWM"):
+        return known
+    import resource  # not on Windows
+
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MEGABYTE
+
+
+def forget_peak() -> None:
+    """The peak begins anew, where the system is Linux."""
+    switch = Path("/proc/self/clear_refs")
+    if switch.exists():
+        switch.write_text("5")
+
+
+def _status(field: str) -> float | None:
+    status = Path("/proc/self/status")
+    found = re.search(rf"^{field}:\s*(\d+) kB", status.read_text(), re.MULTILINE) if status.exists() else None
+    return int(found[1]) / 1024 if found else None
+
+
+# ------------------------------------------------------------------------------------------------------------- click
+
+
+def click(model: str, loss: str | None, source: str) -> dict[str, dict[str, float]]:
+    """Seconds of each step from the click to the result, and of what comes after the sound; after one warm-up."""
+    denoiser = catalog.load(model, loss)
+    rounds = [_click(denoiser, Path(source)) for _ in range(1 + CLICK_ROUNDS)]
+    first, *others = rounds
+    steps = {step: float(np.median([taken[step] for taken in others])) for step in first}
+    return {"first": _summed(first), "next": _summed(steps)}
+
+
+def _summed(steps: dict[str, float]) -> dict[str, float]:
+    """Steps with their sum before the late ones."""
+    early = {step: seconds for step, seconds in steps.items() if step != "slow_metrics"}
+    return {**early, "result": sum(early.values()), "slow_metrics": steps["slow_metrics"]}

@@ -1,0 +1,123 @@
+"""The page's work for programs: `/denoise`, to be called with gradio_client."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from . import flow
+from .bridge import NO_LIMIT_DB, Worker, channels_from, settings_from
+from .flow import Order, Result
+from .language import say_for
+from .report import report
+from .session import Sessions
+from .texts import Say
+
+WORK = "work"  # the queue of all that computes: as many at once as the page is told
+
+logger = logging.getLogger(__name__)
+
+Answer = tuple[str, str, dict[str, Any]]
+
+
+def endpoint(worker: Worker, sessions: Sessions) -> Callable[..., Iterator[Answer]]:
+    """The function behind `/denoise`."""
+
+    def denoise(
+        audio: str | None,
+        model: str,
+        loss: str,
+        strength: float,
+        max_attenuation_db: float,
+        high_band: str,
+        loudness_lufs: float | None,
+        true_peak_dbtp: float,
+        channels: str,
+        format: str,
+        bit_depth: float,
+        request: gr.Request,
+    ) -> Iterator[Answer]:
+        """Speech without its noise, at the rate, channels, length, bit depth and level of what came in.
+
+        Args:
+            audio: A sound file: wav, flac, ogg, mp3, m4a, or the sound track of mp4, webm or mov.
+            model: A name from the Models tab, such as "gru" or "wiener"; "" for the recommended one.
+            loss: What its weights were taught to make small, such as "hybrid"; "" for the model's best.
+            strength: 0 (the recording as it is) to 100 (all that the denoiser does).
+            max_attenuation_db: 0 to 60: nothing becomes softer by more than this; 60 is no limit.
+            high_band: "follow" (attenuate what lies above the denoiser's band with its top band), "keep" or "drop".
+            loudness_lufs: -70 to 0: the integrated loudness to bring the result to; null to keep the level.
+            true_peak_dbtp: -70 to 0: with a loudness, the true peak that the result stays below.
+            channels: "each" on its own, their "mid", or "reference" (channel 2 is the noise; nlms only).
+            format: "wav", "flac", "ogg", "mp3", "m4a"; "" for the recording's.
+            bit_depth: 16, 24 or 32; 0 for the recording's.
+
+        Returns:
+            The denoised sound, what was removed (both in the same format), and a report: recording, output, denoiser,
+            settings, metrics (key -> unit, better, estimated, before, after).
+        """
+        say = say_for(request)
+        session = sessions.open()
+        try:
+            if not audio:
+                raise gr.Error(say("error.no-recording"), title=say("error.title"), print_exception=False)
+            offer = worker.find(f"{model}/{loss}") if loss else worker.recommended(model or None)
+            settings = settings_from(
+                strength, max_attenuation_db, high_band, loudness_lufs, true_peak_dbtp, format, int(bit_depth)
+            )
+            order = Order(session.adopt(Path(audio)), offer, channels_from(channels), settings)
+            *_, result = flow.denoise(worker, session, order, session.begin(), preview=False)
+            assert isinstance(result, Result)
+            *_, measured = flow.measure(worker, session, result)
+            yield (
+                _named(result.after, result.copy_name("denoised")),
+                _named(result.removed, result.copy_name("removed")),
+                report(measured),
+            )
+        except Exception as error:
+            raise shown(error, say) from error
+        finally:
+            sessions.close(session)  # Gradio has its own copy of what was yielded by now
+
+    return denoise
+
+
+def shown(error: Exception, say: Say) -> gr.Error:
+    """The error that a program or a person is shown; what is nobody's but ours goes to the log, and no further."""
+    if isinstance(error, gr.Error):
+        return error
+    if not hasattr(error, "reason"):
+        logger.error("unexpected", exc_info=error)
+    return gr.Error(escape(say.problem(error)), title=say("error.title"), print_exception=False)
+
+
+def _named(path: Path, name: str) -> str:
+    """A file by another name in the same folder."""
+    return str(path.rename(path.with_name(name)))
+
+
+def build(worker: Worker, sessions: Sessions) -> None:
+    """Makes `/denoise`; to be called inside the page. Its widgets only name and type what is sent, nobody sees them."""
+    with gr.Row(visible=False):
+        inputs = [
+            gr.Audio(type="filepath", label="audio"),
+            gr.Textbox("", label="model"),
+            gr.Textbox("", label="loss"),
+            gr.Number(100, label="strength"),
+            gr.Number(NO_LIMIT_DB, label="max_attenuation_db"),
+            gr.Textbox("follow", label="high_band"),
+            gr.Number(None, label="loudness_lufs"),
+            gr.Number(-1, label="true_peak_dbtp"),
+            gr.Textbox("each", label="channels"),
+            gr.Textbox("", label="format"),
+            gr.Number(0, label="bit_depth"),
+        ]
+        outputs = [gr.File(label="denoised"), gr.File(label="removed"), gr.JSON(label="report")]
+        gr.Button().click(
+            endpoint(worker, sessions), inputs, outputs, api_name="denoise", concurrency_id=WORK, show_progress="hidden"
+        )

@@ -1,0 +1,136 @@
+"""Puts the page together, and serves it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from denoise_app.audio.limits import Limits
+
+from . import api, panels
+from .bridge import Worker
+from .downloads import Shelf
+from .language import Words
+from .session import Sessions
+from .tabs import models
+from .tabs.clean import CleanTab
+from .texts import LANGUAGES
+
+HERE = Path(__file__).parent
+EXAMPLES = HERE.parents[1] / "examples"
+MINUTES = 60  # a visit's files after their last use; Gradio itself keeps the state of a closed page for an hour
+WAITING = 64  # most clicks that wait for their turn; more are told that the page is busy
+
+
+@dataclass(frozen=True)
+class App:
+    """The page, and what serving it takes."""
+
+    blocks: gr.Blocks
+    words: Words
+    shelf: Shelf
+
+
+def build(
+    worker: Worker | None = None, sessions: Sessions | None = None, examples: Sequence[Path] | None = None
+) -> App:
+    """The page.
+
+    Args:
+        worker: Does the work; without one, that of this machine.
+        sessions: Keeps work files; without it, among the system's temporary files.
+        examples: Recordings to try; without it those in the folder of examples.
+    """
+    worker = worker or Worker()
+    shelf = Shelf()
+    sessions = sessions or Sessions(on_close=shelf.remove)
+    words = Words()
+    examples = sorted(EXAMPLES.glob("*.flac")) if examples is None else examples
+    device = worker.device()
+    with gr.Blocks(
+        title=LANGUAGES["en"]["app.name"], analytics_enabled=False, delete_cache=(300, 60 * MINUTES), fill_width=True
+    ) as blocks:
+        gr.HTML(words.made("html.header", lambda say: panels.header(say, device, MINUTES)))
+        with gr.Tabs(elem_id="tabs"):
+            with gr.Tab(words("tab.clean"), id="clean"):
+                CleanTab(blocks, worker, sessions, shelf, words, examples, api.WORK, MINUTES)
+            with gr.Tab(words("tab.models"), id="models"):
+                models.build(blocks, worker, words)
+        api.build(worker, sessions)
+    blocks.queue(max_size=WAITING, default_concurrency_limit=jobs())
+    return App(blocks, words, shelf)
+
+
+def jobs() -> int:
+    """How many recordings are denoised at once: DENOISE_JOBS, else half of the processors."""
+    return int(os.environ.get("DENOISE_JOBS", "0")) or max(1, (os.cpu_count() or 1) // 2)
+
+
+def launch(app: App, **options: Any) -> tuple[Any, str, Any]:
+    """Serves the page; `options` go to Gradio's launch. Returns what that returns."""
+    usual: dict[str, Any] = {
+        "theme": theme(),
+        "css": (HERE / "page.css").read_text("utf-8"),
+        "head": head(),
+        "i18n": app.words.translations,
+        "app_kwargs": {"routes": app.shelf.routes},
+        "favicon_path": HERE / "icon.svg",
+        "max_file_size": Limits.from_environment().max_bytes,
+        "footer_links": ["api"],
+        "run_history": False,
+        "show_error": False,
+        "pwa": True,
+        "ssr_mode": False,  # the routes of the downloads are Python's own
+    }
+    return app.blocks.launch(**usual | options)
+
+
+def serve() -> None:
+    """Serves the page until it is stopped."""
+    worker = Worker()
+    worker.warm_up()
+    launch(build(worker))
+
+
+def head() -> str:
+    """What goes into the page's head."""
+    script = (HERE / "page.js").read_text("utf-8").replace("TITLE_ZH", f'"{LANGUAGES["zh"]["app.name"]}"')
+    return f"<script>{script}</script>"
+
+
+def theme() -> gr.themes.Base:
+    """One accent, quiet greys, fonts that every machine has: nothing is fetched from elsewhere."""
+    fonts = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC"]
+    return gr.themes.Base(
+        primary_hue=gr.themes.colors.teal,
+        neutral_hue=gr.themes.colors.slate,
+        radius_size=gr.themes.sizes.radius_lg,
+        font=[*fonts, "sans-serif"],
+        font_mono=["ui-monospace", "monospace"],
+    ).set(
+        body_background_fill="*neutral_50",
+        body_background_fill_dark="*neutral_950",
+        color_accent="*primary_700",
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_dark="*primary_400",
+        button_primary_background_fill_hover_dark="*primary_300",
+        button_primary_text_color="white",
+        button_primary_text_color_dark="*neutral_950",
+        slider_color="*primary_700",
+        slider_color_dark="*primary_400",
+        block_border_width="0px",
+        block_shadow="none",
+        block_info_text_color="*neutral_600",
+        block_info_text_color_dark="*neutral_400",
+        block_label_text_color="*neutral_700",
+        block_title_text_color="*neutral_800",
+        block_title_text_color_dark="*neutral_200",
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_400",
+    )

@@ -1,0 +1,63 @@
+"""Long work in a thread, followed from a generator: the page is told how far it is, and a cancel stops it."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+from denoise_app.inference.engine import Progress
+
+from .session import Job
+
+T = TypeVar("T")
+
+PAUSE = 0.2  # s between two reports to the page: as often as anybody can read a number
+
+
+class Background(Generic[T]):
+    """Runs `work` when it is iterated over; yields how far it is, then has its result.
+
+    Args:
+        work: Given what to tell progress to and what to ask whether to stop, as the engine takes them.
+        job: Told to stop when whoever iterates goes away.
+    """
+
+    def __init__(self, work: Callable[[Callable[[Progress], None], Callable[[], bool]], T], job: Job) -> None:
+        self._work = work
+        self._job = job
+        self._reports: queue.SimpleQueue[Progress | None] = queue.SimpleQueue()
+        self._outcome: list[T] = []
+        self._error: BaseException | None = None
+
+    def __iter__(self) -> Iterator[Progress]:
+        """Raises what the work raises."""
+        thread = threading.Thread(target=self._run, name="denoise", daemon=True)
+        thread.start()
+        told = 0.0
+        try:
+            while (report := self._reports.get()) is not None:
+                if time.monotonic() - told >= PAUSE:
+                    told = time.monotonic()
+                    yield report
+        except GeneratorExit:
+            self._job.stop()
+            raise
+        thread.join()
+        if self._error is not None:
+            raise self._error
+
+    @property
+    def result(self) -> T:
+        """What the work returned, once the iteration is over."""
+        return self._outcome[0]
+
+    def _run(self) -> None:
+        try:
+            self._outcome.append(self._work(self._reports.put, lambda: self._job.stopped))
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._reports.put(None)

@@ -1,0 +1,285 @@
+"""Between the page and the rooms below: which denoisers there are, and what is done with a file.
+
+`Worker` is what a tab is given to work with. It knows files and settings, no widgets; a test hands the tab another one.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from math import inf
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+
+from denoise_app.audio import files
+from denoise_app.audio.clip import Clip, FileInfo, Samples
+from denoise_app.audio.convert import mid
+from denoise_app.audio.encodings import Encoding, suffix
+from denoise_app.audio.errors import AudioError
+from denoise_app.checkpoints import hub
+from denoise_app.checkpoints.manifest import CheckpointError, Manifest
+from denoise_app.denoiser import Denoiser
+from denoise_app.inference import catalog, engine
+from denoise_app.inference.device import Device, choose
+from denoise_app.inference.sources import LevelMeter
+from denoise_app.metrics import blind
+from denoise_app.metrics.excerpts import spread
+from denoise_app.metrics.report import Measured, measure
+
+from .figures import Survey, survey
+
+NO_LIMIT_DB = 60  # the end of the slider for the most attenuation: nobody hears a difference to no limit
+EXCERPT_SECONDS = 30.0
+MOST_EXCERPTS = 4  # what is listened to of a long recording: two minutes
+QUICK = ("snr_estimated", "noise_floor", "speech_level")
+SLOW = ("dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl")
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A denoiser that can be chosen.
+
+    Attributes:
+        model, loss, source, sample_rate, causal, latency, manifest, repo, revision: As `catalog.Entry` has them.
+        cached: False where its weights have yet to be fetched from the Hub.
+    """
+
+    model: str
+    loss: str | None
+    source: Literal["built-in", "bundled", "hub"]
+    sample_rate: int
+    causal: bool
+    latency: int
+    manifest: Manifest | None = None
+    repo: str | None = None
+    revision: str | None = None
+    cached: bool = True
+
+    @property
+    def key(self) -> str:
+        """Its name in the page's widgets."""
+        name = f"{self.model}/{self.loss}" if self.loss else self.model
+        return f"{name}@{self.revision}" if self.revision else name
+
+    @classmethod
+    def of_entry(cls, entry: catalog.Entry) -> Offer:
+        facts = (entry.model, entry.loss, entry.source, entry.sample_rate, entry.causal, entry.latency)
+        return cls(*facts, entry.manifest, entry.repo, entry.revision)
+
+    @classmethod
+    def of_hub(cls, found: hub.HubCheckpoint) -> Offer:
+        manifest = found.manifest
+        facts = (manifest.model, manifest.loss, "hub", manifest.sample_rate, manifest.causal, manifest.latency)
+        return cls(*facts, manifest, found.repo, found.revision, found.cached)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Excerpts:
+    """What of two files of the same length and rate is listened to.
+
+    Attributes:
+        before, after: (time,) float32, the mean of the channels; of a long recording several stretches in a row.
+        sample_rate: Hz.
+        seconds: Length of a stretch.
+        count: Stretches; 1 where it is the whole.
+    """
+
+    before: Samples
+    after: Samples
+    sample_rate: int
+    seconds: float
+    count: int
+
+
+class Worker:
+    """Does what the page asks for, with the models of this machine."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._hub: dict[str, Offer] = {}
+
+    # ---------------------------------------------------------------------------------------------- denoisers
+
+    def device(self) -> Device:
+        """Where neural denoisers run, and why."""
+        return choose()
+
+    def offers(self) -> list[Offer]:
+        """Every denoiser at hand or listed on the Hub: by model, the best checkpoint of each first."""
+        known = {offer.key: offer for offer in (Offer.of_entry(entry) for entry in catalog.entries())}
+        with self._lock:
+            listed = dict(self._hub)
+        return [*known.values(), *(offer for key, offer in listed.items() if key not in known)]
+
+    def broken(self) -> list[CheckpointError]:
+        """Why checkpoints in the folder of weights are left out."""
+        return catalog.broken()
+
+    def find(self, key: str) -> Offer:
+        """The offer of a name; raises CheckpointError where there is none (any more)."""
+        for offer in self.offers():
+            if offer.key == key:
+                return offer
+        known = ", ".join(offer.key for offer in self.offers())
+        raise CheckpointError.of("no-such-model", model=key, known=known)
+
+    def recommended(self, model: str | None = None) -> Offer:
+        """The best of a model; the best of all without one. Raises CheckpointError for a model that is not there."""
+        name, loss = (model, catalog.recommended_loss(model)) if model else catalog.recommended()
+        return next(offer for offer in self.offers() if (offer.model, offer.loss) == (name, loss))
+
+    def hub_is_named(self) -> bool:
+        """Whether whoever runs this named a repository or authors whose checkpoints may be listed."""
+        return any(os.environ.get(name, "").strip() for name in ("DENOISE_HUB_REPO", "DENOISE_HUB_AUTHORS"))
+
+    def look_on_hub(self) -> tuple[int, list[CheckpointError]]:
+        """Asks the Hub what there is; from then on it is among the offers. Returns how many, and what is left out."""
+        found, problems = hub.list_checkpoints()
+        offers = [Offer.of_hub(checkpoint) for checkpoint in found]
+        with self._lock:
+            self._hub = {offer.key: offer for offer in offers}
+        return len(offers), problems
+
+    def denoiser(self, offer: Offer) -> Denoiser:
+        """The denoiser of an offer, fetched from the Hub where it has to be."""
+        if offer.source == "hub" and not offer.cached and offer.repo and offer.revision:
+            hub.pull(offer.repo, f"{offer.model}/{offer.loss}", offer.revision)
+        return catalog.load(offer.model, offer.loss, revision=offer.revision)
+
+    # --------------------------------------------------------------------------------------------------- sound
+
+    def probe(self, path: Path) -> FileInfo:
+        """What a file's header says; raises AudioError for what is no sound or too much of it."""
+        return files.probe(path)
+
+    def levels(self, path: Path) -> engine.Levels:
+        """Peak, loudness and oddities of a whole file, which is decoded for it by block."""
+        with files.open_reader(path) as reader:
+            meter = LevelMeter(reader.info.channels, reader.info.sample_rate)
+            for block in reader.blocks():
+                meter.push(block)
+        return meter.levels()
+
+    def cut(self, path: Path, seconds: float, to: Path) -> Path:
+        """Writes the first `seconds` of a file as float wav, which loses nothing; returns where."""
+        rate = files.probe(path).sample_rate
+        files.write(to, files.read_window(path, 0, round(seconds * rate)), Encoding("wav", "FLOAT"))
+        return to
+
+    def separate(
+        self,
+        path: Path,
+        denoiser: Denoiser,
+        work: Path,
+        channels: engine.Channels,
+        progress: Callable[[engine.Progress], None],
+        cancelled: Callable[[], bool],
+    ) -> engine.Separation:
+        """Runs the denoiser, once: see `engine.separate`."""
+        return engine.separate(path, denoiser, work, channels=channels, progress=progress, cancelled=cancelled)
+
+    def render(
+        self,
+        separation: engine.Separation,
+        settings: engine.Settings,
+        room: Path,
+        progress: Callable[[engine.Progress], None],
+        cancelled: Callable[[], bool],
+    ) -> engine.Rendered:
+        """Writes what came out and what was removed into a folder: see `engine.render`."""
+        ending = suffix(engine.output_encoding(separation.info, settings))
+        out, removed = room / f"after{ending}", room / f"removed{ending}"
+        return engine.render(separation, settings, out, removed, progress=progress, cancelled=cancelled)
+
+    # ------------------------------------------------------------------------------------------------- numbers
+
+    def excerpts(self, before: Path, after: Path) -> Excerpts:
+        """What is listened to of a recording and of what became of it."""
+        info = files.probe(before)
+        parts = spread(info.frames, round(EXCERPT_SECONDS * info.sample_rate), MOST_EXCERPTS)
+        heard = [np.concatenate([_mean(path, part) for part in parts]) for path in (before, after)]
+        frames = min(len(samples) for samples in heard)  # a lossy format may end a little later
+        length = (parts[0].stop - parts[0].start) / info.sample_rate
+        return Excerpts(heard[0][:frames], heard[1][:frames], info.sample_rate, length, len(parts))
+
+    def measure(self, excerpts: Excerpts, keys: Iterable[str]) -> dict[str, Measured]:
+        """Metrics before and after, by their keys in `METRICS`."""
+        return measure(excerpts.before, excerpts.after, excerpts.sample_rate, keys=keys)
+
+    def loudness(self, path: Path) -> float:
+        """Loudness in LUFS of what is listened to of a file; -inf for silence."""
+        info = files.probe(path)
+        meter = LevelMeter(info.channels, info.sample_rate)
+        for part in spread(info.frames, round(EXCERPT_SECONDS * info.sample_rate), MOST_EXCERPTS):
+            meter.push(files.read_window(path, part.start, part.stop - part.start).samples)
+        return meter.levels().loudness_lufs
+
+    def survey(self, before: Path, after: Path, removed: Path, gain_db: float) -> Survey:
+        """What the figures show: see `figures.survey`."""
+        return survey(before, after, removed, gain_db)
+
+    def warm_up(self) -> None:
+        """Loads in the background what the first result would wait for."""
+        blind.warm_up()
+        threading.Thread(target=self._load_recommended, name="warm-up", daemon=True).start()
+
+    def _load_recommended(self) -> None:
+        denoiser = self.denoiser(self.recommended())
+        engine.denoise(Clip(np.zeros((1, denoiser.sample_rate), np.float32), denoiser.sample_rate), denoiser)
+
+
+def _mean(path: Path, part: slice) -> Samples:
+    """(time,): the mean of the channels over a stretch of a file."""
+    return mid(files.read_window(path, part.start, part.stop - part.start).samples)[0]
+
+
+def settings_from(
+    strength: float,
+    most_db: float,
+    high_band: str,
+    loudness_lufs: float | None,
+    true_peak_dbtp: float,
+    container: str | None,
+    bit_depth: int | None,
+) -> engine.Settings:
+    """What the widgets say, or what a program sent, as the engine takes it.
+
+    Args:
+        strength: 0 to 100.
+        most_db: 0 to NO_LIMIT_DB, where that and more is no limit.
+        high_band: "follow", "keep", "drop".
+        loudness_lufs: None to keep the level.
+        true_peak_dbtp: With a loudness.
+        container: None or "" for the recording's.
+        bit_depth: None or 0 for the recording's.
+
+    Raises:
+        AudioError: "bad-setting" for what is out of its range, "unknown-format".
+    """
+    try:
+        return engine.Settings(
+            strength=strength / 100,
+            max_attenuation_db=inf if most_db >= NO_LIMIT_DB else most_db,
+            high_band=high_band,  # type: ignore[arg-type]
+            loudness_lufs=loudness_lufs,
+            true_peak_dbtp=true_peak_dbtp,
+            container=container or None,
+            bit_depth=bit_depth or None,
+        )
+    except (ValueError, TypeError) as problem:
+        if isinstance(problem, AudioError):
+            raise
+        raise AudioError("bad-setting", f"A setting is out of its range: {problem}", problem=str(problem)) from problem
+
+
+def channels_from(name: str) -> engine.Channels:
+    """How channels are treated; raises AudioError "bad-setting" for another word."""
+    known = get_args(engine.Channels)
+    if name not in known:
+        problem = f"channels are treated by {', '.join(known)}, not {name!r}"
+        raise AudioError("bad-setting", f"A setting is out of its range: {problem}", problem=problem)
+    return name  # type: ignore[return-value]

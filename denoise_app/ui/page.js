@@ -1,0 +1,92 @@
+// Runs in the page's head, before Gradio: what no component of its own does.
+(() => {
+  // Gradio knows Chinese as zh-CN and zh-TW only, and would fall back to English for zh, zh-HK or zh-Hans.
+  const language = navigator.language || "";
+  if (/^zh\b/i.test(language)) {
+    if (!/^zh-(CN|TW)$/i.test(language)) Object.defineProperty(navigator, "language", { get: () => "zh-CN" });
+    addEventListener("load", () => (document.title = TITLE_ZH));
+  }
+
+  // ------------------------------------------------------------------------------------------------------ microphone
+  // Gradio asks for {audio: true}, and browsers then cancel echo, suppress noise and control the gain before we hear.
+  // window.denoiseMicrophone: processed (what to ask for), granted (track.getSettings() of the last recording).
+  const microphone = { processed: false, granted: null };
+  window.denoiseMicrophone = microphone;
+  const devices = navigator.mediaDevices;
+  if (devices?.getUserMedia) {
+    const getUserMedia = devices.getUserMedia.bind(devices);
+    devices.getUserMedia = async (constraints) => {
+      if (!constraints?.audio) return getUserMedia(constraints);
+      const on = microphone.processed;
+      const wanted = { echoCancellation: on, noiseSuppression: on, autoGainControl: on };
+      const stream = await getUserMedia({ ...constraints, audio: { ...Object(constraints.audio), ...wanted } });
+      microphone.granted = stream.getAudioTracks()[0].getSettings();
+      document.dispatchEvent(new CustomEvent("denoise:microphone"));
+      return stream;
+    };
+  }
+
+  // ----------------------------------------------------------------------------------------------------- video files
+  // Gradio's recorder takes audio/* only; a video's sound track is welcome too, so a video passes for audio.
+  const VIDEO = /\.(mp4|m4v|mov|webm|mkv)$/i;
+  const isVideo = (file) => file.type.startsWith("video/") || VIDEO.test(file.name);
+  const asAudio = (file) => (isVideo(file) ? new File([file], file.name, { type: "audio/mp4" }) : file);
+
+  function carry(files) {
+    const carrier = new DataTransfer();
+    for (const file of files) carrier.items.add(asAudio(file));
+    return carrier.files;
+  }
+
+  document.addEventListener("click", (event) => {
+    const input = event.target;
+    if (input instanceof HTMLInputElement && input.type === "file" && input.closest("#recording")) {
+      if (!input.accept.includes("video/")) input.accept += ",video/*";
+    }
+  }, true);
+
+  document.addEventListener("change", (event) => {
+    const input = event.target;
+    if (!(input instanceof HTMLInputElement) || input.type !== "file" || !input.closest("#recording")) return;
+    if ([...input.files].some((file) => file.type.startsWith("video/"))) input.files = carry(input.files);
+  }, true);
+
+  document.addEventListener("drop", (event) => {
+    const input = event.target.closest?.("#recording")?.querySelector("input[type=file]");
+    if (!input || ![...event.dataTransfer.files].some(isVideo)) return;
+    event.preventDefault();
+    event.stopPropagation();
+    input.files = carry(event.dataTransfer.files);
+    input.dispatchEvent(new Event("change", { bubbles: true }));
+  }, true);
+
+  // ---------------------------------------------------------------------------------------------- player and figures
+  // Figures share the player's time: a line shows where it is, a click goes there.
+  function lineOf(plot) {
+    let line = plot.querySelector(":scope > .now-line");
+    if (!line) {
+      line = document.createElement("span");
+      line.className = "now-line";
+      line.setAttribute("aria-hidden", "true");
+      plot.append(line);
+      plot.on?.("plotly_click", ({ points }) => {
+        document.dispatchEvent(new CustomEvent("denoise:seek", { detail: { position: Number(points[0].x) } }));
+      });
+    }
+    return line;
+  }
+
+  document.addEventListener("denoise:time", ({ detail }) => {
+    for (const plot of document.querySelectorAll(".timed .js-plotly-plot")) {
+      const layout = plot._fullLayout;
+      const axis = layout?.xaxis;
+      if (!axis?.d2p) continue;
+      const x = axis.d2p(detail.position);
+      const line = lineOf(plot);
+      line.hidden = !(x >= 0 && x <= axis._length);
+      line.style.transform = "translateX(" + (axis._offset + x) + "px)";
+      line.style.top = layout._size.t + "px";
+      line.style.bottom = layout._size.b + "px";
+    }
+  });
+})();

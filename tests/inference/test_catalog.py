@@ -1,0 +1,226 @@
+"""Names become denoisers: which there are, which is best, and one copy of each in memory."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from denoise_app.audio.errors import AudioError
+from denoise_app.checkpoints import hub, store
+from denoise_app.checkpoints.manifest import CheckpointError, Manifest
+from denoise_app.classical import CLASSICAL
+from denoise_app.denoiser import Denoiser
+from denoise_app.inference import catalog
+from denoise_app.models.registry import build
+
+SMALL = {"window": 4096, "hop": 2048, "width": 8, "hidden": 8, "layers": 1}
+Put = Callable[..., Path]
+
+
+def put_into(root: Path, loss: str, seed: int = 0, **scores: float) -> Path:
+    """A checkpoint of a small gru in a tree laid out like weights/."""
+    torch.manual_seed(seed)
+    folder = root / "gru" / loss
+    store.save(folder, build("gru", SMALL), Manifest("gru", loss, config=SMALL, scores=scores))
+    return folder
+
+
+@pytest.fixture
+def put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Put:
+    """Puts a checkpoint into the folder of weights, which is otherwise empty."""
+    root = tmp_path / "weights"
+    monkeypatch.setenv("DENOISE_WEIGHTS", str(root))
+    return lambda loss, seed=0, **scores: put_into(root, loss, seed, **scores)
+
+
+@pytest.fixture
+def pull(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Put:
+    """Puts a checkpoint of friend/weights into the Hub's cache, as the Hub's client lays it out."""
+    cache = tmp_path / "hub"
+    monkeypatch.setattr(hub.constants, "HF_HUB_CACHE", str(cache))
+    monkeypatch.setenv("DENOISE_HUB_REPO", "friend/weights")
+    return lambda loss, commit, seed=0, repo="friend--weights": put_into(
+        cache / f"models--{repo}" / "snapshots" / commit, loss, seed
+    )
+
+
+def names(entries: list[catalog.Entry]) -> list[tuple[str, str | None, str]]:
+    return [(entry.model, entry.loss, entry.source) for entry in entries if entry.kind == "neural"]
+
+
+# entries
+
+
+def test_every_entry_is_what_it_says(put: Put) -> None:
+    put("hybrid")
+    entries = catalog.entries()
+    assert {entry.model for entry in entries} == {"gru", *CLASSICAL}
+    assert len({(entry.model, entry.loss) for entry in entries}) == len(entries)
+    for entry in entries:
+        denoiser = catalog.load(entry.model, entry.loss)
+        assert isinstance(denoiser, Denoiser)
+        facts = (denoiser.sample_rate, denoiser.causal, denoiser.latency)
+        assert facts == (entry.sample_rate, entry.causal, entry.latency), entry.model
+        noisy = torch.zeros(1, 5000)
+        with torch.inference_mode():
+            assert denoiser(noisy).shape == noisy.shape
+        assert (entry.kind, entry.source) == (("neural", "bundled") if entry.manifest else ("classical", "built-in"))
+
+
+def test_weights_are_beside_the_package_unless_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("DENOISE_WEIGHTS", raising=False)
+    assert catalog.weights_folder() == Path(catalog.__file__).resolve().parents[2] / "weights"
+    monkeypatch.setenv("DENOISE_WEIGHTS", str(tmp_path))
+    assert catalog.weights_folder() == tmp_path
+    assert names(catalog.entries()) == []
+
+
+def test_a_broken_checkpoint_is_left_out_and_explained(put: Put) -> None:
+    put("hybrid")
+    (put("mse") / "config.json").write_text("{}")
+    assert names(catalog.entries()) == [("gru", "hybrid", "bundled")]
+    assert [error.reason for error in catalog.broken()] == ["manifest-invalid"]
+    with pytest.raises(CheckpointError) as caught:
+        catalog.load("gru", "mse")
+    assert caught.value.reason == "manifest-invalid"
+
+
+def test_pulled_checkpoints_are_entries_and_bundled_ones_go_first(put: Put, pull: Put) -> None:
+    put("hybrid", seed=1)
+    first = pull("hybrid", "a" * 40, seed=2)
+    pull("mse", "a" * 40, seed=3)
+    assert names(catalog.entries()) == [("gru", "hybrid", "bundled"), ("gru", "mse", "hub")]
+    entry = next(entry for entry in catalog.entries() if entry.loss == "mse")
+    assert (entry.repo, entry.revision) == ("friend/weights", "a" * 40)
+    theirs = catalog.load("gru", "hybrid", revision="a" * 40)
+    ours = catalog.load("gru", "hybrid")
+    expected, _ = store.load(first)
+    assert torch.equal(next(theirs.parameters()), next(expected.parameters()))  # type: ignore[attr-defined]
+    assert not torch.equal(next(ours.parameters()), next(expected.parameters()))  # type: ignore[attr-defined]
+    with pytest.raises(CheckpointError):
+        catalog.load("gru", "hybrid", revision="b" * 40)
+
+
+def test_the_newest_pulled_is_the_one_that_a_name_means(put: Put, pull: Put) -> None:
+    pull("mse", "b" * 40, seed=1)
+    pull("mse", "a" * 40, seed=2)
+    assert [entry.revision for entry in catalog.pulled()] == ["a" * 40, "b" * 40]
+    assert [entry.revision for entry in catalog.entries() if entry.loss == "mse"] == ["a" * 40]
+
+
+def test_strangers_in_the_cache_are_not_entries(put: Put, pull: Put) -> None:
+    pull("mse", "a" * 40, repo="stranger--weights")
+    assert catalog.pulled() == []
+
+
+# recommended
+
+
+def test_the_best_scores_are_recommended(put: Put) -> None:
+    put("hybrid", pesq_wb=1.60, si_sdr=9.0)
+    put("log-mag", pesq_wb=1.75, si_sdr=8.0)
+    put("mse", pesq_wb=1.20, si_sdr=10.0)
+    assert catalog.recommended() == ("gru", "log-mag")
+    assert catalog.recommended_loss("gru") == "log-mag"
+    assert catalog.load("gru") is catalog.load("gru", "log-mag")
+
+
+def test_without_scores_the_all_rounder_is_recommended(put: Put) -> None:
+    for loss in ("compressed", "hybrid", "mse"):
+        put(loss)
+    assert catalog.recommended() == ("gru", "hybrid")
+    put("mse", pesq_wb=1.0, si_sdr=-5.0)
+    assert catalog.recommended() == ("gru", "mse"), "a known score goes before an unknown one"
+
+
+def test_without_weights_a_classical_one_is_recommended(put: Put) -> None:
+    model, loss = catalog.recommended()
+    assert (model, loss) == ("mmse-lsa", None) and model in CLASSICAL
+    assert catalog.recommended_loss("wiener") is None
+
+
+# load
+
+
+def test_unknown_names_say_what_there_is(put: Put) -> None:
+    put("hybrid")
+    with pytest.raises(CheckpointError, match=r"No model is called 'grue'. There are: .*gru.*wiener") as caught:
+        catalog.load("grue")
+    assert caught.value.reason == "no-such-model"
+    with pytest.raises(CheckpointError, match=r"gru trained with 'mse'. There are: hybrid") as caught:
+        catalog.load("gru", "mse")
+    assert caught.value.reason == "no-such-loss"
+    with pytest.raises(CheckpointError, match="Leave the loss out") as caught:
+        catalog.load("wiener", "hybrid")
+    assert caught.value.reason == "no-loss-taken"
+    for trick in ("../gru", "gru/hybrid", "", "/etc/passwd"):
+        with pytest.raises(CheckpointError):
+            catalog.load(trick)
+    with pytest.raises(CheckpointError):
+        catalog.recommended_loss("grue")
+
+
+def test_an_unusable_device_is_named(put: Put) -> None:
+    put("hybrid")
+    with pytest.raises(AudioError, match="cuda:99"):
+        catalog.load("gru", "hybrid", device="cuda:99")
+
+
+def test_a_checkpoint_is_read_once_and_shared(put: Put) -> None:
+    put("hybrid")
+    loaded = catalog.load("gru", "hybrid", "cpu")
+    assert loaded is catalog.load("gru", "hybrid", "cpu")
+    assert isinstance(loaded, torch.nn.Module) and not loaded.training
+    assert not any(parameter.requires_grad for parameter in loaded.parameters())
+    assert {parameter.device.type for parameter in loaded.parameters()} == {"cpu"}
+
+
+def test_replaced_weights_are_read_again(put: Put) -> None:
+    put("hybrid", seed=1)
+    old = catalog.load("gru", "hybrid")
+    put("hybrid", seed=2)
+    new = catalog.load("gru", "hybrid")
+    assert new is not old and not torch.equal(next(new.parameters()), next(old.parameters()))  # type: ignore[attr-defined]
+
+
+def test_classical_ones_are_built_anew(put: Put) -> None:
+    assert catalog.load("wiener") is not catalog.load("wiener")
+
+
+def test_ten_threads_read_a_checkpoint_once(put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = put("hybrid", seed=9)
+    reads: list[Path] = []
+    real = store.load
+
+    def counted(path: Path) -> object:
+        reads.append(path)
+        return real(path)
+
+    monkeypatch.setattr(store, "load", counted)
+    start = threading.Barrier(10)
+    got: list[Denoiser] = []
+
+    def work() -> None:
+        start.wait()
+        got.append(catalog.load("gru", "hybrid"))
+
+    threads = [threading.Thread(target=work) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert reads == [folder]
+    assert len(got) == 10 and len({id(denoiser) for denoiser in got}) == 1
+
+
+def test_damaged_weights_are_refused_each_time(put: Put) -> None:
+    path = put("hybrid") / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    for _ in range(2):
+        with pytest.raises(CheckpointError) as caught:
+            catalog.load("gru", "hybrid")
+        assert caught.value.reason == "weights-cut-off"

@@ -1,0 +1,200 @@
+"""The command line, called as a program calls it and as a shell does."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import soundfile
+import torch
+
+from denoise_app import cli
+from denoise_app.audio.clip import Clip
+from denoise_app.inference import catalog
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def same_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`main` sets the thread count of the process, which outlives a test."""
+    for library in ("OMP", "OPENBLAS", "MKL"):
+        monkeypatch.setenv(f"{library}_NUM_THREADS", "1")
+
+
+@pytest.fixture
+def recordings(tmp_path: Path, speech: Clip) -> Path:
+    """in/good.wav, in/sub/other.flac, in/bad.wav."""
+    folder = tmp_path / "in"
+    (folder / "sub").mkdir(parents=True)
+    soundfile.write(folder / "good.wav", speech.samples[0, :16_000], 16_000, subtype="PCM_16")
+    soundfile.write(folder / "sub" / "other.flac", speech.samples[0, :8_000], 8_000, subtype="PCM_24")
+    (folder / "bad.wav").write_text("no sound at all")
+    return folder
+
+
+def call(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    """Exit status, standard output and standard error."""
+    result = cli.main([str(argument) for argument in arguments])
+    printed = capsys.readouterr()
+    return result, printed.out, printed.err
+
+
+def answer(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, Any]:
+    result, out, _ = call(capsys, *arguments, "--json")
+    return result, json.loads(out)
+
+
+def test_denoise_goes_on_past_a_bad_file(
+    recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    status, printed, told = call(capsys, "denoise", recordings, "-o", out, "--model", "wiener")
+    assert status == 1
+    assert printed == "2 denoised with wiener, 1 failed\n"
+    assert "bad.wav: failed: " in told and "[3/3]" in told
+    assert "\x1b" not in told  # no terminal, no cursor play
+    assert soundfile.info(out / "good.wav").subtype == "PCM_16"
+    assert soundfile.info(out / "sub" / "other.flac").samplerate == 8_000
+    assert not (out / "bad.wav").exists()
+
+
+def test_denoise_tells_a_program_what_became_of_each_file(
+    recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, data = answer(capsys, "denoise", recordings, "-o", tmp_path / "out", "--model", "band-pass")
+    assert status == 1
+    assert (data["model"], data["loss"], data["failed"]) == ("band-pass", None, 1)
+    bad, good, other = data["files"]
+    assert set(bad) == {"input", "error"} and set(bad["error"]) == {"reason", "message"}
+    assert good["output"] == str(tmp_path / "out" / "good.wav")
+    assert other["seconds"] == 1.0
+
+
+def test_denoise_succeeds_without_a_bad_file(
+    recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, _, _ = call(capsys, "denoise", recordings / "good.wav", "-o", tmp_path / "out", "--model", "wiener")
+    assert status == 0
+    before, _ = soundfile.read(recordings / "good.wav")
+    after, _ = soundfile.read(tmp_path / "out" / "good.wav")
+    assert before.shape == after.shape and abs(before - after).max() > 1e-3
+
+
+def test_no_strength_changes_nothing(recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = recordings / "good.wav"
+    status, _, _ = call(capsys, "denoise", source, "-o", tmp_path, "--model", "wiener", "--strength", 0)
+    assert status == 0
+    before, _ = soundfile.read(source, dtype="int16")
+    after, _ = soundfile.read(tmp_path / "good.wav", dtype="int16")
+    assert (before == after).all()
+
+
+def test_every_setting_reaches_the_engine(
+    recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from denoise_app.inference import batch
+    from denoise_app.inference.engine import Settings
+
+    seen: list[tuple[Settings, str]] = []
+
+    def run(jobs: object, denoiser: object, settings: Settings, *, channels: str, progress: object) -> list[object]:
+        seen.append((settings, channels))
+        return []
+
+    monkeypatch.setattr(batch, "run", run)
+    options = "--strength 50 --max-attenuation 12 --high-band keep --loudness -23 --true-peak -2 --channels mid"
+    more = "--format flac --bit-depth 24 --model wiener"
+    status, _, _ = call(capsys, "denoise", recordings, "-o", tmp_path, *options.split(), *more.split())
+    assert status == 0
+    assert seen == [(Settings(0.5, 12.0, "keep", -23.0, -2.0, "flac", 24), "mid")]
+
+
+def test_nothing_to_denoise_is_a_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    status, printed, told = call(capsys, "denoise", tmp_path / "empty", "-o", tmp_path / "out")
+    assert (status, printed) == (1, "")
+    assert "no sound file" in told
+
+
+def test_an_unknown_model_is_named_with_the_known_ones(
+    recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, _, told = call(capsys, "denoise", recordings, "-o", tmp_path / "out", "--model", "nonesuch")
+    assert status == 1
+    assert "nonesuch" in told and "wiener" in told
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["nonesuch"],
+        ["denoise", "x.wav"],
+        ["denoise", "x.wav", "-o", "out", "--strength", "101"],
+        ["denoise", "x.wav", "-o", "out", "--strength", "nan"],
+        ["denoise", "x.wav", "-o", "out", "--threads", "0"],
+        ["evaluate", "--all", "--model", "gru"],
+    ],
+)
+def test_a_wrong_call_ends_with_2(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    assert ended.value.code == 2
+
+
+def test_models_lists_the_catalogue(capsys: pytest.CaptureFixture[str]) -> None:
+    status, rows = answer(capsys, "models")
+    assert status == 0
+    assert [(row["model"], row["loss"]) for row in rows] == [(entry.model, entry.loss) for entry in catalog.entries()]
+    assert [(row["model"], row["loss"]) for row in rows if row["recommended"]] == [catalog.recommended()]
+    status, printed, _ = call(capsys, "models")
+    assert all(row["model"] in printed for row in rows)
+
+
+def test_an_interruption_ends_with_130(
+    recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(catalog, "load", interrupted)
+    assert call(capsys, "denoise", recordings, "-o", tmp_path, "--model", "wiener")[0] == 130
+
+
+def test_threads_are_set_at_the_entry(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = torch.get_num_threads()
+    try:
+        call(capsys, "denoise", tmp_path, "-o", tmp_path / "out", "--model", "wiener", "--threads", 2)
+        assert torch.get_num_threads() == 2
+        assert os.environ["OMP_NUM_THREADS"] == "2"
+        call(capsys, "models")
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_help_needs_no_torch() -> None:
+    code = "import sys; from denoise_app import cli; cli.build_parser(); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_a_leaderboard_needs_both_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, told = call(capsys, "evaluate", "--clean", tmp_path)
+    assert status == 1
+    assert "--noisy" in told
+
+
+def test_evaluate_writes_the_table_of_earlier_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = tmp_path / "text.md"
+    text.write_text("before\n<!-- leaderboard -->\nold\n<!-- /leaderboard -->\nafter\n")
+    board = ROOT / "results" / "leaderboard.json"
+    status, printed, _ = call(capsys, "evaluate", "--out", board, "--readme", text)
+    assert status == 0
+    assert text.read_text() == f"before\n<!-- leaderboard -->\n{printed}<!-- /leaderboard -->\nafter\n"

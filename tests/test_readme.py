@@ -1,0 +1,103 @@
+"""What the README says is so: its code runs, its table is the leaderboard's, its files are there."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import soundfile
+import yaml
+
+from denoise_app.audio.limits import Limits
+from denoise_app.training import leaderboard
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+
+
+def marked(mark: str) -> str:
+    """The command below a mark."""
+    found = re.search(rf"<!-- {mark} -->\n```bash\n(.*?)\n```", README, flags=re.DOTALL)
+    assert found, f"README.md has no command marked {mark}"
+    return found[1]
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Path:
+    """An empty folder beside which only the examples lie, so that nothing is written into the project."""
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    return tmp_path
+
+
+def run(command: list[str], folder: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_five_lines_of_python_run(elsewhere: Path) -> None:
+    (code,) = blocks("python")
+    assert len([line for line in code.splitlines() if line.strip()]) <= 5
+    run([sys.executable, "-c", code], elsewhere)
+    before, after = soundfile.info(ROOT / "examples/english-fan.flac"), soundfile.info(elsewhere / "clean.flac")
+    assert (before.samplerate, before.channels, before.frames) == (after.samplerate, after.channels, after.frames)
+
+
+def test_the_line_of_the_command_line_runs(elsewhere: Path) -> None:
+    (line,) = [block.strip() for block in blocks("bash") if block.startswith("python -m denoise_app denoise")]
+    run([sys.executable, *line.split()[1:]], elsewhere)
+    examples = {path.name for path in (ROOT / "examples").glob("*.flac")}
+    assert {path.name for path in (elsewhere / "cleaned").iterdir()} == examples
+
+
+def test_ci_runs_the_very_command_of_the_readme() -> None:
+    script = (ROOT / ".ci" / "run").read_text()
+    (extraction,) = re.findall(r"^command=\$\((sed .* README\.md)\)$", script, flags=re.MULTILINE)
+    extracted = subprocess.run(["bash", "-c", extraction], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert extracted.strip() == marked("test")
+    assert script.rstrip().endswith('eval "$command"')
+
+
+def test_the_commands_install_what_is_there() -> None:
+    for command in (marked("start"), marked("test")):
+        for name in re.findall(r"requirements[\w-]*\.txt|app\.py", command):
+            assert (ROOT / name).is_file()
+    for tool in ("ruff check", "mypy", "pytest"):
+        assert tool in marked("test")
+
+
+def test_links_and_pictures_lead_somewhere() -> None:
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
+    assert targets
+    assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
+def test_the_table_is_written_from_the_leaderboard() -> None:
+    board = leaderboard.read(ROOT / "results" / "leaderboard.json")
+    assert leaderboard.into_text(README, board) == README, "run: python -m denoise_app evaluate --readme README.md"
+
+
+def test_every_setting_of_the_environment_is_told() -> None:
+    sources = [*(ROOT / "denoise_app").rglob("*.py"), ROOT / "app.py"]
+    read = {name for path in sources for name in re.findall(r"DENOISE_[A-Z_]+", path.read_text(encoding="utf-8"))}
+    read |= {f"DENOISE_{field.name.upper()}" for field in dataclasses.fields(Limits)}
+    told = set(re.findall(r"`(DENOISE_[A-Z_]+)`", README))
+    assert told == read
+
+
+def test_the_front_matter_is_that_of_a_space() -> None:
+    facts = yaml.safe_load(README.split("---\n")[1])
+    pinned = dict(re.findall(r"^([\w-]+)==([\w.]+)", (ROOT / "requirements.txt").read_text(), flags=re.MULTILINE))
+    assert facts["sdk"] == "gradio" and facts["sdk_version"] == pinned["gradio"]
+    assert (ROOT / facts["app_file"]).is_file()
+    assert len(facts["short_description"]) <= 60  # the Hub refuses a longer one
+    assert facts["license"] == "apache-2.0" and "Apache License" in (ROOT / "LICENSE").read_text()
