@@ -1,1 +1,21 @@
 """Denoisers with nothing learnt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from denoise_app.denoiser import Denoiser
+
+from .bandpass import BandPass
+from .mmse_lsa import MmseLsa
+from .nlms import Nlms
+from .spectral_subtraction import SpectralSubtraction
+from .wiener import Wiener
+
+CLASSICAL: dict[str, Callable[[], Denoiser]] = {
+    "band-pass": BandPass,
+    "spectral-subtraction": SpectralSubtraction,
+    "wiener": Wiener,
+    "mmse-lsa": MmseLsa,
+    "nlms": Nlms,
+}

@@ -40,8 +40,8 @@ class Suppressor(SpectralDenoiser):
         return ()
 
     @abstractmethod
-    def gain(self, snr: Tensor, memory: Any) -> tuple[Tensor, Any]:
-        """A-posteriori SNR |Y|^2 / N of n frames, (n, B, bins) in [0, MOST_SNR] -> gain (n, B, bins), memory."""
+    def gain(self, power: Tensor, noise: Tensor, memory: Any) -> tuple[Tensor, Any]:
+        """|Y|^2 and the noise power N of n frames, (n, B, bins) each -> gain (n, B, bins), the memory after them."""
 
     def initial_frames(self, batch: int) -> tuple[NoiseState, Any]:
         return self.tracker.initial_state(batch), self.initial_memory(batch)
@@ -50,10 +50,14 @@ class Suppressor(SpectralDenoiser):
         tracked, rule = memory
         power = (spectra.real.square() + spectra.imag.square()).permute(2, 0, 1).contiguous()  # (B, F, N) -> (N, B, F)
         noise, tracked = self.tracker.track(power, tracked)
-        snr = (power / noise.clamp_min(LEAST_POWER)).clamp_max(MOST_SNR)
-        gain, rule = self.gain(snr, rule)
+        gain, rule = self.gain(power, noise, rule)
         gain = gain.clamp(self.floor, 1.0)
         return spectra * gain.permute(1, 2, 0), (tracked, rule)
+
+
+def posterior_snr(power: Tensor, noise: Tensor) -> Tensor:
+    """gamma = |Y|^2 / N in [0, MOST_SNR], finite where there is no noise, 0 where there is nothing at all."""
+    return (power / noise.clamp_min(LEAST_POWER)).clamp_max(MOST_SNR)
 
 
 class DecisionDirected(Suppressor):
@@ -84,7 +88,8 @@ class DecisionDirected(Suppressor):
         """Clean over noise power in the frame before the first, (B, bins)."""
         return torch.zeros(batch, self.stft.bins)
 
-    def gain(self, snr: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+    def gain(self, power: Tensor, noise: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        snr = posterior_snr(power, noise)
         fresh = (1 - self.smoothing) * (snr - 1).clamp_min(0)  # (51), second term: P[gamma - 1]
         gains = torch.empty_like(snr)
         for t, (gamma, onset) in enumerate(zip(snr, fresh, strict=True)):  # (B, bins) each

@@ -12,12 +12,17 @@ from denoise_app.spectral.stft import Stft
 Gains = npt.NDArray[np.float32]
 """(frames, rows) in [0, 1], one frame every `TopBand.hop` samples of the denoiser's rate; the first lies at 0."""
 
+Energies = npt.NDArray[np.float32]
+"""(2, rows, frames): before and after the denoiser."""
+
 TOP_BAND = (0.6, 0.9)  # of half the denoiser's rate: 4.8 to 7.2 kHz at 16 kHz, below the resampler's slope
 FLOOR = 1e-12  # of the energy of a frame at full scale: -120 dB, where nothing is heard
 
 
 class TopBand:
-    """Follows how much of the top band's energy a denoiser leaves.
+    """Follows how much of the top band's energy a denoiser leaves: the root of the ratio of after to before.
+
+    Energies are averaged over three frames with the weights 1, 2, 1 (64 ms at 16 kHz): the gain must not flutter.
 
     Args:
         rows: Signals side by side.
@@ -29,36 +34,43 @@ class TopBand:
         share = self._stft.frequencies / (sample_rate / 2)
         self._bins = (share >= TOP_BAND[0]) & (share <= TOP_BAND[1])
         self._past = np.zeros((2, rows, self._stft.delay), np.float32)
-        self._energies: list[npt.NDArray[np.float32]] = []
+        self._tail = np.zeros((2, rows, 0), np.float32)  # the last two frames' energies
+        self._floor = FLOOR * self._stft.window**2
 
     @property
     def hop(self) -> int:
         return self._stft.hop
 
-    def push(self, dry: Samples, wet: Samples) -> None:
-        """Hears the same (rows, n) before and after the denoiser."""
+    def push(self, dry: Samples, wet: Samples) -> Gains:
+        """Hears the same (rows, n) before and after the denoiser; returns the gains that are then known."""
         heard = np.concatenate([self._past, np.stack([dry, wet])], axis=2)
         count = (heard.shape[2] - self._stft.delay) // self.hop
         self._past = heard[:, :, count * self.hop :].copy()  # a view would keep the block alive
-        if count:
-            ready = torch.from_numpy(heard[:, :, : count * self.hop + self._stft.delay]).flatten(0, 1)
-            energies = self._stft.frames(ready)[:, self._bins].abs().square().sum(1)  # (2 * rows, bins, n)
-            self._energies.append(energies.unflatten(0, (2, -1)).numpy())
+        if not count:
+            return np.zeros((0, dry.shape[0]), np.float32)
+        ready = torch.from_numpy(heard[:, :, : count * self.hop + self._stft.delay]).flatten(0, 1)
+        energies = self._stft.frames(ready)[:, self._bins].abs().square().sum(1)  # (2 * rows, bins, N) -> (2 * rows, N)
+        return self._smoothed(energies.unflatten(0, (2, -1)).numpy())
 
-    def gains(self) -> Gains:
-        """Of all that was pushed: the root of the energies' ratio, each averaged over three frames."""
-        silence = np.zeros((*self._past.shape[1:2], self._stft.delay + self.hop), np.float32)
-        self.push(silence, silence)
-        dry, wet = _smooth(np.concatenate(self._energies, axis=2)) + FLOOR * self._stft.window**2
+    def finish(self) -> Gains:
+        """The gains that are left; there is one at or after the last sample."""
+        silence = np.zeros((self._past.shape[1], self._stft.delay + self.hop), np.float32)
+        return np.concatenate([self.push(silence, silence), self._smoothed(self._tail[:, :, -1:])])
+
+    def _smoothed(self, energies: Energies) -> Gains:
+        """The gains of all frames but the last of those that are heard."""
+        if not self._tail.shape[2]:
+            self._tail = energies[:, :, :1]  # before the first frame it was as in it
+        wide = np.concatenate([self._tail, energies], axis=2)
+        self._tail = wide[:, :, -2:].copy()
+        dry, wet = (wide[:, :, :-2] + 2 * wide[:, :, 1:-1] + wide[:, :, 2:]) / 4 + self._floor
         return np.ascontiguousarray(np.sqrt(np.minimum(wet / dry, 1.0)).T, np.float32)  # (rows, N) -> (N, rows)
 
 
-def _smooth(energies: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """(..., frames) averaged with the weights 1, 2, 1: 64 ms at 16 kHz, so that the gain does not flutter."""
-    wide = np.pad(energies, ((0, 0), (0, 0), (1, 1)), mode="edge")
-    return np.float32(0.25) * (wide[..., :-2] + wide[..., 2:]) + np.float32(0.5) * wide[..., 1:-1]
-
-
 def gain_at(gains: Gains, times: npt.NDArray[np.float64]) -> Samples:
-    """Gains (frames, rows) read between frames at `times` (n,), counted in frames -> (rows, n)."""
-    return np.stack([np.interp(times, np.arange(len(row)), row) for row in gains.T]).astype(np.float32)
+    """Gains (frames, rows) read between frames at rising `times` (n,), counted in frames -> (rows, n)."""
+    if not len(times):
+        return np.zeros((gains.shape[1], 0), np.float32)
+    first = int(times[0])
+    near = gains[first : int(times[-1]) + 2]
+    return np.stack([np.interp(times - first, np.arange(len(row)), row) for row in near.T]).astype(np.float32)

@@ -20,6 +20,9 @@ class BandSplit(nn.Module):
     Nothing is learnt. The scale is that of Glasberg and Moore 1990, as in GTCRN (Rong et al. 2024).
     """
 
+    gather: Tensor
+    spread: Tensor
+
     def __init__(self, stft: Stft, single_bins: int, wide_bands: int) -> None:
         super().__init__()
         hertz = np.arange(stft.bins) * stft.sample_rate / stft.window

@@ -36,7 +36,7 @@ class Palette:
 
 PALETTES: dict[Theme, Palette] = {
     "light": Palette("#404040", "#dddddd", ("#757575", "#8a2981")),
-    "dark": Palette("#d0d0d0", "#333a48", ("#8f949e", "#fb8861")),
+    "dark": Palette("#d0d0d0", "#333a48", ("#858a94", "#fb8861")),
 }
 
 

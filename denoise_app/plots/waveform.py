@@ -82,9 +82,7 @@ def envelope(samples: Samples, sample_rate: int, max_columns: int = MOST_COLUMNS
     return builder.data()
 
 
-def waveform_figure(
-    envelopes: Sequence[Envelope], *, theme: Theme = "light", words: Words = ENGLISH
-) -> go.Figure:
+def waveform_figure(envelopes: Sequence[Envelope], *, theme: Theme = "light", words: Words = ENGLISH) -> go.Figure:
     """Waveforms over each other: what was before, and in the foreground what came after.
 
     Args:
@@ -134,7 +132,12 @@ def add_attenuation(
     lost = np.repeat(np.nan_to_num(np.maximum(attenuation, 0)), 2)
     present = np.repeat(np.where(np.isfinite(attenuation), 0, np.nan), 2)
     depth = _line(edges, lost, words.attenuation, palette.marks[1], name("y", number))
-    depth.update(fill="tozeroy", fillcolor=palette.marks[1], line_width=0, hovertemplate="%{x:.2f} s · %{y:.1f} dB<extra></extra>")
+    depth.update(
+        fill="tozeroy",
+        fillcolor=palette.marks[1],
+        line_width=0,
+        hovertemplate="%{x:.2f} s · %{y:.1f} dB<extra></extra>",
+    )
     speech = _line(edges, present, words.attenuation, palette.marks[0], name("y", number))
     speech.update(line_width=4, hoverinfo="skip", hovertemplate=None)
     figure.add_traces([depth, speech])

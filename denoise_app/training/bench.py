@@ -10,12 +10,12 @@ import json
 import os
 import platform
 import re
-import resource
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from denoise_app.audio.clip import Clip, Samples
+from denoise_app.audio.clip import Samples
+from denoise_app.audio.convert import mid
 from denoise_app.audio.encodings import encoding_for
-from denoise_app.audio.files import open_writer, read
+from denoise_app.audio.files import open_writer, probe, read
 from denoise_app.audio.mix import noise
 from denoise_app.denoiser import Denoiser
 from denoise_app.inference import catalog, device, engine
 from denoise_app.inference.separation import runner
 from denoise_app.inference.sources import block_frames
+from denoise_app.metrics.report import METRICS, measure
+from denoise_app.plots.spectrogram import linked_figure, spectrogram_db, speech_attenuation
 from denoise_app.spectral.stft import SpectralDenoiser
 
 DURATIONS = (10.0, 600.0, 3600.0)  # seconds of sound whose memory is measured
@@ -38,6 +41,8 @@ THREADS = (1, 2)
 SPEED_SECONDS = 20  # of sound
 ROUNDS = 5  # the quickest counts: whatever else the machine does only slows
 RATE, CHANNELS = 48_000, 2  # of the files whose memory and clicks are measured
+CLICK_SECONDS = 10.0
+CLICK_ROUNDS = 3
 MEGABYTE = 1 << 20
 
 Report = dict[str, Any]
@@ -55,7 +60,7 @@ def run(
         say: Told what is being measured.
 
     Returns:
-        "machine", "startup", and per denoiser "real_time_factor", "memory" and "click"; `table` explains them.
+        "machine", "startup", and "denoisers": a row for each with "speed", "memory" and "click"; `table` explains them.
 
     Raises:
         CheckpointError: there is no model of such a name.
@@ -69,7 +74,12 @@ def run(
         say(f"speed with {threads} threads")
         factors[threads] = _elsewhere("speed", threads, pairs=pairs)
     rows: list[dict[str, Any]] = [
-        {"model": model, "loss": loss, "speed": {f"{threads}": factors[threads][i] for threads in THREADS}, "memory": {}}
+        {
+            "model": model,
+            "loss": loss,
+            "speed": {f"{threads}": factors[threads][i] for threads in THREADS},
+            "memory": {},
+        }
         for i, (model, loss) in enumerate(pairs)
     ]
     with tempfile.TemporaryDirectory(prefix="denoise-bench-") as folder:
@@ -125,7 +135,6 @@ def startup() -> dict[str, float]:
         "torch": "import torch",
         "denoise_app": "import denoise_app",
         "engine": "import denoise_app.inference.engine",
-        "catalog": "import denoise_app.inference.catalog",
     }
     return {name: min(_seconds_of(statement) for _ in range(3)) for name, statement in statements.items()}
 
@@ -241,15 +250,131 @@ def _status(field: str) -> float | None:
 
 
 def click(model: str, loss: str | None, source: str) -> dict[str, dict[str, float]]:
-    """Seconds of each step from the click to the result, and of what comes after the sound; after one warm-up."""
+    """Seconds of each step from the click to the result, and of what comes after: the first time, and then the median.
+
+    The steps are those of the page, with the models at hand loaded as they are after its warm-up.
+    """
     denoiser = catalog.load(model, loss)
-    rounds = [_click(denoiser, Path(source)) for _ in range(1 + CLICK_ROUNDS)]
-    first, *others = rounds
-    steps = {step: float(np.median([taken[step] for taken in others])) for step in first}
-    return {"first": _summed(first), "next": _summed(steps)}
+    first, *others = [_click(denoiser, Path(source)) for _ in range(1 + CLICK_ROUNDS)]
+    return {"first": first, "then": {step: statistics.median(taken[step] for taken in others) for step in first}}
 
 
-def _summed(steps: dict[str, float]) -> dict[str, float]:
-    """Steps with their sum before the late ones."""
-    early = {step: seconds for step, seconds in steps.items() if step != "slow_metrics"}
-    return {**early, "result": sum(early.values()), "slow_metrics": steps["slow_metrics"]}
+def _click(denoiser: Denoiser, source: Path) -> dict[str, float]:
+    clock = _Clock()
+    with tempfile.TemporaryDirectory(prefix="denoise-click-") as folder:
+        work = Path(folder)
+        probe(source)
+        clock.lap("read")
+        separation = engine.separate(source, denoiser, work)
+        clock.lap("separate")
+        rendered = engine.render(separation, engine.Settings(), work / "out.wav", work / "removed.wav")
+        clock.lap("render")
+        before, after, removed = (mid(read(path).samples)[0] for path in (source, rendered.path, work / "removed.wav"))
+        panels = [spectrogram_db(samples, separation.info.sample_rate) for samples in (before, after, removed)]
+        linked_figure(panels, speech_attenuation(panels[0], panels[1])).to_json()
+        clock.lap("spectrograms")
+        possible = [metric for metric in METRICS.values() if not metric.needs_reference]
+        measure(before, after, separation.info.sample_rate, keys=[m.key for m in possible if not m.slow])
+        clock.lap("fast metrics")
+        result = clock.total
+        measure(before, after, separation.info.sample_rate, keys=[m.key for m in possible if m.slow])
+        clock.lap("slow metrics, later")
+    return {"result": result, **clock.laps}
+
+
+class _Clock:
+    """Names what the time since the last lap went into."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    @property
+    def total(self) -> float:
+        return sum(self.laps.values())
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.laps[name] = now - self._last
+        self._last = now
+
+
+# ------------------------------------------------------------------------------------------------------------- table
+
+
+def table(report: Report) -> str:
+    """What `run` found, as text."""
+    facts, startup_seconds, rows = report["machine"], report["startup"], report["denoisers"]
+    bare, torch_alone = startup_seconds["python"], startup_seconds["torch"]
+    durations = list(rows[0]["memory"]) if rows else []
+    steps = list(rows[0]["click"]["then"]) if rows else []
+    sections = [
+        f"Seconds hold for this machine: {facts['processor']}, {facts['cores']} cores; {facts['device']}. "
+        f"{facts['device_reason']}\nx is the multiple of the time that the STFT pair alone takes for the same sound.",
+        _section(
+            "Start-up, seconds to import",
+            ["", "seconds", "beyond torch"],
+            [
+                [name, f"{s - bare:.2f}", f"{s - torch_alone:+.2f}"]
+                for name, s in startup_seconds.items()
+                if name != "python"
+            ],
+        ),
+        _section(
+            f"Real-time factor of the denoiser alone, {SPEED_SECONDS} s, mono, CPU",
+            ["", *(f"{threads} thread{'s' if threads > 1 else ''}" for threads in THREADS)],
+            [
+                [_label(row), *(f"{s['seconds']:.4f} ({s['ratio']:.1f} x)" for s in row["speed"].values())]
+                for row in rows
+            ],
+        ),
+        _section(
+            "Memory that a 48 kHz stereo file adds, MB (real-time factor from file to file)",
+            ["", *(f"{_length(float(seconds))}" for seconds in durations)],
+            [
+                [_label(row), *(f"{m['added_mb']:.0f} ({m['real_time_factor']:.3f})" for m in row["memory"].values())]
+                for row in rows
+            ],
+        ),
+        _section(
+            f"From click to result, {CLICK_SECONDS:g} s of 48 kHz stereo, seconds (the first time)",
+            ["", *steps],
+            [
+                [
+                    _label(row),
+                    *(f"{row['click']['then'][step]:.2f} ({row['click']['first'][step]:.2f})" for step in steps),
+                ]
+                for row in rows
+            ],
+        ),
+    ]
+    return "\n\n".join(sections)
+
+
+def _label(row: dict[str, Any]) -> str:
+    return f"{row['model']} ({row['loss']})" if row["loss"] else row["model"]
+
+
+def _length(seconds: float) -> str:
+    """A duration as a person says it.
+
+    >>> _length(10), _length(600), _length(3600)
+    ('10 s', '10 min', '1 h')
+    """
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds % size == 0:
+            return f"{seconds / size:g} {unit}"
+    return f"{seconds:g} s"
+
+
+def _section(title: str, head: list[str], rows: list[list[str]]) -> str:
+    """A title and aligned columns below it."""
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in (head, *rows))
+    return "\n".join([title, *(line.rstrip() for line in lines)])
+
+
+TASKS: dict[str, Callable[..., Any]] = {"speed": speed, "memory": memory, "click": click}
+
+if __name__ == "__main__":  # what `_elsewhere` starts
+    print(json.dumps(TASKS[sys.argv[1]](**json.loads(sys.argv[2]))))

@@ -4,7 +4,8 @@
   const language = navigator.language || "";
   if (/^zh\b/i.test(language)) {
     if (!/^zh-(CN|TW)$/i.test(language)) Object.defineProperty(navigator, "language", { get: () => "zh-CN" });
-    addEventListener("load", () => (document.title = TITLE_ZH));
+    const name = () => document.title !== TITLE_ZH && (document.title = TITLE_ZH);
+    new MutationObserver(name).observe(document.head, { childList: true, subtree: true });
   }
 
   // ------------------------------------------------------------------------------------------------------ microphone

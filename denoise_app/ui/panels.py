@@ -21,6 +21,7 @@ from .downloads import address
 from .flow import Numbers, Result, Step
 from .texts import Say
 
+LICENCE = "apache-2.0"  # of this program, and so of the denoisers without weights
 SHOWN_SCORES = ("pesq_wb", "stoi", "si_sdr", "dnsmos_ovrl")
 SCORE_NAMES = {"pesq_wb": "PESQ-WB", "stoi": "STOI", "si_sdr": "SI-SDR", "dnsmos_ovrl": "DNSMOS"}
 SCORE_DIGITS = {"pesq_wb": 2, "stoi": 3, "si_sdr": 1, "dnsmos_ovrl": 2}
@@ -130,10 +131,12 @@ def model_label(say: Say, offers: Sequence[Offer], recommended: bool) -> str:
     """A model in the list: name, size, whether it is causal, licence."""
     first = offers[0]
     manifest = first.manifest
-    parts = [first.model, say("model.causal" if first.causal else "model.offline")]
-    if manifest:
-        parts[1:1] = [numbers.size(manifest.parameters)]
-        parts.append(manifest.licence)
+    parts = [
+        first.model,
+        say("model.size", size=numbers.size(manifest.parameters)) if manifest else say("model.no-size"),
+        say("model.causal" if first.causal else "model.offline"),
+        manifest.licence if manifest else LICENCE,
+    ]
     return " · ".join(parts) + (f" ({say('model.recommended')})" if recommended else "")
 
 
@@ -462,11 +465,11 @@ def models(say: Say, offers: Sequence[Offer], best: Offer | None, broken: Iterab
             numbers.rate(offer.sample_rate),
             f"{1000 * offer.latency / offer.sample_rate:.3g} {say('unit.ms')}",
             say("models.yes" if offer.causal else "models.no"),
-            escape(manifest.licence) if manifest else none,
+            escape(manifest.licence if manifest else LICENCE),
             source(say, offer),
             *(_score(manifest.scores.get(key) if manifest else None, key, none) for key in SHOWN_SCORES),
         ]
-        body = "".join(f'<td data-head="{head}">{cell}</td>' for head, cell in zip(heads[1:], cells, strict=True))
+        body = "".join(_cell(head, cell, none) for head, cell in zip(heads[1:], cells, strict=True))
         rows.append(f'<tr><th scope="row">{title}</th>{body}</tr>')
     head = "".join(f'<th scope="col">{name}</th>' for name in heads)
     problems = "".join(f"<li>{escape(say('models.broken', reason=say.problem(error)))}</li>" for error in broken)
@@ -480,3 +483,8 @@ def models(say: Say, offers: Sequence[Offer], best: Offer | None, broken: Iterab
 
 def _score(value: float | None, key: str, none: str) -> str:
     return none if value is None else f"{numbers.plain(value, SCORE_DIGITS[key])} {SCORE_UNITS.get(key, '')}".strip()
+
+
+def _cell(head: str, content: str, none: str) -> str:
+    """A cell; what is empty is left out where rows become cards."""
+    return f'<td data-head="{head}"{" class=none" if content == none else ""}>{content}</td>'

@@ -16,9 +16,11 @@ def tone(frequency: float, frames: int = RATE) -> np.ndarray:
 
 def gains(dry: np.ndarray, wet: np.ndarray, block: int = 4001) -> np.ndarray:
     top = TopBand(len(dry), RATE)
-    for begin in range(0, dry.shape[1], block):
+    parts = [
         top.push(dry[:, begin : begin + block], wet[:, begin : begin + block])
-    return top.gains()
+        for begin in range(0, dry.shape[1], block)
+    ]
+    return np.concatenate([*parts, top.finish()])
 
 
 @pytest.mark.parametrize("number", [1.0, 0.5, 0.01, 0.0])

@@ -176,7 +176,8 @@ class CleanTab:
         words = self._words
         self.said = gr.HTML(elem_id="said")
         self.empty = gr.HTML(words.made("html.empty", panels.empty), elem_id="empty")
-        with gr.Column(visible=False, elem_id="result") as self.result:
+        # "hidden", not False: a part that is not on the page yet loses what a generator sends it
+        with gr.Column(visible="hidden", elem_id="result") as self.result:
             self.heading = gr.HTML()
             self.player = build_player(LANGUAGES, elem_id="player")
             self.fidelity = gr.HTML(elem_id="fidelity")
