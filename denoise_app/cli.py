@@ -108,7 +108,7 @@ def between(low: float, high: float) -> Any:
 
 def add_denoise(commands: Any) -> None:
     command = add_command(commands, run_denoise, "denoise", "Denoise files, and all sound files in folders.")
-    command.add_argument("inputs", nargs="+", type=Path, metavar="IN", help="a sound file, or a folder of them")
+    command.add_argument("inputs", nargs="+", metavar="IN", help="a sound file, or a folder of them")
     command.add_argument("-o", "--out", type=Path, required=True, metavar="FOLDER", help="keeps names and subfolders")
     command.add_argument("--model", help="default: the recommended one; `models` lists all")
     command.add_argument("--loss", help="what the checkpoint was taught to make small; default: the model's best")
@@ -156,10 +156,12 @@ def run_denoise(args: argparse.Namespace) -> int:
     )
     jobs = batch.plan(args.inputs, args.out)
     if not jobs:
-        raise Failure("there is no sound file in " + ", ".join(map(str, args.inputs)))
+        raise Failure("there is no sound file in " + ", ".join(args.inputs))
 
     def show(job: batch.Job, step: Progress) -> None:
-        status(f"{job.source.name}: {step.fraction:.0%}", passing=True)
+        left = "" if step.seconds_left is None else f", {step.seconds_left:.0f} s left"
+        speed = "" if step.speed is None else f", {step.speed:.0f} times real time"
+        status(f"{job.target.name}: {step.fraction:.0%}{left}{speed}", passing=True)
 
     outcomes = []
     for outcome in batch.run(jobs, denoiser, settings, channels=args.channels, progress=show):

@@ -177,11 +177,12 @@ def test_denoising_white_noise_scores_higher(folders: tuple[Path, Path], quick: 
 
 
 def test_two_processes_give_the_scores_of_one(folders: tuple[Path, Path]) -> None:
-    tasks = [(pair, candidate) for candidate in (NOISY, Candidate("wiener")) for pair in evaluate.find_pairs(*folders)]
+    noisy, other = evaluate.find_pairs(*folders)[:2]
+    tasks = [(noisy, NOISY), (other, Candidate("wiener"))]
     alone, together = list(evaluate.score_all(tasks, 1)), list(evaluate.score_all(tasks, 2))
-    assert [result.pair for result in together] == [pair for pair, _ in tasks]
-    for one, other in zip(alone, together, strict=True):
-        assert other.scores == pytest.approx(one.scores, rel=1e-4)
+    assert [result.pair for result in together] == [noisy, other]
+    for one, two in zip(alone, together, strict=True):
+        assert two.scores == pytest.approx(one.scores, abs=1e-3)
 
 
 # the leaderboard

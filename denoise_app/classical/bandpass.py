@@ -43,12 +43,9 @@ class BandPass:
             raise ValueError(f"a band needs 20 <= low < high < {sample_rate / 2:g} Hz, not {low:g} and {high:g}")
         self.low, self.high, self.sample_rate = low, high, sample_rate
         self.delay = math.ceil(PERIODS * sample_rate / low / self.hop) * self.hop  # half of the response
+        self.latency = self.delay + self.hop
         response = np.pad(impulse_response(low, high, sample_rate, self.delay), (0, self.hop - 1))
         self._spectrum = torch.from_numpy(np.fft.rfft(response)).to(torch.complex64)
-
-    @property
-    def latency(self) -> int:
-        return self.delay + self.hop
 
     def initial_state(self, batch: int) -> Tensor:
         """The last 2 * delay samples that were heard, (B, 2 * delay)."""

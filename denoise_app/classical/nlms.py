@@ -69,24 +69,14 @@ class Nlms:
             raise ValueError(f"a step lies in (0, 2) and a filter has a tap, not {self.step} and {self.taps}")
         if not reference and self.lag < 1:
             raise ValueError(f"a signal that is its own reference must be late by a sample at least, not {self.lag}")
+        self.delay = max(-self.lag, 0)
+        self.latency = self.delay + self.hop
+        self._span = self.taps + max(self.lag, 0)  # from the newest of the reference to the oldest that a tap sees
 
     @classmethod
     def with_reference(cls) -> Nlms:
         """The canceller, as it is best for two microphones."""
         return cls(reference=True)
-
-    @property
-    def delay(self) -> int:
-        return max(-self.lag, 0)
-
-    @property
-    def latency(self) -> int:
-        return self.delay + self.hop
-
-    @property
-    def _span(self) -> int:
-        """Samples from the newest of the reference to the oldest that a tap sees."""
-        return self.taps + max(self.lag, 0)
 
     def initial_state(self, batch: int) -> NlmsState:
         if self.reference and batch != 2:

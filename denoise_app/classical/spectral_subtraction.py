@@ -19,8 +19,8 @@ from .suppressor import Suppressor, posterior_snr
 class SpectralSubtraction(Suppressor):
     """|S|^2 = |Y|^2 - alpha N where that leaves more than beta N, else beta N.
 
-    alpha is 1 in frames of 20 dB SNR and more and grows by a straight line down to -5 dB: where there is much noise more
-    than its mean is subtracted, so that its peaks go too.
+    alpha is 1 in frames of 20 dB SNR and more and grows by a straight line down to -5 dB: where there is much noise,
+    more than its mean is subtracted, so that its peaks go too.
 
     Args:
         over: alpha at 0 dB, the paper's alpha_0; 3 to 6 there.

@@ -22,7 +22,7 @@ class Wiener(DecisionDirected):
 
     def __init__(
         self,
-        smoothing: float = 0.94,
+        smoothing: float = 0.92,
         least_prior_db: float = -15.0,
         floor_db: float = -20.0,
         stft: Stft | None = None,

@@ -25,9 +25,9 @@ SUFFIXES = frozenset(
 
 @dataclass(frozen=True)
 class Job:
-    """One file to denoise, and where its result goes: a path whose suffix is settled when the file is known."""
+    """One file to denoise as it was named, and where its result goes: the suffix is settled when the file is known."""
 
-    source: Path
+    source: Path | str
     target: Path
 
 
@@ -49,17 +49,18 @@ class Outcome:
     computing: float
 
 
-def plan(inputs: Sequence[Path], out: Path) -> list[Job]:
+def plan(inputs: Sequence[Path | str], out: Path) -> list[Job]:
     """Every sound file that is named, or lies below a folder that is named.
 
     A folder's tree is mirrored in `out`, below the folder's own name when it is not the only input. In folders,
     hidden files, other kinds of files, and an `out` that lies in it are passed over; a file that is named is always
     tried.
     """
-    jobs = []
-    for path in inputs:
+    jobs: list[Job] = []
+    for named in inputs:
+        path = Path(named)
         if not path.is_dir():
-            jobs.append(Job(path, out / path.name))
+            jobs.append(Job(named, out / path.name))  # an address on the web would not be known from its Path any more
             continue
         root = out if len(inputs) == 1 else out / path.resolve().name
         jobs += [Job(file, root / file.relative_to(path)) for file in _sounds(path, out.resolve())]
@@ -101,7 +102,7 @@ def run(
             target = _target(job, settings, written)
             target.parent.mkdir(parents=True, exist_ok=True)
             tell = (lambda step, job=job: progress(job, step)) if progress else None
-            rendered = engine.denoise_file(job.source, target, denoiser, settings, channels=channels, progress=tell)
+            rendered = engine.denoise_file(Path(job.source), target, denoiser, settings, channels=channels, progress=tell)
             output, seconds = rendered.path, rendered.info_out.seconds
             written.add(output.resolve())
         except (AudioError, OSError) as problem:

@@ -309,7 +309,10 @@ class _Run:
         self._skip -= clean.shape[1] - wet.shape[1]
         taken = dry - wet
         if not np.isfinite(taken).all():
-            text = "The denoiser made values of this sound that are not numbers. Choose another model."
+            text = (
+                "The denoiser made values of this sound that are not numbers. "
+                "Choose another model, or lower the sound's level where it goes far beyond full scale."
+            )
             raise AudioError("not-computable", text)
         self._taken.write(taken.T.tobytes())  # (rows, n) -> (n, rows)
         self._gains.write(self.top_band.push(dry, wet).tobytes())

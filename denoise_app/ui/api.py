@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from html import escape
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from . import flow
-from .bridge import NO_LIMIT_DB, Worker, channels_from, settings_from
+from .bridge import NO_LIMIT_DB, QUICK, Worker, channels_from, settings_from
 from .flow import Order, Result
 from .language import say_for
 from .report import report
@@ -35,11 +34,11 @@ def endpoint(worker: Worker, sessions: Sessions) -> Callable[..., Iterator[Answe
         strength: float,
         max_attenuation_db: float,
         high_band: str,
-        loudness_lufs: float | None,
+        loudness_lufs: float,
         true_peak_dbtp: float,
         channels: str,
         format: str,
-        bit_depth: float,
+        bit_depth: int,
         request: gr.Request,
     ) -> Iterator[Answer]:
         """Speech without its noise, at the rate, channels, length, bit depth and level of what came in.
@@ -51,7 +50,7 @@ def endpoint(worker: Worker, sessions: Sessions) -> Callable[..., Iterator[Answe
             strength: 0 (the recording as it is) to 100 (all that the denoiser does).
             max_attenuation_db: 0 to 60: nothing becomes softer by more than this; 60 is no limit.
             high_band: "follow" (attenuate what lies above the denoiser's band with its top band), "keep" or "drop".
-            loudness_lufs: -70 to 0: the integrated loudness to bring the result to; null to keep the level.
+            loudness_lufs: -70 to -1: the integrated loudness to bring the result to; 0 to keep the level.
             true_peak_dbtp: -70 to 0: with a loudness, the true peak that the result stays below.
             channels: "each" on its own, their "mid", or "reference" (channel 2 is the noise; nlms only).
             format: "wav", "flac", "ogg", "mp3", "m4a"; "" for the recording's.
@@ -59,21 +58,22 @@ def endpoint(worker: Worker, sessions: Sessions) -> Callable[..., Iterator[Answe
 
         Returns:
             The denoised sound, what was removed (both in the same format), and a report: recording, output, denoiser,
-            settings, metrics (key -> unit, better, estimated, before, after).
+            settings, and those metrics that are quick to tell (key -> unit, better, estimated, before, after).
         """
         say = say_for(request)
         session = sessions.open()
         try:
             if not audio:
                 raise gr.Error(say("error.no-recording"), title=say("error.title"), print_exception=False)
-            offer = worker.find(f"{model}/{loss}") if loss else worker.recommended(model or None)
+            best = worker.recommended(model or None)
+            offer = worker.find(f"{best.model}/{loss}") if loss else best
             settings = settings_from(
-                strength, max_attenuation_db, high_band, loudness_lufs, true_peak_dbtp, format, int(bit_depth)
+                strength, max_attenuation_db, high_band, loudness_lufs or None, true_peak_dbtp, format, bit_depth
             )
             order = Order(session.adopt(Path(audio)), offer, channels_from(channels), settings)
             *_, result = flow.denoise(worker, session, order, session.begin(), preview=False)
             assert isinstance(result, Result)
-            *_, measured = flow.measure(worker, session, result)
+            *_, measured = flow.measure(worker, session, result, [QUICK])
             yield (
                 _named(result.after, result.copy_name("denoised")),
                 _named(result.removed, result.copy_name("removed")),
@@ -93,7 +93,7 @@ def shown(error: Exception, say: Say) -> gr.Error:
         return error
     if not hasattr(error, "reason"):
         logger.error("unexpected", exc_info=error)
-    return gr.Error(escape(say.problem(error)), title=say("error.title"), print_exception=False)
+    return gr.Error(say.problem(error), title=say("error.title"), print_exception=False)
 
 
 def _named(path: Path, name: str) -> str:
@@ -110,12 +110,12 @@ def build(worker: Worker, sessions: Sessions) -> None:
             gr.Textbox("", label="loss"),
             gr.Number(100, label="strength"),
             gr.Number(NO_LIMIT_DB, label="max_attenuation_db"),
-            gr.Textbox("follow", label="high_band"),
-            gr.Number(None, label="loudness_lufs"),
+            gr.Dropdown(["follow", "keep", "drop"], value="follow", label="high_band"),
+            gr.Number(0, label="loudness_lufs"),
             gr.Number(-1, label="true_peak_dbtp"),
-            gr.Textbox("each", label="channels"),
-            gr.Textbox("", label="format"),
-            gr.Number(0, label="bit_depth"),
+            gr.Dropdown(["each", "mid", "reference"], value="each", label="channels"),
+            gr.Dropdown(["", "wav", "flac", "ogg", "mp3", "m4a"], value="", label="format"),
+            gr.Dropdown([0, 16, 24, 32], value=0, label="bit_depth"),
         ]
         outputs = [gr.File(label="denoised"), gr.File(label="removed"), gr.JSON(label="report")]
         gr.Button().click(

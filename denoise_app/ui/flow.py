@@ -6,7 +6,7 @@ The steps are generators, so that a page can show where the work is; each belong
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -222,14 +222,16 @@ def _forget(session: Session, former: Result, shown: Result) -> None:
         session.discard(former.order.path)
 
 
-def measure(worker: Worker, session: Session, result: Result) -> Iterator[Result]:
-    """The result with more and more numbers: those that are quick to tell, then DNSMOS.
+def measure(
+    worker: Worker, session: Session, result: Result, groups: Sequence[Sequence[str]] = (QUICK, SLOW)
+) -> Iterator[Result]:
+    """The result with more and more numbers, one group of metrics after the other.
 
     It ends early where another result has taken its place.
     """
     excerpts = worker.excerpts(result.before, result.after)
     numbers = Numbers({}, excerpts.count, excerpts.seconds)
-    for keys in (QUICK, SLOW):
+    for keys in groups:
         found = worker.measure(excerpts, keys)
         numbers = replace(numbers, measured=numbers.measured | found)
         shown: Result | None = session.result

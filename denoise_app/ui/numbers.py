@@ -25,6 +25,16 @@ def clock(seconds: float) -> str:
     return (f"{hours}:{minutes:02}" if hours else f"{minutes}") + f":{whole % 60:02}"
 
 
+def duration(seconds: float) -> str:
+    """A time that is still to be waited for, in whole seconds, rounded up.
+
+    >>> duration(7.2), duration(59.9), duration(3600)
+    ('8 s', '1:00', '1:00:00')
+    """
+    whole = math.ceil(seconds)
+    return f"{whole} s" if whole < 60 else clock(whole)
+
+
 def signed(value: float, digits: int = 1) -> str:
     """A change, with a real minus sign; what rounds to nothing has no sign.
 

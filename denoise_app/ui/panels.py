@@ -133,7 +133,7 @@ def model_label(say: Say, offers: Sequence[Offer], recommended: bool) -> str:
     manifest = first.manifest
     parts = [
         first.model,
-        say("model.size", size=numbers.size(manifest.parameters)) if manifest else say("model.no-size"),
+        numbers.size(manifest.parameters) if manifest else say("model.no-size"),
         say("model.causal" if first.causal else "model.offline"),
         manifest.licence if manifest else LICENCE,
     ]
@@ -154,9 +154,10 @@ def about(say: Say, offer: Offer) -> str:
     if manifest is None:
         lead = say.either(f"classical.{offer.model}", "")
         return f'<div class="about"><p>{lead}</p><p class="quiet">{_where(say, offer)}</p></div>'
+    size = say("model.size", size=numbers.size(manifest.parameters))
     favours = manifest.favours.get(say.language) or manifest.favours.get("en") or ""
     lead = f"<p>{say('model.favours')}: {escape(favours)}</p>" if favours else ""
-    return f'<div class="about">{lead}{scores(say, offer)}<p class="quiet">{_where(say, offer)}</p></div>'
+    return f'<div class="about">{lead}{scores(say, offer)}<p class="quiet">{size} · {_where(say, offer)}</p></div>'
 
 
 def scores(say: Say, offer: Offer) -> str:
@@ -222,7 +223,7 @@ def progress(say: Say, step: Step, preview_seconds: float, heard: bool) -> str:
         percent = math.floor(100 * now.fraction)
         parts = [say("run.progress", percent=percent)]
         if now.seconds_left is not None:
-            parts.append(say("run.left", time=numbers.clock(math.ceil(now.seconds_left))))
+            parts.append(say("run.left", time=numbers.duration(now.seconds_left)))
         if now.speed is not None:
             parts.append(say("run.speed", speed=f"{now.speed:.0f}" if now.speed >= 10 else f"{now.speed:.1f}"))
         figures = " · ".join(parts)
@@ -372,7 +373,7 @@ def _metric_card(say: Say, key: str, found: Numbers) -> str:
         return _card(say, key, waiting)
     if measured.before is None or measured.after is None:
         reason = measured.unavailable
-        why = say.either(f"metric.{reason.reason}", str(reason), **reason.facts) if reason else ""
+        why = say(f"metric.{reason.reason}", **reason.facts) if reason else ""
         return _card(say, key, f'<p class="value quiet">{say("cards.none")}</p><p class="quiet">{escape(why)}</p>')
     return _pair_card(say, key, measured, unit, metric.better, DIGITS.get(key, 1))
 

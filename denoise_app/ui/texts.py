@@ -10,8 +10,15 @@ from collections.abc import Mapping
 
 from denoise_app.audio.errors import SENTENCES as AUDIO_ERRORS
 from denoise_app.checkpoints.manifest import SENTENCES as CHECKPOINT_ERRORS
+from denoise_app.metrics.errors import SENTENCES as METRIC_REASONS
 
-ENGLISH: dict[str, str] = {f"error.{reason}": text for reason, text in (AUDIO_ERRORS | CHECKPOINT_ERRORS).items()} | {
+OF_OTHER_ROOMS: dict[str, str] = {
+    **{f"error.{reason}": sentence for reason, sentence in (AUDIO_ERRORS | CHECKPOINT_ERRORS).items()},
+    **{f"metric.{reason}": sentence for reason, sentence in METRIC_REASONS.items()},
+}
+"""English sentences that are written where they are needed first."""
+
+ENGLISH: dict[str, str] = OF_OTHER_ROOMS | {
     # the page
     "app.name": "Denoise",
     "app.sentence": "Hear noisy speech clean, and see what was taken away.",
@@ -210,10 +217,6 @@ ENGLISH: dict[str, str] = {f"error.{reason}": text for reason, text in (AUDIO_ER
     "unit.mos": "of 5",
     "unit.ms": "ms",
     "unit.none": "",
-    "metric.not-installed": "{metric} needs the Python package {package}, which is not installed.",
-    "metric.silent": "{metric} is about speech, and this sound is silent.",
-    "metric.no-speech": "{metric} found no speech in the clean recording.",
-    "metric.too-short": "{metric} needs at least {seconds} s of speech.",
     # figures
     "plots.heading": "Where it changed",
     "plots.scale": "Frequency axis",

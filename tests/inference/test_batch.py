@@ -66,6 +66,11 @@ def test_a_named_file_is_always_tried(tree: Path, tmp_path: Path) -> None:
     assert all(outcome.error is not None for outcome in outcomes)
 
 
+def test_an_address_is_told_from_a_file(tmp_path: Path) -> None:
+    (outcome,) = run(batch.plan(["https://example.org/a.wav"], tmp_path))
+    assert getattr(outcome.error, "reason", None) == "url"
+
+
 def test_what_lies_in_the_output_is_passed_over(tree: Path) -> None:
     out = tree / "cleaned"
     first = batch.plan([tree], out)

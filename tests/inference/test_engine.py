@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from math import inf
@@ -21,9 +22,11 @@ from denoise_app.audio.clip import Clip, FileInfo
 from denoise_app.audio.encodings import Encoding
 from denoise_app.audio.errors import AudioError
 from denoise_app.audio.level import active_speech_level, loudness, rms, to_db, true_peak
+from denoise_app.classical import CLASSICAL
 from denoise_app.denoiser import Denoiser
 from denoise_app.inference import engine
 from denoise_app.inference.engine import Cancelled, Progress, Settings
+from denoise_app.models.registry import build
 from denoise_app.spectral.stft import SpectralDenoiser
 
 Gain = Callable[..., Denoiser]
@@ -625,3 +628,41 @@ def test_another_container_keeps_the_bit_depth() -> None:
     with pytest.raises(AudioError) as caught:
         engine.output_encoding(info, Settings(container="exe"))
     assert caught.value.reason == "unknown-format"
+
+
+# --------------------------------------------------------------------------------------------------- the real denoisers
+
+
+@pytest.mark.parametrize("name", list(CLASSICAL))
+def test_every_denoiser_is_driven_as_if_it_heard_the_whole(
+    name: str, speech: Clip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("denoise_app.inference.sources.BLOCK_SECONDS", 0.7)
+    noisy = speech.with_samples(speech.samples[:, :50_021] + noise(1, 50_021, scale=0.02))
+    expected = CLASSICAL[name]()(torch.tensor(noisy.samples)).numpy()
+    result = engine.denoise(noisy, CLASSICAL[name]()).samples
+    np.testing.assert_allclose(result, expected, rtol=0, atol=1e-5)
+    assert not np.allclose(result, noisy.samples, atol=1e-3)
+
+
+def test_many_at_once_get_their_own_results(speech: Clip) -> None:
+    """They share one model."""
+    torch.manual_seed(0)
+    model = build("gru").eval()
+    clips = [speech.with_samples(speech.samples[:, begin : begin + 16_000]) for begin in range(0, 80_000, 8000)]
+    alone = [engine.denoise(clip, model).samples for clip in clips]
+    with ThreadPoolExecutor(len(clips)) as pool:
+        together = list(pool.map(lambda clip: engine.denoise(clip, model).samples, clips))
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_allclose(other, one, rtol=0, atol=1e-6)
+
+
+def test_a_real_reference_cancels_the_noise(speech: Clip) -> None:
+    voice = speech.samples[:, :64_000]
+    hum = noise(1, 64_000, scale=0.1)
+    heard = np.convolve(hum[0], [0.5, 0.3, -0.2])[None, :64_000].astype(np.float32)
+    clip = Clip(np.concatenate([voice + heard, hum]), 16_000)
+    result = engine.denoise(clip, CLASSICAL["nlms"](), channels="reference").samples
+    left = rms(result[:1, 32_000:] - voice[:, 32_000:])
+    assert to_db(left / rms(heard[:, 32_000:])) < -10
+    np.testing.assert_allclose(result[1], hum[0], rtol=0, atol=1e-6)

@@ -68,11 +68,11 @@ class CleanTab:
         with gr.Row(elem_id="clean", equal_height=False):
             with gr.Column(elem_id="controls", min_width=300):
                 self._build_source()
-                self._build_denoiser()
-                self._build_advanced()
                 with gr.Row(elem_id="actions"):
                     self.start = gr.Button(words("run.denoise"), variant="primary", size="lg", elem_id="denoise")
                     self.cancel = gr.Button(words("run.cancel"), size="lg", visible=False, elem_id="cancel")
+                self._build_denoiser()
+                self._build_advanced()
             with gr.Column(elem_id="outcome", min_width=300):
                 self._build_outcome()
         self._wire(page)
@@ -176,8 +176,8 @@ class CleanTab:
         words = self._words
         self.said = gr.HTML(elem_id="said")
         self.empty = gr.HTML(words.made("html.empty", panels.empty), elem_id="empty")
-        # "hidden", not False: a part that is not on the page yet loses what a generator sends it
-        with gr.Column(visible="hidden", elem_id="result") as self.result:
+        # Hidden by page.css while `empty` shows: what Gradio has not put on the page loses what generators send it.
+        with gr.Column(elem_id="result"):
             self.heading = gr.HTML()
             self.player = build_player(LANGUAGES, elem_id="player")
             self.fidelity = gr.HTML(elem_id="fidelity")
@@ -228,7 +228,7 @@ class CleanTab:
             button.click(self.example_handler(path), self.session, [self.audio, self.session], **quick)
 
         shown = [self.heading, self.player, self.fidelity, self.downloads, self.cards]
-        around = [self.session, self.said, self.empty, self.result, self.start, self.cancel]
+        around = [self.session, self.said, self.empty, self.start, self.cancel]
         asked = {self.session, self.audio, self.checkpoint, self.channels, *self._settings_inputs}
         run = self.start.click(
             self.on_denoise, asked, [*around, *shown], trigger_mode="once", js=SCROLL_TO_OUTCOME, **work
@@ -236,8 +236,8 @@ class CleanTab:
         settled = run.then(self.on_settings, asked, [*around, *shown], **work)
         drawing = [self.session, self.scale, self.theme], [self.session, self.figures, self.plot, self.figures_said]
         measuring = self.session, [self.session, self.cards, self.downloads]
-        settled.then(self.on_draw, *drawing, **quick)
-        settled.then(self.on_measure, *measuring, **quick)
+        settled.then(self.on_draw, *drawing, **quiet)
+        settled.then(self.on_measure, *measuring, **quiet)
         changed = gr.on(
             [widget.change for widget in self._settings_inputs],
             self.on_settings,
@@ -246,8 +246,8 @@ class CleanTab:
             trigger_mode="always_last",
             **work,
         )
-        changed.then(self.on_draw, *drawing, **quick)
-        changed.then(self.on_measure, *measuring, **quick)
+        changed.then(self.on_draw, *drawing, **quiet)
+        changed.then(self.on_measure, *measuring, **quiet)
         self.scale.input(self.on_draw, *drawing, **quick)
         self.cancel.click(
             self.on_cancel, self.session, [self.said, self.start, self.cancel], cancels=[run], queue=False, **quiet
@@ -326,7 +326,6 @@ class CleanTab:
         yield {
             self.session: session,
             self.said: panels.progress(say, Step("loading"), PREVIEW_SECONDS, heard=False),
-            self.empty: gr.HTML(visible=session.result is None),
             self.start: gr.Button(interactive=False),
             self.cancel: gr.Button(visible=True),
         }
@@ -418,8 +417,7 @@ class CleanTab:
         whole = not result.preview
         return {
             self.session: session,
-            self.empty: gr.HTML(visible=False),
-            self.result: gr.Column(visible=True),
+            self.empty: "",
             self.heading: panels.result_heading(say, result, PREVIEW_SECONDS),
             self.player: player_value(versions, selected="after"),
             self.fidelity: panels.fidelity(say, result) if whole else "",
@@ -477,6 +475,8 @@ def explained(say: Say, error: Exception) -> str:
 
 THEME = "() => document.body.classList.contains('dark') ? 'dark' : 'light'"
 SCROLL_TO_OUTCOME = """(...given) => {
-  if (innerWidth < 900) document.querySelector("#outcome").scrollIntoView({ block: "start" });
+  const outcome = document.querySelector("#outcome");
+  const { top } = outcome.getBoundingClientRect();
+  if (top < 0 || top > innerHeight / 2) outcome.scrollIntoView({ block: "start" });
   return given;
 }"""

@@ -1,0 +1,107 @@
+"""A worker that needs no weights, for tests of the page."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from torch import Tensor
+
+from denoise_app.checkpoints.manifest import CheckpointError, Manifest
+from denoise_app.denoiser import Denoiser
+from denoise_app.inference.device import Device
+from denoise_app.metrics.report import Measured
+from denoise_app.ui.bridge import Excerpts, Offer, Worker
+from denoise_app.ui.session import Session, Sessions
+
+
+class Halver:
+    """Takes away half of everything."""
+
+    sample_rate, latency, causal = 16_000, 160, False
+
+    def __call__(self, noisy: Tensor) -> Tensor:
+        return noisy / 2
+
+
+class FakeWorker(Worker):
+    """The real worker with other denoisers and without DNSMOS.
+
+    Attributes:
+        block: Set it to None to let denoisers load at once, to an event to make them wait for it.
+    """
+
+    def __init__(self, recommended_model: str = "half") -> None:
+        super().__init__()
+        self.best = recommended_model
+        self.gate: threading.Event | None = None
+        self.loaded: list[str] = []
+        scores = {"pesq_wb": 1.6, "stoi": 0.81, "si_sdr": 9.1}
+        facts = {"favours": {"en": "Halves <all>.", "zh": "全部减半。"}, "scores": scores, "noisy_scores": {"stoi": 0.77}}
+        facts |= {"sample_rate": 16_000, "parameters": 193_000, "macs_per_second": 5_000_000, "sha256": "0" * 64}
+        self.made = [
+            Offer("half", loss, "bundled", 16_000, False, 160, Manifest("half", loss, **facts))
+            for loss in ("hybrid", "log-mag")
+        ] + [Offer("wiener", None, "built-in", 16_000, True, 512)]
+
+    def device(self) -> Device:
+        return Device("cpu", "CPU (test)", "No CUDA GPU was found.", "no-gpu")
+
+    def offers(self) -> list[Offer]:
+        return self.made
+
+    def broken(self) -> list[CheckpointError]:
+        return []
+
+    def recommended(self, model: str | None = None) -> Offer:
+        named = model or self.best
+        found = [offer for offer in self.made if offer.model == named]
+        if not found:
+            raise CheckpointError.of("no-such-model", model=named, known="half, wiener")
+        return found[0]
+
+    def denoiser(self, offer: Offer) -> Denoiser:
+        if self.gate is not None:
+            assert self.gate.wait(30)
+        self.loaded.append(offer.key)
+        return Halver()
+
+    def measure(self, excerpts: Excerpts, keys: Iterable[str]) -> dict[str, Measured]:
+        quick = [key for key in keys if not key.startswith("dnsmos")]
+        found = super().measure(excerpts, quick) if quick else {}
+        return found | {key: Measured(2.0, 3.0) for key in keys if key.startswith("dnsmos")}
+
+
+@pytest.fixture
+def worker() -> FakeWorker:
+    return FakeWorker()
+
+
+@pytest.fixture
+def sessions(tmp_path: Path) -> Sessions:
+    return Sessions(tmp_path / "visits")
+
+
+@pytest.fixture
+def session(sessions: Sessions) -> Session:
+    return sessions.open()
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Callable[..., Path]:
+    """Makes a recording: noise of a level that swells and fades, so that no two stretches are alike."""
+
+    def make(
+        name: str = "talk.wav", seconds: float = 2.0, rate: int = 16_000, channels: int = 1, codec: str = "PCM_16"
+    ) -> Path:
+        time = np.arange(round(seconds * rate)) / rate
+        swell = 0.1 + 0.1 * np.sin(2 * np.pi * 0.7 * time)
+        noise = np.random.default_rng(3).uniform(-1, 1, (time.size, channels))
+        soundfile.write(tmp_path / name, noise * swell[:, None], rate, codec)
+        return tmp_path / name
+
+    return make
