@@ -166,17 +166,20 @@ def run_denoise(args: argparse.Namespace) -> int:
     outcomes = []
     for outcome in batch.run(jobs, denoiser, settings, channels=args.channels, progress=show):
         outcomes.append(outcome)
-        place = f"[{len(outcomes)}/{len(jobs)}] {outcome.job.source}"
-        if outcome.error:
-            status(f"{place}: failed: {outcome.error}")
-        else:
-            speed = outcome.seconds / outcome.computing
-            status(f"{place} -> {outcome.output} ({outcome.seconds:.1f} s, {speed:.0f} times real time)")
-    failed = [outcome for outcome in outcomes if outcome.error]
-    summary = f"{len(outcomes) - len(failed)} denoised with {model}{f' ({loss})' if loss else ''}, {len(failed)} failed"
+        status(f"[{len(outcomes)}/{len(jobs)}] {outcome.job.source} {outcome_text(outcome)}")
+    failed = sum(outcome.error is not None for outcome in outcomes)
+    summary = f"{len(outcomes) - failed} denoised with {model}{f' ({loss})' if loss else ''}, {failed} failed"
     files = [outcome_data(outcome) for outcome in outcomes]
-    report(args, {"model": model, "loss": loss, "failed": len(failed), "files": files}, summary)
+    report(args, {"model": model, "loss": loss, "failed": failed, "files": files}, summary)
     return FAILED if failed else 0
+
+
+def outcome_text(outcome: Any) -> str:
+    """The line that tells a person what became of one file."""
+    if outcome.error:
+        return f"failed: {outcome.error}"
+    speed = outcome.seconds / outcome.computing
+    return f"-> {outcome.output} ({outcome.seconds:.1f} s, {speed:.0f} times real time)"
 
 
 def outcome_data(outcome: Any) -> dict[str, Any]:
@@ -257,6 +260,7 @@ def add_train(commands: Any) -> None:
     command.add_argument("--noise", type=Path, required=True, metavar="DIR")
     command.add_argument("--rir", type=Path, metavar="DIR", help="impulse responses of rooms")
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="the run: state, log, best checkpoint")
+    command.add_argument("--cache", type=Path, default=Path(".cache/audio"), metavar="DIR", help="for decoded sound")
     command.add_argument("--minutes", type=between(0.01, 1e6), help="stop after this long; default: after --steps")
     command.add_argument("--steps", type=positive, default=10_000)
     command.add_argument("--resume", action="store_true", help="go on from the state in --out")
@@ -273,12 +277,11 @@ def run_train(args: argparse.Namespace) -> int:
     from denoise_app.training.dataset import DataError
     from denoise_app.training.loop import TrainingError, train
 
-    names = ("model", "loss", "clean", "noise", "rir", "out", "minutes", "steps", "resume", "init", "device", "seed")
-    config = TrainConfig(
-        **{name: getattr(args, name) for name in names}, valid_clean=args.valid_clean, valid_noisy=args.valid_noisy
-    )
+    if (args.valid_clean is None) != (args.valid_noisy is None):
+        raise Failure("--valid-clean and --valid-noisy belong together")
+    config = TrainConfig(**{key: value for key, value in vars(args).items() if key not in ("run", "threads", "json")})
     try:
-        outcome = train(config)
+        outcome = train(config, say=status)
     except (DataError, TrainingError) as error:
         raise Failure(str(error)) from error
     data = {

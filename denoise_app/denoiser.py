@@ -23,9 +23,14 @@ class Denoiser(Protocol):
         causal: True when it also keeps `StreamingDenoiser`.
     """
 
-    sample_rate: int
-    latency: int
-    causal: bool
+    @property
+    def sample_rate(self) -> int: ...
+
+    @property
+    def latency(self) -> int: ...
+
+    @property
+    def causal(self) -> bool: ...
 
     def __call__(self, noisy: Tensor) -> Tensor: ...
 
@@ -43,8 +48,11 @@ class StreamingDenoiser(Denoiser, Protocol):
     come out gives the samples that calling it on the whole signal gives.
     """
 
-    hop: int
-    delay: int
+    @property
+    def hop(self) -> int: ...
+
+    @property
+    def delay(self) -> int: ...
 
     def initial_state(self, batch: int) -> State:
         """The state before the first block, for `batch` independent signals."""

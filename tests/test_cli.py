@@ -16,6 +16,8 @@ import torch
 from denoise_app import cli
 from denoise_app.audio.clip import Clip
 from denoise_app.inference import catalog
+from denoise_app.training import bench, loop
+from denoise_app.training.config import TrainConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -57,7 +59,7 @@ def test_denoise_goes_on_past_a_bad_file(
     status, printed, told = call(capsys, "denoise", recordings, "-o", out, "--model", "wiener")
     assert status == 1
     assert printed == "2 denoised with wiener, 1 failed\n"
-    assert "bad.wav: failed: " in told and "[3/3]" in told
+    assert "bad.wav failed: " in told and "[3/3]" in told
     assert "\x1b" not in told  # no terminal, no cursor play
     assert soundfile.info(out / "good.wav").subtype == "PCM_16"
     assert soundfile.info(out / "sub" / "other.flac").samplerate == 8_000
@@ -183,6 +185,62 @@ def test_threads_are_set_at_the_entry(tmp_path: Path, capsys: pytest.CaptureFixt
 def test_help_needs_no_torch() -> None:
     code = "import sys; from denoise_app import cli; cli.build_parser(); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_training_is_told_everything(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[TrainConfig] = []
+
+    def train(config: TrainConfig, say: object) -> loop.Outcome:
+        seen.append(config)
+        return loop.Outcome(config.out, 100, 1.5, 0.25, None, finished=len(seen) > 1)
+
+    monkeypatch.setattr(loop, "train", train)
+    names = ("clean", "noise", "rir", "out", "cache", "valid-clean", "valid-noisy")
+    folders = {name: tmp_path / name for name in names}
+    options = [text for name, folder in folders.items() for text in (f"--{name}", str(folder))]
+    options += ["--model", "gru", "--loss", "hybrid", "--minutes", "2.5", "--steps", "7", "--resume"]
+    options += ["--seed", "3", "--device", "cpu"]
+    status, data = answer(capsys, "train", *options)
+    assert (status, data["finished"], data["hours_heard"]) == (130, False, 0.25)
+    paths = {name.replace("-", "_"): folder for name, folder in folders.items()}
+    budget = {"minutes": 2.5, "steps": 7, "seed": 3, "device": "cpu", "resume": True}
+    assert seen == [TrainConfig("gru", "hybrid", **paths, **budget)]  # type: ignore[arg-type]
+    status, printed, _ = call(capsys, "train", *options)
+    assert (status, printed) == (0, f"100 steps in 1.5 minutes; the checkpoint is in {folders['out']}\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ("--model gru --loss nonesuch", "no loss is called 'nonesuch'"),
+        ("--model nonesuch --loss hybrid", "nonesuch"),
+        ("--model gru --loss hybrid", "is not a folder"),
+        ("--model gru --loss hybrid --valid-clean x", "belong together"),
+    ],
+)
+def test_training_that_cannot_start_says_why(
+    options: str, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = ["--clean", tmp_path / "x", "--noise", tmp_path / "y", "--out", tmp_path / "run"]
+    status, printed, told = call(capsys, "train", *missing, *options.split())
+    assert (status, printed) == (1, "")
+    assert told.startswith("error: ") and reason in told
+
+
+def test_bench_measures_what_it_is_told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[object, object]] = []
+
+    def run(models: object, durations: object, say: object) -> dict[str, object]:
+        seen.append((models, durations))
+        return {"machine": "this"}
+
+    monkeypatch.setattr(bench, "run", run)
+    monkeypatch.setattr(bench, "table", lambda measured: f"on {measured['machine']}")
+    assert call(capsys, "bench", "--model", "gru", "--model", "nlms", "--longest", 600)[:2] == (0, "on this\n")
+    assert answer(capsys, "bench") == (0, {"machine": "this"})
+    assert seen == [(["gru", "nlms"], [10.0, 600.0]), (None, [10.0, 600.0, 3600.0])]
 
 
 def test_a_leaderboard_needs_both_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

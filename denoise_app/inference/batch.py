@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from denoise_app.audio.errors import AudioError
@@ -80,7 +81,7 @@ def _sounds(folder: Path, out: Path) -> list[Path]:
 
 
 def run(
-    jobs: Iterable[Job],
+    jobs: Sequence[Job],
     denoiser: Denoiser,
     settings: engine.Settings,
     *,
@@ -89,35 +90,36 @@ def run(
 ) -> Iterator[Outcome]:
     """Denoise one job after the other; a bad file is an outcome like the others.
 
-    An existing file is replaced, but neither an input nor what another job of this call has written.
+    An existing file is replaced, but neither an input of any job nor what another one has written.
 
     Raises:
         Cancelled: passed on from the engine; what is done stays.
     """
+    inputs = {Path(job.source).resolve() for job in jobs}
     written: set[Path] = set()
     for job in jobs:
-        started = time.perf_counter()
-        output, error, seconds = None, None, 0.0
+        began = time.perf_counter()
+        tell = partial(progress, job) if progress else None
         try:
-            target = _target(job, settings, written)
+            target = _target(job, settings, inputs, written)
             target.parent.mkdir(parents=True, exist_ok=True)
-            tell = (lambda step, job=job: progress(job, step)) if progress else None
-            rendered = engine.denoise_file(Path(job.source), target, denoiser, settings, channels=channels, progress=tell)
-            output, seconds = rendered.path, rendered.info_out.seconds
-            written.add(output.resolve())
+            source = Path(job.source)
+            rendered = engine.denoise_file(source, target, denoiser, settings, channels=channels, progress=tell)
         except (AudioError, OSError) as problem:
-            error = problem
-        yield Outcome(job, output, error, seconds, time.perf_counter() - started)
+            yield Outcome(job, None, problem, 0.0, time.perf_counter() - began)
+        else:
+            written.add(rendered.path.resolve())
+            yield Outcome(job, rendered.path, None, rendered.info_out.seconds, time.perf_counter() - began)
 
 
-def _target(job: Job, settings: engine.Settings, written: set[Path]) -> Path:
+def _target(job: Job, settings: engine.Settings, inputs: set[Path], written: set[Path]) -> Path:
     """The job's target with the suffix of the format it becomes; the name is kept whole where that is the input's."""
     info = probe(job.source)
     encoding = engine.output_encoding(info, settings)
     same = encoding.container == info.container
     target = job.target if same else job.target.with_name(job.target.stem + suffix(encoding))
-    if target.exists() and target.samefile(job.source):
-        raise AudioError("onto-itself", f"{target} is the input itself: choose another folder for the output.")
+    if target.resolve() in inputs:
+        raise AudioError("onto-input", f"{target} is an input itself: choose another folder for the output.")
     if target.resolve() in written:
         raise AudioError("same-target", f"{target} was just written from another input: denoise them into two folders.")
     return target

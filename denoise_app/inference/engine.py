@@ -187,6 +187,7 @@ def _render(
     target = _target(separation, settings, watch, begin, middle)
     step = watch.stage("render", info.seconds, middle)
     meter = LevelMeter(info.channels, info.sample_rate)
+    bounded = encoding.bit_depth is not None and encoding.codec not in ("FLOAT", "DOUBLE")
     cut, position = 0, 0
     with ExitStack() as files:
         writers = [
@@ -199,7 +200,7 @@ def _render(
             for writer, samples in zip(writers, (output, sound - mixed), strict=False):
                 writer.write(samples)
             meter.push(output)
-            cut += int((np.abs(output) > 1).sum())
+            cut += int((np.abs(output) > 1).sum()) if bounded else 0
             position += output.shape[1]
             step(position / info.sample_rate)
     if isinstance(separation.sound, Path) and _is_untouched(separation, settings, encoding):
@@ -217,7 +218,7 @@ def _render(
         levels_in=separation.levels,
         levels_out=meter.levels(),
         true_peak_dbtp=target.true_peak_dbtp,
-        cut_samples=0 if encoding.codec in ("FLOAT", "DOUBLE") or encoding.bit_depth is None else cut,
+        cut_samples=cut,
         seconds_taken=time.perf_counter() - began,
         notes=separation.notes,
     )

@@ -247,8 +247,9 @@ def finished(say: Say, text: str) -> str:
 def result_heading(say: Say, result: Result, preview_seconds: float) -> str:
     offer = result.order.offer
     by = say("result.by", model=offer.model, loss=offer.loss) if offer.loss else offer.model
+    of = f"{result.order.path.name} · {by}"
     text = say("result.preview", seconds=f"{preview_seconds:g}") if result.preview else say("result.heading")
-    return f'<div class="result-heading"><h2 class="heading">{text}</h2><span class="quiet">{escape(by)}</span></div>'
+    return f'<div class="result-heading"><h2 class="heading">{text}</h2><span class="quiet">{escape(of)}</span></div>'
 
 
 def fidelity(say: Say, result: Result) -> str:

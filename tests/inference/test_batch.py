@@ -98,14 +98,22 @@ def test_a_bad_file_does_not_stop_the_others(tree: Path, tmp_path: Path) -> None
 def test_an_input_is_never_overwritten(tree: Path) -> None:
     before = (tree / "a.wav").read_bytes()
     (outcome,) = run(batch.plan([tree / "a.wav"], tree))
-    assert outcome.error is not None and getattr(outcome.error, "reason", None) == "onto-itself"
+    assert outcome.error is not None and getattr(outcome.error, "reason", None) == "onto-input"
     assert (tree / "a.wav").read_bytes() == before
+
+
+def test_nor_is_that_of_another_job(tree: Path) -> None:
+    shutil.copy(tree / "a.wav", tree / "deep" / "a.wav")
+    before = (tree / "deep" / "a.wav").read_bytes()
+    outcomes = run(batch.plan([tree / "a.wav", tree / "deep" / "a.wav"], tree / "deep"))
+    assert [getattr(outcome.error, "reason", None) for outcome in outcomes] == ["onto-input", "onto-input"]
+    assert (tree / "deep" / "a.wav").read_bytes() == before
 
 
 def test_nor_through_a_link(tree: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tree, target_is_directory=True)
     (outcome,) = run(batch.plan([tree / "a.wav"], tmp_path / "link"))
-    assert getattr(outcome.error, "reason", None) == "onto-itself"
+    assert getattr(outcome.error, "reason", None) == "onto-input"
 
 
 def test_two_inputs_never_share_an_output(tree: Path, tmp_path: Path) -> None:

@@ -32,7 +32,8 @@ class FakeWorker(Worker):
     """The real worker with other denoisers and without DNSMOS.
 
     Attributes:
-        block: Set it to None to let denoisers load at once, to an event to make them wait for it.
+        gate: An event to make denoisers wait for; None to let them load at once.
+        loaded: Keys of the denoisers that were loaded.
     """
 
     def __init__(self, recommended_model: str = "half") -> None:
@@ -74,6 +75,11 @@ class FakeWorker(Worker):
         quick = [key for key in keys if not key.startswith("dnsmos")]
         found = super().measure(excerpts, quick) if quick else {}
         return found | {key: Measured(2.0, 3.0) for key in keys if key.startswith("dnsmos")}
+
+
+@pytest.fixture(scope="session")
+def make_worker() -> type[FakeWorker]:
+    return FakeWorker
 
 
 @pytest.fixture

@@ -1,0 +1,255 @@
+"""The page as a server: what programs may call, who gets whose results, and what happens to bad input."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import urllib.request
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import soundfile
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+
+from denoise_app.ui import app as page
+from denoise_app.ui.session import Sessions
+from denoise_app.ui.texts import ENGLISH
+
+Make = Callable[..., Path]
+
+
+@dataclass(frozen=True)
+class Server:
+    url: str
+    visits: Path
+    uploads: Path
+    app: page.App
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, make_worker: Callable[[], Any]) -> Iterator[Server]:
+    """The page with a fake worker, as Gradio serves it."""
+    visits, uploads = tmp_path_factory.mktemp("visits"), tmp_path_factory.mktemp("uploads")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(uploads))
+        patch.setenv("DENOISE_MAX_BYTES", "20000000")
+        patch.setenv("DENOISE_MAX_SECONDS", "120")
+        app = page.build(make_worker(), Sessions(visits), examples=())
+        _, url, _ = page.launch(app, server_name="127.0.0.1", prevent_thread_lock=True, quiet=True)
+        yield Server(url, visits, uploads, app)
+        app.blocks.close()
+
+
+@pytest.fixture
+def client(server: Server, tmp_path: Path) -> Client:
+    return Client(server.url, verbose=False, download_files=tmp_path / "got", analytics_enabled=False)
+
+
+def samples(path: str | Path) -> np.ndarray:
+    return soundfile.read(path, dtype="float32", always_2d=True)[0]
+
+
+# ------------------------------------------------------------------------------------------------------------ /denoise
+
+
+def test_denoise_is_all_that_programs_may_call(client: Client) -> None:
+    described = client.view_api(print_info=False, return_format="dict")
+    assert list(described["named_endpoints"]) == ["/denoise"] and not described["unnamed_endpoints"]
+    told = described["named_endpoints"]["/denoise"]
+    parameters = [(p["parameter_name"], p["python_type"]["type"], p["parameter_default"]) for p in told["parameters"]]
+    assert parameters == [
+        ("audio", "filepath", None),
+        ("model", "str", ""),
+        ("loss", "str", ""),
+        ("strength", "float", 100),
+        ("max_attenuation_db", "float", 60),
+        ("high_band", "Literal['follow', 'keep', 'drop']", "follow"),
+        ("loudness_lufs", "float", 0),
+        ("true_peak_dbtp", "float", -1),
+        ("channels", "Literal['each', 'mid', 'reference']", "each"),
+        ("format", "Literal['', 'wav', 'flac', 'ogg', 'mp3', 'm4a']", ""),
+        ("bit_depth", "Literal[0, 16, 24, 32]", 0),
+    ]
+    assert [(r["label"], r["component"]) for r in told["returns"]] == [
+        ("denoised", "File"),
+        ("removed", "File"),
+        ("report", "Json"),
+    ]
+    assert told["description"].startswith("Speech without its noise")
+
+
+def test_a_file_comes_back_without_what_was_removed(server: Server, client: Client, recording: Make) -> None:
+    path = recording("a talk.wav", seconds=2.0, rate=48_000, channels=2, codec="PCM_24")
+    denoised, removed, report = client.predict(handle_file(path), api_name="/denoise")
+    assert soundfile.info(denoised).subtype == "PCM_24" and Path(denoised).name == "a talk.denoised.wav"
+    np.testing.assert_allclose(samples(denoised), samples(path) / 2, atol=2e-3)
+    np.testing.assert_allclose(samples(denoised) + samples(removed), samples(path), atol=1e-6)
+    assert report["denoiser"]["model"] == "half" and report["metrics"]["noise_floor"]["after"] < -20
+    assert [path for path in server.visits.rglob("*") if path.is_file()] == []
+
+
+def test_settings_of_a_call_are_kept(client: Client, recording: Make) -> None:
+    settings = {"model": "half", "loss": "log-mag", "strength": 0, "format": "flac", "bit_depth": 24, "channels": "mid"}
+    path = recording()
+    denoised, _, report = client.predict(handle_file(path), **settings, api_name="/denoise")
+    assert (soundfile.info(denoised).format, soundfile.info(denoised).subtype) == ("FLAC", "PCM_24")
+    np.testing.assert_array_equal(samples(denoised), samples(path))
+    assert report["denoiser"]["loss"] == "log-mag" and report["settings"]["strength"] == 0
+
+
+def test_ten_users_at_once_get_their_own(server: Server, recording: Make, tmp_path: Path) -> None:
+    paths = [recording(f"user{k}.wav", seconds=1.0 + k / 10) for k in range(10)]
+    clients = [Client(server.url, verbose=False, download_files=tmp_path / str(k)) for k in range(10)]
+
+    def use(k: int) -> tuple[str, str, dict[str, Any]]:
+        answer: tuple[str, str, dict[str, Any]] = clients[k].predict(handle_file(paths[k]), api_name="/denoise")
+        return answer
+
+    with ThreadPoolExecutor(10) as pool:
+        answers = list(pool.map(use, range(10)))
+    for path, (denoised, _, report) in zip(paths, answers, strict=True):
+        assert report["name"] == path.name and Path(denoised).name == f"{path.stem}.denoised.wav"
+        np.testing.assert_allclose(samples(denoised), samples(path) / 2, atol=2 / 32768)
+
+
+# ------------------------------------------------------------------------------------------------------------ bad input
+
+
+def bad_file(kind: str, folder: Path) -> Path:
+    path = folder / "bad.wav"
+    wave = np.random.default_rng(0).uniform(-0.1, 0.1, 16_000)
+    if kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "text":
+        path.write_text("this is text")
+    elif kind == "truncated":
+        soundfile.write(folder / "whole.wav", wave, 16_000)
+        path.write_bytes((folder / "whole.wav").read_bytes()[:30])
+    elif kind == "nan":
+        soundfile.write(path, np.where(np.arange(16_000) == 8000, np.nan, wave), 16_000, "FLOAT")
+    elif kind == "wide":
+        soundfile.write(path, np.zeros((100, 200)), 16_000)
+    elif kind == "long":
+        soundfile.write(path, np.zeros(8000 * 121, np.int16), 8000)
+    elif kind == "nameless":
+        path = folder / "$(touch pwned);`x`'<b>.wav"
+        path.write_text("this is text")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("empty", "is empty"),
+        ("text", "is not a sound file"),
+        ("truncated", "breaks off"),
+        ("nan", "not numbers"),
+        ("wide", "200 channels"),
+        ("long", "at most 0:02:00"),
+        ("nameless", "is not a sound file"),
+    ],
+)
+def test_bad_input_is_told_in_a_sentence_without_a_path(
+    server: Server, client: Client, tmp_path: Path, kind: str, told: str
+) -> None:
+    with pytest.raises(AppError) as raised:
+        client.predict(handle_file(bad_file(kind, tmp_path)), api_name="/denoise")
+    message = str(raised.value)
+    assert told in message
+    assert not any(place in message for place in ("/tmp", str(tmp_path), str(server.uploads), str(server.visits)))
+    assert [path for path in server.visits.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"model": "nobody"}, "No model is called"),
+        ({"loss": "nothing"}, "There are"),
+        ({"strength": 1000}, "out of its range"),
+        ({"channels": "reference"}, "no use of a noise reference"),
+    ],
+)
+def test_a_wrong_setting_is_told_in_a_sentence(
+    client: Client, recording: Make, wrong: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(AppError, match=told):
+        client.predict(handle_file(recording()), **wrong, api_name="/denoise")
+
+
+def test_no_recording_at_all(client: Client) -> None:
+    with pytest.raises(AppError, match="no recording yet"):
+        client.predict(None, api_name="/denoise")
+
+
+def test_files_of_the_server_cannot_be_named(client: Client, recording: Make) -> None:
+    for path in ("/etc/passwd", str(recording())):
+        with pytest.raises(AppError) as raised:
+            client.predict({"path": path, "meta": {"_type": "gradio.FileData"}}, api_name="/denoise")
+        assert "root:" not in str(raised.value)
+
+
+def test_an_error_of_the_program_is_told_without_its_text(
+    server: Server, client: Client, recording: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("secret of /home/somebody")
+
+    monkeypatch.setattr("denoise_app.inference.engine.separate", fail)
+    with pytest.raises(AppError) as raised:
+        client.predict(handle_file(recording()), api_name="/denoise")
+    assert str(raised.value) == ENGLISH["error.unexpected"]
+
+
+def test_an_upload_that_is_too_large_is_refused(server: Server) -> None:
+    answer = httpx.post(f"{server.url}gradio_api/upload", files={"files": ("big.wav", b"\0" * 21_000_000)})
+    assert answer.status_code == 413
+
+
+# ------------------------------------------------------------------------------------------------------------- the page
+
+
+def config(server: Server) -> dict[str, Any]:
+    with urllib.request.urlopen(f"{server.url}config") as answer:
+        found: dict[str, Any] = json.load(answer)
+    return found
+
+
+def test_nobody_is_told_of_the_visitors(server: Server) -> None:
+    told = config(server)
+    assert told["analytics_enabled"] is False and told["show_error"] is False
+    assert not told.get("run_history")
+    with urllib.request.urlopen(server.url) as answer:
+        html = answer.read().decode()
+    assert "fonts.googleapis" not in html and "denoiseMicrophone" in html
+
+
+def test_both_languages_are_sent_with_the_page(server: Server) -> None:
+    translations = config(server)["i18n_translations"]
+    assert translations["en"]["run.denoise"] == "Denoise"
+    assert translations["zh"]["run.denoise"] == translations["zh-CN"]["run.denoise"] == "开始降噪"
+    assert set(translations["en"]) == set(translations["zh"])
+
+
+def test_the_page_can_be_installed(server: Server) -> None:
+    manifest = httpx.get(f"{server.url}manifest.json").json()
+    assert manifest["name"] == "Denoise" and manifest["icons"]
+
+
+def test_only_finished_tabs_appear(server: Server) -> None:
+    tabs = [part["props"]["id"] for part in config(server)["components"] if part["type"] == "tabitem"]
+    assert tabs == ["clean", "models"]
+
+
+def test_the_entry_builds_on_a_folder_that_is_not_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Examples are offered wherever the program is started from, and are copied into the visit when they are chosen."""
+    monkeypatch.chdir(tmp_path)
+    assert page.EXAMPLES.is_dir() and shutil.which("python")
+    assert len(sorted(page.EXAMPLES.glob("*.flac"))) == 6
+    assert all(f"example.{path.stem}" in ENGLISH for path in page.EXAMPLES.glob("*.flac"))
