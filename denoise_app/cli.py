@@ -27,12 +27,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     args = build_parser().parse_args(argv)
     use_threads(args.threads)
-    from denoise_app.audio.errors import AudioError
-    from denoise_app.checkpoints.manifest import CheckpointError
+    from denoise_app.audio.errors import UserError
 
     try:
         return int(args.run(args))
-    except (AudioError, CheckpointError, Failure, OSError) as error:
+    except (UserError, Failure, OSError) as error:
         status(f"error: {error}")
         return FAILED
     except KeyboardInterrupt:

@@ -52,9 +52,7 @@ def answer(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int,
     return result, json.loads(out)
 
 
-def test_denoise_goes_on_past_a_bad_file(
-    recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_denoise_goes_on_past_a_bad_file(recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     status, printed, told = call(capsys, "denoise", recordings, "-o", out, "--model", "wiener")
     assert status == 1

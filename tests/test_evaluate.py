@@ -247,9 +247,7 @@ def test_without_resuming_all_is_scored_again(board: Board, counted: list[Candid
     assert len(counted) == 6
 
 
-def test_new_weights_are_scored_again(
-    board: Board, counted: list[Candidate], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_new_weights_are_scored_again(board: Board, counted: list[Candidate], monkeypatch: pytest.MonkeyPatch) -> None:
     facts = evaluate.describe(Candidate("wiener"))
     board("wiener")
     monkeypatch.setattr(evaluate, "describe", lambda candidate: facts | {"sha256": "another"})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Self
 
 SENTENCES: dict[str, str] = {
     # the path
@@ -38,14 +39,16 @@ SENTENCES: dict[str, str] = {
 """Reason -> the English sentence of every error of this floor, with the names of its facts in braces."""
 
 
-class AudioError(ValueError):
-    """A sound that cannot be read, processed or written as asked, for a reason that its user can change.
+class UserError(ValueError):
+    """Something that a user asked for cannot be done, for a reason that the user can change.
 
     Args:
         reason: Stable kebab-case key, such as "empty-file" or "too-long"; translations are found by it.
         message: The English sentence: what was wrong, what is allowed, what to do.
         facts: The numbers and names that the sentence holds, for the same sentence in another language.
     """
+
+    sentences: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, reason: str, message: str, **facts: object) -> None:
         super().__init__(message)
@@ -54,10 +57,23 @@ class AudioError(ValueError):
 
     @classmethod
     def of(cls, reason: str, **facts: object) -> Self:
-        """The error whose sentence is in `SENTENCES`.
+        """The error whose sentence stands in `sentences`."""
+        return cls(reason, cls.sentences[reason].format(**facts), **facts)
 
-        >>> error = AudioError.of("too-long", name="a.wav", length="3:00:00", limit="2:00:00")
-        >>> error.reason, error.facts["limit"], str(error)
-        ('too-long', '2:00:00', 'a.wav lasts 3:00:00; at most 2:00:00 are read. Cut it into parts.')
-        """
-        return cls(reason, SENTENCES[reason].format(**facts), **facts)
+    def __reduce__(self) -> tuple[Callable[..., UserError], tuple[Any, ...]]:
+        return _restored, (type(self), self.reason, str(self), self.facts)  # so that it survives a process pool
+
+
+def _restored(kind: type[UserError], reason: str, message: str, facts: dict[str, object]) -> UserError:
+    return kind(reason, message, **facts)
+
+
+class AudioError(UserError):
+    """A sound that cannot be read, processed or written as asked.
+
+    >>> error = AudioError.of("too-long", name="a.wav", length="3:00:00", limit="2:00:00")
+    >>> error.reason, error.facts["limit"], str(error)
+    ('too-long', '2:00:00', 'a.wav lasts 3:00:00; at most 2:00:00 are read. Cut it into parts.')
+    """
+
+    sentences = SENTENCES

@@ -7,7 +7,9 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn
+
+from denoise_app.audio.errors import UserError
 
 FORMAT_VERSION = 1
 MAX_MANIFEST_BYTES = 256 * 1024  # a curve of a few hundred validations fits
@@ -62,35 +64,14 @@ SENTENCES: dict[str, str] = {
 """Reason -> the English sentence of every error of this room, with the names of its facts in braces."""
 
 
-class CheckpointError(ValueError):
+class CheckpointError(UserError):
     """A checkpoint that cannot be found, fetched, trusted, read or saved.
 
-    Args:
-        reason: Stable kebab-case key, such as "weights-changed"; translations are found by it.
-        message: The English sentence: what was wrong, what is allowed, what to do.
-        facts: The numbers and names that the sentence holds, for the same sentence in another language.
+    >>> str(CheckpointError.of("no-manifest", name="weights/gru/hybrid"))
+    'weights/gru/hybrid holds no config.json, so it is not a checkpoint.'
     """
 
-    def __init__(self, reason: str, message: str, **facts: object) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.facts = facts
-
-    @classmethod
-    def of(cls, reason: str, **facts: object) -> Self:
-        """The error whose sentence is in `SENTENCES`.
-
-        >>> str(CheckpointError.of("no-manifest", name="weights/gru/hybrid"))
-        'weights/gru/hybrid holds no config.json, so it is not a checkpoint.'
-        """
-        return cls(reason, SENTENCES[reason].format(**facts), **facts)
-
-    def __reduce__(self) -> tuple[Callable[..., CheckpointError], tuple[Any, ...]]:
-        return _restored, (type(self), self.reason, str(self), self.facts)  # so that it survives a process pool
-
-
-def _restored(kind: type[CheckpointError], reason: str, message: str, facts: dict[str, object]) -> CheckpointError:
-    return kind(reason, message, **facts)
+    sentences = SENTENCES
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ class BandPass:
     causal = True
     hop = 512  # 32 ms at 16 kHz; only how much is filtered at a time
 
-    def __init__(self, low: float = 80.0, high: float = 7600.0, sample_rate: int = 16_000) -> None:
+    def __init__(self, low: float = 100.0, high: float = 7600.0, sample_rate: int = 16_000) -> None:
         if not 20 <= low < high < sample_rate / 2:
             raise ValueError(f"a band needs 20 <= low < high < {sample_rate / 2:g} Hz, not {low:g} and {high:g}")
         self.low, self.high, self.sample_rate = low, high, sample_rate

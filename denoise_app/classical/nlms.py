@@ -35,14 +35,14 @@ class Nlms:
     hold no speech, since that would be cancelled too.
 
     Alone, each row is its own reference, `lag` samples late: after so long speech has changed, and only steady tones
-    can be told: hum, whistles, whines. They are taken out; broadband noise stays.
+    can be told: hum, whistles, whines. They are taken out within seconds; broadband noise stays.
 
     Args:
         reference: Whether row 1 is a noise reference.
         taps: Length of the filter, samples: 256 with a reference (16 ms of path), 512 alone (lines 31 Hz apart).
-        step: mu, in (0, 2): 0.03 with a reference, 0.002 alone. The louder the speech against the noise, the smaller.
+        step: mu, in (0, 2): 0.03 with a reference, 0.001 alone. The louder the speech against the noise, the smaller.
         lag: Samples by which the reference is late: -64 with one (the noise may reach it 4 ms after the primary),
-            800 alone (50 ms, more than speech stays the same).
+            3200 alone (200 ms, as long as a vowel lasts).
         sample_rate: Hz.
 
     Raises:
@@ -62,8 +62,8 @@ class Nlms:
     ) -> None:
         self.reference = reference
         self.taps = taps if taps is not None else 256 if reference else 512
-        self.step = step if step is not None else 0.03 if reference else 0.002
-        self.lag = lag if lag is not None else -64 if reference else 800
+        self.step = step if step is not None else 0.03 if reference else 0.001
+        self.lag = lag if lag is not None else -64 if reference else 3200
         self.sample_rate = sample_rate
         if not 0 < self.step < 2 or self.taps < 1:
             raise ValueError(f"a step lies in (0, 2) and a filter has a tap, not {self.step} and {self.taps}")

@@ -30,8 +30,17 @@ from . import leaderboard
 from .leaderboard import NOISY, Board, Row
 
 KEYS = (
-    "pesq_wb", "pesq_nb", "stoi", "estoi", "si_sdr", "snr", "segmental_snr", "lsd",
-    "dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl",
+    "pesq_wb",
+    "pesq_nb",
+    "stoi",
+    "estoi",
+    "si_sdr",
+    "snr",
+    "segmental_snr",
+    "lsd",
+    "dnsmos_sig",
+    "dnsmos_bak",
+    "dnsmos_ovrl",
 )
 GROUPS = ("snr_db", "language")  # columns of pairs.csv by which means are also taken
 RESAMPLES = 2000  # of the bootstrap; the interval's ends then move by a few hundredths of its width between seeds
@@ -346,9 +355,7 @@ def annotate(board: Board) -> list[Path]:
             continue
         row = rows.get((entry.model, entry.loss, entry.manifest.sha256))
         if row is not None:
-            store.annotate(
-                entry.folder, scores=_mean_scores(row), noisy_scores=noisy, scored_on=board["data"]["about"]
-            )
+            store.annotate(entry.folder, scores=_mean_scores(row), noisy_scores=noisy, scored_on=board["data"]["about"])
             folders.append(entry.folder)
     return folders
 

@@ -38,7 +38,7 @@ def endpoint(worker: Worker, sessions: Sessions) -> Callable[..., Iterator[Answe
         true_peak_dbtp: float,
         channels: str,
         format: str,
-        bit_depth: int,
+        bit_depth: float,
         request: gr.Request,
     ) -> Iterator[Answer]:
         """Speech without its noise, at the rate, channels, length, bit depth and level of what came in.
@@ -115,7 +115,7 @@ def build(worker: Worker, sessions: Sessions) -> None:
             gr.Number(-1, label="true_peak_dbtp"),
             gr.Dropdown(["each", "mid", "reference"], value="each", label="channels"),
             gr.Dropdown(["", "wav", "flac", "ogg", "mp3", "m4a"], value="", label="format"),
-            gr.Dropdown([0, 16, 24, 32], value=0, label="bit_depth"),
+            gr.Number(0, label="bit_depth"),
         ]
         outputs = [gr.File(label="denoised"), gr.File(label="removed"), gr.JSON(label="report")]
         gr.Button().click(

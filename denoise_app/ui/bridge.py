@@ -244,7 +244,7 @@ def settings_from(
     loudness_lufs: float | None,
     true_peak_dbtp: float,
     container: str | None,
-    bit_depth: int | None,
+    bit_depth: float | None,
 ) -> engine.Settings:
     """What the widgets say, or what a program sent, as the engine takes it.
 
@@ -268,7 +268,7 @@ def settings_from(
             loudness_lufs=loudness_lufs,
             true_peak_dbtp=true_peak_dbtp,
             container=container or None,
-            bit_depth=bit_depth or None,
+            bit_depth=int(bit_depth) if bit_depth else None,
         )
     except (ValueError, TypeError) as problem:
         if isinstance(problem, AudioError):

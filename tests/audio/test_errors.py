@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import pickle
 import re
 from pathlib import Path
 
@@ -41,3 +42,9 @@ def test_a_sentence_reads_as_one(reason: str) -> None:
     error = AudioError.of(reason, **{name: f"<{name}>" for name in names})
     assert error.reason == reason and error.facts.keys() == set(names)
     assert str(error).endswith(".") and not re.search(r"[{}]", str(error))
+
+
+def test_it_survives_a_process_pool() -> None:
+    error = AudioError.of("empty-file", name="a.wav")
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is AudioError and (copy.reason, copy.facts, str(copy)) == (error.reason, error.facts, str(error))

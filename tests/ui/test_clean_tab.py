@@ -1,0 +1,283 @@
+"""The Clean tab's handlers, with a fake worker and no browser."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import gradio as gr
+import numpy as np
+import pytest
+import soundfile
+
+from denoise_app.checkpoints.manifest import CheckpointError
+from denoise_app.ui.downloads import Shelf
+from denoise_app.ui.language import Words
+from denoise_app.ui.session import Session, Sessions
+from denoise_app.ui.tabs.clean import CleanTab
+
+Make = Callable[..., Path]
+ENGLISH = SimpleNamespace(headers={"accept-language": "en-US,en;q=0.9"})
+CHINESE = SimpleNamespace(headers={"accept-language": "zh-CN,zh;q=0.9"})
+
+
+class Page:
+    """The tab as a browser sees it: widgets with values, and what handlers make of them."""
+
+    def __init__(self, worker: Any, sessions: Sessions, examples: tuple[Path, ...] = (), request: Any = ENGLISH) -> None:
+        self.shelf, self.request = Shelf(), request
+        with gr.Blocks(analytics_enabled=False) as blocks:
+            self.tab = CleanTab(blocks, worker, sessions, self.shelf, Words(), examples, "work", 60)
+        tab = self.tab
+        self.values: dict[Any, Any] = {
+            tab.session: None, tab.audio: None, tab.checkpoint: "half/hybrid", tab.channels: "each", tab.strength: 100,
+            tab.most: 60, tab.high_band: "follow", tab.loudness: "keep", tab.lufs: -16, tab.true_peak: -1,
+            tab.format: "", tab.bits: 0,
+        }  # fmt: skip
+
+    def take(self, updates: dict[Any, Any]) -> None:
+        for widget, update in updates.items():
+            value = update.constructor_args if isinstance(update, gr.blocks.Block) else update
+            if isinstance(value, dict) and isinstance(update, gr.blocks.Block):
+                self.values[widget] = {**(self.values.get(widget) or {}), **value} if widget in self.values else value
+            else:
+                self.values[widget] = value
+
+    def press(self, handler: Callable[..., Any]) -> list[dict[Any, Any]]:
+        steps = list(handler(dict(self.values), self.request))
+        for step in steps:
+            self.take(step)
+        return steps
+
+    @property
+    def session(self) -> Session:
+        found: Session = self.values[self.tab.session]
+        return found
+
+    def denoise(self) -> list[dict[Any, Any]]:
+        return self.press(self.tab.on_denoise)
+
+
+@pytest.fixture
+def page(worker: Any, sessions: Sessions) -> Page:
+    return Page(worker, sessions)
+
+
+def test_denoise_shows_the_result_and_gives_the_button_back(page: Page, recording: Make) -> None:
+    page.values[page.tab.audio] = str(recording("my talk.wav"))
+    steps = page.denoise()
+    assert steps[0][page.tab.start].constructor_args["interactive"] is False
+    assert steps[0][page.tab.cancel].constructor_args["visible"] is True
+    assert page.values[page.tab.start]["interactive"] is True and page.values[page.tab.cancel]["visible"] is False
+    value = page.values[page.tab.player]
+    assert [version["key"] for version in value["versions"]] == ["before", "after", "removed"]
+    assert value["selected"] == "after" and value["versions"][0]["gain_db"] == pytest.approx(-6.0, abs=0.2)
+    assert page.values[page.tab.empty] == "" and page.values[page.tab.said] == ""
+    assert "my talk.wav · half, hybrid" in page.values[page.tab.heading]
+    assert "16 kHz · mono · 16-bit" in page.values[page.tab.fidelity]
+    assert "my%20talk.denoised.wav" in page.values[page.tab.downloads]
+    assert not page.session.busy
+
+
+def test_nothing_to_denoise_is_told_and_nothing_else_changes(page: Page) -> None:
+    page.denoise()
+    assert 'role="alert"' in page.values[page.tab.said] and "no recording yet" in page.values[page.tab.said]
+    assert page.values[page.tab.start]["interactive"] is True and page.tab.player not in page.values
+
+
+def test_errors_keep_recording_settings_and_the_result_that_is_shown(
+    page: Page, recording: Make, tmp_path: Path
+) -> None:
+    page.values[page.tab.audio] = str(recording())
+    page.denoise()
+    shown = dict(page.values)
+    (tmp_path / "text.wav").write_text("this is text")
+    page.values[page.tab.audio] = str(tmp_path / "text.wav")
+    page.values[page.tab.strength] = 40
+    page.denoise()
+    assert "text.wav is not a sound file" in page.values[page.tab.said] and str(tmp_path) not in page.values[page.tab.said]
+    assert page.values[page.tab.audio] == str(tmp_path / "text.wav") and page.values[page.tab.strength] == 40
+    assert page.values[page.tab.player] == shown[page.tab.player]
+    page.values[page.tab.audio] = str(recording("next.wav"))
+    page.denoise()
+    assert page.values[page.tab.said] == "" and "next.wav" in page.values[page.tab.heading]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("secret /home/x"), MemoryError(), OSError(13, "denied", "/home/x")])
+def test_an_error_of_the_program_is_told_without_its_text(
+    page: Page, recording: Make, error: Exception, monkeypatch: pytest.MonkeyPatch, worker: Any
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(worker, "denoiser", fail)
+    page.values[page.tab.audio] = str(recording())
+    page.denoise()
+    said = page.values[page.tab.said]
+    assert "not with your recording" in said and "/home" not in said and "secret" not in said
+
+
+def test_a_checkpoint_that_is_refused_is_told(
+    page: Page, recording: Make, worker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise CheckpointError.of("weights-changed", name="half/hybrid")
+
+    monkeypatch.setattr(worker, "denoiser", fail)
+    page.values[page.tab.audio] = str(recording())
+    page.denoise()
+    assert "sha256" in page.values[page.tab.said]
+
+
+def test_texts_follow_the_browser(worker: Any, sessions: Sessions, recording: Make) -> None:
+    page = Page(worker, sessions, request=CHINESE)
+    page.values[page.tab.audio] = str(recording())
+    page.denoise()
+    assert "结果" in page.values[page.tab.heading]
+    assert [version["label"] for version in page.values[page.tab.player]["versions"]] == [
+        "降噪前",
+        "降噪后",
+        "被去除的部分",
+    ]
+    page.values[page.tab.audio] = None
+    page.denoise()
+    assert "还没有录音" in page.values[page.tab.said]
+
+
+def test_a_change_of_strength_renders_again_and_nothing_more(page: Page, recording: Make, worker: Any) -> None:
+    page.values[page.tab.audio] = str(recording())
+    page.denoise()
+    first = page.session.result
+    page.press(page.tab.on_settings)
+    assert page.session.result is first  # nothing had changed
+    page.values[page.tab.strength] = 50
+    page.press(page.tab.on_settings)
+    assert page.session.result.order.settings.strength == 0.5
+    assert page.session.result.separation is first.separation and worker.loaded == ["half/hybrid"]
+
+
+def test_a_change_before_there_is_a_result_waits_for_it(page: Page) -> None:
+    assert page.press(page.tab.on_settings) == [{page.tab.session: None}]
+
+
+def test_a_setting_that_cannot_be_is_told(page: Page, recording: Make) -> None:
+    page.values[page.tab.audio] = str(recording())
+    page.denoise()
+    page.values[page.tab.loudness], page.values[page.tab.lufs] = "target", 12
+    page.press(page.tab.on_settings)
+    assert "out of its range" in page.values[page.tab.said]
+
+
+def test_while_a_denoiser_runs_changes_wait(page: Page, recording: Make, worker: Any) -> None:
+    page.values[page.tab.audio] = str(recording())
+    page.denoise()
+    worker.gate = threading.Event()
+    running = page.tab.on_denoise(dict(page.values), page.request)
+    page.take(next(running))
+    page.values[page.tab.strength] = 10
+    assert page.press(page.tab.on_settings) == [{page.tab.session: page.session}]
+    worker.gate.set()
+    for step in running:
+        page.take(step)
+    assert page.session.result.order.settings.strength == 1.0
+    page.press(page.tab.on_settings)  # as the page does when the denoiser is done
+    assert page.session.result.order.settings.strength == pytest.approx(0.1)
+
+
+def test_cancel_ends_the_work_and_keeps_the_recording(page: Page, recording: Make, worker: Any) -> None:
+    page.values[page.tab.audio] = str(recording())
+    worker.gate = threading.Event()
+    running = page.tab.on_denoise(dict(page.values), page.request)
+    page.take(next(running))
+    said, start, cancel = page.tab.on_cancel(page.session, page.request)
+    assert "Cancelled" in said and start.constructor_args["interactive"] and not cancel.constructor_args["visible"]
+    worker.gate.set()
+    for step in running:
+        page.take(step)
+    assert "Cancelled" in page.values[page.tab.said] and page.session.result is None
+    assert page.values[page.tab.audio] is not None
+    assert [path for path in page.session.folder.rglob("*") if path.is_file()] == []
+
+
+def test_a_long_recording_shows_its_preview_first(page: Page, recording: Make) -> None:
+    page.values[page.tab.audio] = str(recording(seconds=31.0, rate=8_000))
+    steps = page.denoise()
+    headings = [step[page.tab.heading] for step in steps if page.tab.heading in step]
+    assert len(headings) == 2 and "Preview: the first 10 seconds" in headings[0] and "Result" in headings[1]
+    first = next(step for step in steps if page.tab.heading in step)
+    assert first[page.tab.downloads] == "" and first[page.tab.player]["frames"] == 80_000
+    assert page.values[page.tab.player]["frames"] == 31 * 8_000
+
+
+def test_numbers_and_report_arrive_after_the_sound(page: Page, recording: Make) -> None:
+    page.values[page.tab.audio] = str(recording())
+    page.denoise()
+    assert "measuring" in page.values[page.tab.cards] and "Report follows" in page.values[page.tab.downloads]
+    steps = list(page.tab.on_measure(page.session, page.request))
+    for step in steps:
+        page.take(step)
+    cards = [step[page.tab.cards] for step in steps if page.tab.cards in step]
+    assert "measuring" in cards[0] and "measuring" not in cards[1] and "2.00" in cards[1]
+    assert "talk.report.json" in page.values[page.tab.downloads]
+    assert list(page.tab.on_measure(page.session, page.request)) == [{page.tab.session: page.session}]
+
+
+def test_figures_come_with_their_words(page: Page, recording: Make) -> None:
+    assert page.tab.on_draw(None, "linear", "light", page.request)[page.tab.figures].constructor_args["visible"] is False
+    page.values[page.tab.audio] = str(recording())
+    page.denoise()
+    drawn = page.tab.on_draw(page.session, "log", "dark", page.request)
+    assert "fell by 6.0 dB" in drawn[page.tab.figures_said] and "<table>" in drawn[page.tab.figures_said]
+    assert drawn[page.tab.plot].layout.yaxis.type == "log"
+    assert [trace.type for trace in drawn[page.tab.plot].data].count("heatmap") == 3
+
+
+def test_facts_of_a_recording_come_at_once_and_its_levels_after(page: Page, recording: Make) -> None:
+    told = [html for html, _ in page.tab.on_recording(str(recording()), None, page.request)]
+    assert "measuring" in told[0] and "16 kHz" in told[0] and "dBFS" in told[1] and "measuring" not in told[1]
+    assert [html for html, _ in page.tab.on_recording(None, None, page.request)] == [""]
+
+
+@pytest.mark.parametrize("kind", ["text", "nan", "gone"])
+def test_a_bad_recording_is_told_when_it_is_chosen(page: Page, tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "bad.wav"
+    if kind == "text":
+        path.write_text("this is text")
+    elif kind == "nan":
+        soundfile.write(path, np.full(1000, np.nan), 16_000, "FLOAT")
+    *_, (html, _) = page.tab.on_recording(str(path), None, page.request)
+    assert 'role="alert"' in html and str(tmp_path) not in html
+
+
+def test_an_example_is_copied_into_the_visit(worker: Any, sessions: Sessions, recording: Make) -> None:
+    example = recording("english-fan.wav")
+    page = Page(worker, sessions, (example,))
+    path, session = page.tab.example_handler(example)(None)
+    assert Path(path).parent.parent == session.folder and Path(path).read_bytes() == example.read_bytes()
+    assert len(page.tab.examples) == 1
+
+
+def test_the_lists_name_the_recommended_denoiser_first_hand(page: Page) -> None:
+    model, checkpoint, about = page.tab.on_load(page.request)
+    assert model.constructor_args["value"] == "half" and checkpoint.constructor_args["value"] == "half/hybrid"
+    assert [key for _, key in checkpoint.constructor_args["choices"]] == ["half/hybrid", "half/log-mag"]
+    assert "recommended" in checkpoint.constructor_args["choices"][0][0] and "Favours" in about
+
+
+def test_a_model_without_weights_has_no_checkpoints_to_choose(page: Page) -> None:
+    model, checkpoint, about = page.tab.on_model("wiener", page.request)
+    assert model.constructor_args["value"] == "wiener" and checkpoint.constructor_args["value"] == "wiener"
+    assert checkpoint.constructor_args["visible"] is False and "this program" in about
+
+
+def test_what_is_kept_goes_with_the_visit(page: Page, recording: Make) -> None:
+    page.values[page.tab.audio] = str(recording())
+    page.denoise()
+    state = page.tab.session
+    assert state.time_to_live == 3600
+    folder = page.session.folder
+    state.delete_callback(page.session)
+    assert not folder.exists()
