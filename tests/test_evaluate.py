@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,13 @@ class Identity:
 
     def __call__(self, noisy: Tensor) -> Tensor:
         return noisy.clone()
+
+
+@pytest.fixture(autouse=True)
+def nothing_loaded() -> Iterator[None]:
+    """A stand-in that one test loads must not serve the next."""
+    yield
+    evaluate._ready.cache_clear()
 
 
 @pytest.fixture
@@ -338,10 +345,11 @@ def test_the_table_shows_means_with_their_spread() -> None:
 
 
 def test_the_table_takes_its_place_in_a_text() -> None:
-    made = {"rows": [row("noisy", None, pesq_wb=1.36)]}
+    made = {"data": {"about": "three birds"}, "rows": [row("noisy", None, pesq_wb=1.36)]}
     text = f"before\n{leaderboard.FIRST_MARK}\nold\n{leaderboard.LAST_MARK}\nafter\n"
     once = leaderboard.into_text(text, made)
     assert once.startswith("before\n") and once.endswith("\nafter\n") and "old" not in once
+    assert "Means over three birds:" in once and leaderboard.table(made) in once
     assert leaderboard.into_text(once, made) == once
     with pytest.raises(LeaderboardError, match="no place"):
         leaderboard.into_text("a text without marks", made)

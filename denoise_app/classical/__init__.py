@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from denoise_app.denoiser import Denoiser
+from denoise_app.denoiser import StreamingDenoiser
 
 from .bandpass import BandPass
 from .mmse_lsa import MmseLsa
@@ -12,7 +12,7 @@ from .nlms import Nlms
 from .spectral_subtraction import SpectralSubtraction
 from .wiener import Wiener
 
-CLASSICAL: dict[str, Callable[[], Denoiser]] = {
+CLASSICAL: dict[str, Callable[[], StreamingDenoiser]] = {
     "band-pass": BandPass,
     "spectral-subtraction": SpectralSubtraction,
     "wiener": Wiener,

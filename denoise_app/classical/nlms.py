@@ -40,7 +40,7 @@ class Nlms:
     Args:
         reference: Whether row 1 is a noise reference.
         taps: Length of the filter, samples: 256 with a reference (16 ms of path), 512 alone (lines 31 Hz apart).
-        step: mu, in (0, 2): 0.03 with a reference, 0.001 alone. The louder the speech against the noise, the smaller.
+        step: mu, in (0, 2): 0.03 with a reference, 0.007 alone. The louder the speech against the noise, the smaller.
         lag: Samples by which the reference is late: -64 with one (the noise may reach it 4 ms after the primary),
             3200 alone (200 ms, as long as a vowel lasts).
         sample_rate: Hz.
@@ -62,7 +62,7 @@ class Nlms:
     ) -> None:
         self.reference = reference
         self.taps = taps if taps is not None else 256 if reference else 512
-        self.step = step if step is not None else 0.03 if reference else 0.001
+        self.step = step if step is not None else 0.03 if reference else 0.007
         self.lag = lag if lag is not None else -64 if reference else 3200
         self.sample_rate = sample_rate
         if not 0 < self.step < 2 or self.taps < 1:
@@ -100,7 +100,7 @@ class Nlms:
         cleaned = []
         for start in range(0, length, self.hop):
             block = slice(start, start + self.hop)
-            step = self.step / (self.taps * (heard[:, block] + power).clamp_min(LEAST_POWER))  # mu_n, (R, hop)
+            step = self.step / (self._span * (heard[:, block] + power).clamp_min(LEAST_POWER))  # mu_n, (R, hop)
             newest = past + start - max(self.lag, 0) + self.hop
             seen = reference[:, newest - self.taps - self.hop + 1 : newest].unfold(1, self.taps, 1).contiguous()
             error, weights = adapt(primary[:, block], seen, weights, step)
@@ -116,7 +116,7 @@ class Nlms:
         """(R, span + n) -> (R, n): at each of the n last samples the mean power of it and the `span` - 1 before it.
 
         The span begins at the newest sample, not at the first tap's, so that a voice that sets in makes the steps
-        small before a late tap sees it.
+        small before a late tap sees it; its energy is never less than the taps', so that a step below 2 is stable.
         """
         energy = reference.double().square().cumsum(1)
         return ((energy[:, self._span :] - energy[:, : -self._span]) / self._span).float()
@@ -137,7 +137,7 @@ def adapt(wanted: Tensor, seen: Tensor, weights: Tensor, step: Tensor) -> tuple[
         wanted: d, (R, hop).
         seen: x_n in its rows, (R, hop, taps).
         weights: w_0, (R, taps).
-        step: mu_n, (R, hop): mu over the energy of the reference.
+        step: mu_n, (R, hop): mu over the energy of the reference or more.
     """
     before = wanted - torch.matmul(seen, weights[:, :, None])[:, :, 0]  # (R, hop)
     system = torch.matmul(seen, seen.mT) * step[:, None, :]  # (R, hop, hop); the solver takes 1 on its diagonal

@@ -18,7 +18,9 @@ class Suppressor(SpectralDenoiser):
     """Tracks the noise power, asks `gain` for a factor per bin, and keeps it in [floor, 1].
 
     The phase stays noisy. Every rule depends on ratios of powers alone, so that a louder input gives a louder output
-    and nothing else.
+    and nothing else. Clean speech loses something, to an SI-SDR of about 20 dB: its first tenth of a second is taken
+    for noise, the ends of words fade into what the tracker takes for the floor, and a voice sets in before its SNR is
+    believed.
 
     Args:
         floor_db: The least gain, dB: what is left of the noise, so that it does not break up into tones.

@@ -83,7 +83,7 @@ def _cell(score: dict[str, float] | None, decimals: int) -> str:
 
 
 def into_text(text: str, board: Board) -> str:
-    """A Markdown text with the table of a leaderboard between its two marks.
+    """A Markdown text with what was scored, and the table of a leaderboard, between its two marks.
 
     Raises:
         LeaderboardError: the marks are not there.
@@ -92,4 +92,4 @@ def into_text(text: str, board: Board) -> str:
     _, last, after = rest.partition(LAST_MARK)
     if not (first and last):
         raise LeaderboardError(f"the text has no place for the table: {FIRST_MARK} and {LAST_MARK}")
-    return f"{before}{first}\n{table(board)}\n{last}{after}"
+    return f"{before}{first}\nMeans over {board['data']['about']}:\n\n{table(board)}\n{last}{after}"

@@ -10,6 +10,7 @@ from typing import Any
 
 import gradio as gr
 
+from denoise_app.audio.errors import AudioError
 from denoise_app.audio.limits import Limits
 
 from . import api, panels
@@ -93,8 +94,12 @@ def launch(app: App, **options: Any) -> tuple[Any, str, Any]:
 def serve() -> None:
     """Serves the page until it is stopped."""
     worker = Worker()
+    try:
+        app = build(worker)
+    except AudioError as error:  # DENOISE_DEVICE names a device that is not there
+        raise SystemExit(f"error: {error}") from error
     worker.warm_up()
-    launch(build(worker))
+    launch(app)
 
 
 def head() -> str:

@@ -24,7 +24,7 @@ from .session import Job, Session
 PREVIEW_SECONDS = 10.0
 LONG_SECONDS = 30.0  # longer recordings get a preview first
 
-Stage = Literal["loading", "preview", "separate", "measure", "render"]
+Stage = Literal["waiting", "loading", "preview", "separate", "measure", "render"]
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,16 @@
-// Runs in the page's head, before Gradio: what no component of its own does.
+// Runs in the page's head, as soon as Gradio puts it there: what no component does.
 (() => {
-  // Gradio knows Chinese as zh-CN and zh-TW only, and would fall back to English for zh, zh-HK or zh-Hans.
-  const language = navigator.language || "";
-  if (/^zh\b/i.test(language)) {
-    if (!/^zh-(CN|TW)$/i.test(language)) Object.defineProperty(navigator, "language", { get: () => "zh-CN" });
-    const name = () => document.title !== TITLE_ZH && (document.title = TITLE_ZH);
-    new MutationObserver(name).observe(document.head, { childList: true, subtree: true });
+  // Gradio knows Chinese as zh-CN and zh-TW only, and takes English for zh, zh-HK or zh-Hans; it does not translate titles.
+  if (/^zh\b/i.test(navigator.language)) {
+    const title = () => document.title !== TITLE_ZH && (document.title = TITLE_ZH);
+    new MutationObserver(title).observe(document.head, { childList: true, subtree: true });
+    title();
+    if (!/^zh-(CN|TW)$/i.test(navigator.language)) changeLocale("zh-CN");
+  }
+
+  async function changeLocale(locale) {
+    const core = performance.getEntriesByType("resource").find(({ name }) => /\/assets\/core-[^/]*\.js$/.test(name));
+    (await import(core.name)).changeLocale(locale);
   }
 
   // ------------------------------------------------------------------------------------------------------ microphone
@@ -60,6 +65,26 @@
     input.files = carry(event.dataTransfer.files);
     input.dispatchEvent(new Event("change", { bubbles: true }));
   }, true);
+
+  // ------------------------------------------------------------------------------------------------------ read aloud
+  // The server replaces whole parts, several times a second; a screen reader is told only what is new in them.
+  const announcer = document.createElement("p");
+  announcer.className = "said";
+  announcer.setAttribute("aria-live", "polite");
+
+  function announce() {
+    const news = [...document.querySelectorAll("#outcome [data-said]")].map((part) => part.dataset.said).join(". ");
+    if (news !== announcer.textContent) announcer.textContent = news;
+  }
+
+  const waiting = new MutationObserver(() => {
+    const outcome = document.querySelector("#outcome");
+    if (!outcome) return;
+    waiting.disconnect();
+    document.querySelector("#clean").append(announcer);
+    new MutationObserver(announce).observe(outcome, { childList: true, subtree: true });
+  });
+  waiting.observe(document.documentElement, { childList: true, subtree: true });
 
   // ---------------------------------------------------------------------------------------------- player and figures
   // Figures share the player's time: a line shows where it is, a click goes there.

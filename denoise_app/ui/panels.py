@@ -231,14 +231,14 @@ def progress(say: Say, step: Step, preview_seconds: float, heard: bool) -> str:
     ready = f'<p class="quiet">{say("run.preview-ready", seconds=f"{preview_seconds:g}")}</p>' if heard else ""
     label = escape(stage, quote=True)
     return (
-        f'<div class="working"><p><strong role="status">{stage}</strong> <span>{figures}</span></p>'
+        f'<div class="working" data-said="{label}"><p><strong>{stage}</strong> <span>{figures}</span></p>'
         f'{bar.replace("<progress", f"""<progress aria-label="{label}" """, 1)}{ready}</div>'
     )
 
 
 def finished(say: Say, text: str) -> str:
     """A word on how the work ended."""
-    return f'<p class="hint" role="status">{escape(text)}</p>'
+    return f'<p class="hint" data-said="{escape(text, quote=True)}">{escape(text)}</p>'
 
 
 # ---------------------------------------------------------------------------------------------------------- the result
@@ -249,7 +249,11 @@ def result_heading(say: Say, result: Result, preview_seconds: float) -> str:
     by = say("result.by", model=offer.model, loss=offer.loss) if offer.loss else offer.model
     of = f"{result.order.path.name} · {by}"
     text = say("result.preview", seconds=f"{preview_seconds:g}") if result.preview else say("result.heading")
-    return f'<div class="result-heading"><h2 class="heading">{text}</h2><span class="quiet">{escape(of)}</span></div>'
+    said = escape(f"{text}: {of}", quote=True)
+    return (
+        f'<div class="result-heading" data-said="{said}"><h2 class="heading">{text}</h2>'
+        f'<span class="quiet">{escape(of)}</span></div>'
+    )
 
 
 def fidelity(say: Say, result: Result) -> str:

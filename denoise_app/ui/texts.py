@@ -136,6 +136,8 @@ ENGLISH: dict[str, str] = OF_OTHER_ROOMS | {
     # at work
     "run.denoise": "Denoise",
     "run.cancel": "Cancel",
+    "run.waiting": "Waiting for a free place",
+    "run.busy": "Too many people are waiting already. Your recording and settings are kept; try again in a minute.",
     "run.loading": "Loading the denoiser",
     "run.preview": "Denoising the first {seconds} seconds",
     "run.separate": "Denoising",
@@ -435,6 +437,8 @@ CHINESE: dict[str, str] = {
     # at work
     "run.denoise": "开始降噪",
     "run.cancel": "取消",
+    "run.waiting": "正在等待空闲",
+    "run.busy": "等待的人太多。录音和设置都已保留，请一分钟后再试。",
     "run.loading": "正在载入模型",
     "run.preview": "正在处理前 {seconds} 秒",
     "run.separate": "正在降噪",

@@ -9,7 +9,7 @@ import torch
 
 from denoise_app.audio.clip import Clip
 from denoise_app.audio.mix import mix_at_snr, noise
-from denoise_app.spectral.noise_floor import SLOW, NoiseTracker
+from denoise_app.spectral.noise_floor import SLOW, STUCK, NoiseTracker
 from denoise_app.spectral.stft import Stft
 
 STFT = Stft()
@@ -44,8 +44,8 @@ def slow_tracker(power: Floats) -> Floats:
             ratio = power[n, k] / max(estimate, 1e-30)
             presence = 1 / (1 + (1 + xi) * np.exp(-min(ratio * xi / (1 + xi), 700)))  # (18)
             mean_presence = 0.9 * mean_presence + 0.1 * presence  # (23)
-            if mean_presence > 0.99:
-                presence = min(presence, 0.99)  # (24)
+            if mean_presence > STUCK:
+                presence = min(presence, STUCK)  # (24)
             if heard * 256 <= 1600:
                 estimate += (power[n, k] - estimate) / heard
             else:
@@ -68,10 +68,11 @@ def test_it_is_the_slow_tracker(speech: Clip) -> None:
     np.testing.assert_allclose(fast, slow_tracker(power[:, 0].double().numpy()), rtol=1e-3)
 
 
-def test_stationary_noise_is_found_without_bias() -> None:
+def test_noise_alone_is_found() -> None:
+    """A sure presence of speech would be needed for no bias at all; what chance peaks cost is 0.9 dB in theory."""
     signal = 0.1 * np.random.default_rng(1).standard_normal(10 * 16_000)
-    truth = powers(signal)[10:-2].double().mean()  # the same at all frequencies but the outermost
-    assert abs(db(tracked(signal)[60:-2, 1:-1].mean() / truth)) < 0.5
+    truth = powers(signal)[10:-2].double().mean().item()  # the same at all frequencies but the outermost
+    assert db(tracked(signal)[60:-2, 1:-1].mean() / truth) == pytest.approx(-0.9, abs=0.3)
 
 
 @pytest.mark.parametrize("kind", ["white", "pink"])
@@ -85,18 +86,17 @@ def test_noise_is_found_under_speech(speech: Clip, kind: str) -> None:
     assert np.mean(np.abs(error) < 4) > 0.9
 
 
-def test_a_rise_of_20_db_is_followed_within_three_seconds_and_a_fall_within_one() -> None:
+@pytest.mark.parametrize(("step_db", "rise", "fall"), [(10, 1.0, 0.5), (20, 2.6, 1.0)])
+def test_a_step_of_the_noise_is_followed(step_db: float, rise: float, fall: float) -> None:
+    """Seconds until the estimate is within 3 dB of where it goes."""
     rng = np.random.default_rng(3)
-    level = np.repeat([0.01, 0.1, 0.01], 5 * 16_000)
+    level = 0.01 * np.repeat([1.0, 10 ** (step_db / 20), 1.0], 5 * 16_000)
     floor = tracked(level * rng.standard_normal(level.size)).mean(1)
-    quiet, loud = floor[200:300].mean(), floor[560:620].mean()
-
-    def seconds(at: float) -> int:
-        return round(at * FRAMES_A_SECOND)
-
-    assert db(loud / quiet) == pytest.approx(20, abs=1)
-    assert db(loud / floor[seconds(8)]) < 1.5
-    assert db(floor[seconds(11)] / quiet) < 1.5
+    after = round(5 * FRAMES_A_SECOND)  # frames in each of the three parts
+    quiet, loud = floor[after - 100 : after - 5].mean(), floor[2 * after - 60 : 2 * after - 5].mean()
+    assert db(loud / quiet) == pytest.approx(step_db, abs=1)
+    assert db(loud / floor[after + round(rise * FRAMES_A_SECOND)]) < 3
+    assert db(floor[2 * after + round(fall * FRAMES_A_SECOND)] / quiet) < 3
 
 
 def test_speech_is_not_taken_for_noise(speech: Clip) -> None:

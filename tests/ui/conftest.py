@@ -42,7 +42,11 @@ class FakeWorker(Worker):
         self.gate: threading.Event | None = None
         self.loaded: list[str] = []
         scores = {"pesq_wb": 1.6, "stoi": 0.81, "si_sdr": 9.1}
-        facts = {"favours": {"en": "Halves <all>.", "zh": "全部减半。"}, "scores": scores, "noisy_scores": {"stoi": 0.77}}
+        facts = {
+            "favours": {"en": "Halves <all>.", "zh": "全部减半。"},
+            "scores": scores,
+            "noisy_scores": {"stoi": 0.77},
+        }
         facts |= {"sample_rate": 16_000, "parameters": 193_000, "macs_per_second": 5_000_000, "sha256": "0" * 64}
         self.made = [
             Offer("half", loss, "bundled", 16_000, False, 160, Manifest("half", loss, **facts))

@@ -106,7 +106,7 @@ def test_what_others_wrote_is_escaped(worker: FakeWorker, result: Result) -> Non
         panels.downloads(say, "token", {"after": f"{EVIL}.wav"}),
         panels.hub_listing(say, 0, [CheckpointError.of("no-manifest", name=EVIL)]),
     ):
-        assert "<img" not in html and "onerror=\"alert" not in html
+        assert "<img" not in html and 'onerror="alert' not in html
 
 
 def test_facts_of_a_recording() -> None:

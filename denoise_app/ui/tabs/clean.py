@@ -230,9 +230,10 @@ class CleanTab:
         shown = [self.heading, self.player, self.fidelity, self.downloads, self.cards]
         around = [self.session, self.said, self.empty, self.start, self.cancel]
         asked = {self.session, self.audio, self.checkpoint, self.channels, *self._settings_inputs}
-        run = self.start.click(
-            self.on_denoise, asked, [*around, *shown], trigger_mode="once", js=SCROLL_TO_OUTCOME, **work
-        )
+        buttons = [self.said, self.start, self.cancel]
+        pressed = self.start.click(self.on_press, None, buttons, queue=False, js=SCROLL_TO_OUTCOME, **quiet)
+        run = pressed.then(self.on_denoise, asked, [*around, *shown], **work)
+        run.failure(self.on_busy, None, buttons, queue=False, **quiet)
         settled = run.then(self.on_settings, asked, [*around, *shown], **work)
         drawing = [self.session, self.scale, self.theme], [self.session, self.figures, self.plot, self.figures_said]
         measuring = self.session, [self.session, self.cards, self.downloads]
@@ -249,9 +250,7 @@ class CleanTab:
         changed.then(self.on_draw, *drawing, **quiet)
         changed.then(self.on_measure, *measuring, **quiet)
         self.scale.input(self.on_draw, *drawing, **quick)
-        self.cancel.click(
-            self.on_cancel, self.session, [self.said, self.start, self.cancel], cancels=[run], queue=False, **quiet
-        )
+        self.cancel.click(self.on_cancel, self.session, buttons, cancels=[run], queue=False, **quiet)
 
     # ---------------------------------------------------------------------------------------- choosing a denoiser
 
@@ -319,6 +318,16 @@ class CleanTab:
 
     # -------------------------------------------------------------------------------------------------- denoising
 
+    def on_press(self, request: gr.Request) -> tuple[str, Any, Any]:
+        """At once, for there may be others whose turn comes first."""
+        said = panels.progress(say_for(request), Step("waiting"), PREVIEW_SECONDS, heard=False)
+        return said, gr.Button(interactive=False), gr.Button(visible=True)
+
+    def on_busy(self, request: gr.Request) -> tuple[str, Any, Any]:
+        """Gradio did not let the work begin: too many others wait."""
+        say = say_for(request)
+        return panels.alert(say, say("run.busy")), gr.Button(interactive=True), gr.Button(visible=False)
+
     def on_denoise(self, given: Given, request: gr.Request) -> Iterator[Updates]:
         say = say_for(request)
         session: Session = given[self.session] or self._sessions.open()
@@ -326,8 +335,6 @@ class CleanTab:
         yield {
             self.session: session,
             self.said: panels.progress(say, Step("loading"), PREVIEW_SECONDS, heard=False),
-            self.start: gr.Button(interactive=False),
-            self.cancel: gr.Button(visible=True),
         }
         ready = {self.session: session, self.start: gr.Button(interactive=True), self.cancel: gr.Button(visible=False)}
         try:

@@ -1,0 +1,511 @@
+"""The page in a real browser, with real denoisers: the main job from recording to download."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import shutil
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from denoise_app.audio.clip import Clip
+from denoise_app.audio.convert import resample
+from denoise_app.audio.mix import mix_at_snr, noise
+from denoise_app.denoiser import Denoiser
+from denoise_app.ui import app as page
+from denoise_app.ui.bridge import Offer, Worker
+from denoise_app.ui.session import Sessions
+
+playwright = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
+
+pytestmark = pytest.mark.browser
+
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+PLAYER = "document.querySelector('#player .denoise-player').parentElement.denoisePlayer"
+RATE = 48_000
+SECONDS = 20_000  # ms: patience on a busy machine; nothing is timed by it
+
+
+class GatedWorker(Worker):
+    """The real one; its denoisers wait at the gate while it is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def denoiser(self, offer: Offer) -> Denoiser:
+        assert self.gate.wait(60)
+        return super().denoiser(offer)
+
+
+@dataclass(frozen=True)
+class Served:
+    url: str
+    worker: GatedWorker
+    uploads: Path
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    uploads = tmp_path_factory.mktemp("uploads")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(uploads))
+        worker = GatedWorker()
+        app = page.build(worker, Sessions(tmp_path_factory.mktemp("visits")))
+        _, url, _ = page.launch(app, server_name="127.0.0.1", prevent_thread_lock=True, quiet=True)
+        yield Served(url, worker, uploads)
+        app.blocks.close()
+
+
+@pytest.fixture(scope="module")
+def open_browser() -> Iterator[Callable[..., Any]]:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        missing = "no chromium on this machine: the page is not tested"
+        pytest.fail(missing) if os.environ.get("CI") == "true" else pytest.skip(missing)
+    with playwright.sync_playwright() as driver:
+        started: list[Any] = []
+
+        def start(*more: str) -> Any:
+            started.append(driver.chromium.launch(executable_path=chromium, args=[*ARGUMENTS, *more]))
+            return started[-1]
+
+        yield start
+        for browser in started:
+            browser.close()
+
+
+@pytest.fixture(scope="module")
+def browser(open_browser: Callable[..., Any]) -> Any:
+    return open_browser()
+
+
+class Visit:
+    """A page that somebody has open."""
+
+    def __init__(self, browser: Any, url: str, **options: Any) -> None:
+        self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, "locale": "en-US"} | options)
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(SECONDS)
+        self.problems: list[str] = []
+        self.hosts: set[str] = set()
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.page.on("request", lambda request: self.hosts.add(request.url.split("/")[2]))
+        self.page.goto(url)
+        self.page.wait_for_selector("#denoise")
+        self.page.wait_for_function("document.querySelector('#model input')?.value")
+
+    def upload(self, path: Path) -> None:
+        if self.page.locator("#recording").get_by_label("Clear").count():
+            self.page.locator("#recording").get_by_label("Clear").first.click()
+            self.page.wait_for_selector("#recording input[type=file]", state="attached")
+        self.page.locator("#recording input[type=file]").set_input_files(path)
+
+    def wait_for_facts(self) -> str:
+        self.page.wait_for_function("document.querySelector('#facts')?.innerText.includes('LUFS')")
+        return str(self.page.locator("#facts").inner_text())
+
+    def denoise(self, of: str) -> None:
+        """Presses the button and waits until the result of a file of this name can be heard."""
+        self.page.locator("#denoise").click()
+        self.wait_for_result(of)
+
+    def wait_for_result(self, of: str) -> None:
+        self.page.wait_for_function(
+            "name => document.querySelector('.result-heading')?.innerText.includes(name)", arg=of
+        )
+        self.page.wait_for_function(f"{PLAYER}.state === 'ready'")
+
+    def heard(self, version: str, start: float, seconds: float) -> np.ndarray:
+        """What the page plays of a version, (channels, time), at the level of its file."""
+        script = f"""async (what) => {{
+          const player = {PLAYER};
+          player.setMatched(false);
+          player.select(what.version);
+          const rendered = await player.render({{ start: what.start, seconds: what.seconds }});
+          return rendered.channels.map((samples) => Array.from(samples));
+        }}"""
+        channels = self.page.evaluate(script, {"version": version, "start": start, "seconds": seconds})
+        return np.array(channels, np.float32)
+
+    def download(self, name: str) -> bytes:
+        with self.page.expect_download() as started:
+            self.page.get_by_role("link", name=name).click()
+        data: bytes = Path(started.value.path()).read_bytes()
+        return data
+
+    def close(self) -> None:
+        self.context.close()
+        assert self.problems == []
+
+
+@pytest.fixture
+def visit(browser: Any, served: Served) -> Iterator[Visit]:
+    opened = Visit(browser, served.url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def talk(speech: Clip, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve seconds of speech in pink noise at 5 dB, in stereo, 48 kHz and 24 bits."""
+    clean = np.tile(resample(speech.samples, speech.sample_rate, RATE)[0], 3)[: 12 * RATE]
+    rng = np.random.default_rng(11)
+    noisy, _ = mix_at_snr(clean, noise("pink", clean.size, RATE, rng), 5.0, RATE)
+    path = tmp_path_factory.mktemp("talk") / "my talk.wav"
+    stereo = np.stack([noisy, 0.7 * noisy], axis=1)
+    soundfile.write(path, 0.5 * stereo / np.abs(stereo).max(), RATE, "PCM_24")
+    return path
+
+
+def decibels(samples: np.ndarray) -> float:
+    return float(10 * np.log10(np.mean(np.square(samples, dtype=np.float64))))
+
+
+def read(data: bytes) -> np.ndarray:
+    return soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)[0].T
+
+
+# ------------------------------------------------------------------------------------------ the main job
+
+
+def test_a_noisy_file_is_denoised_heard_and_downloaded(visit: Visit, talk: Path) -> None:
+    visit.upload(talk)
+    facts = visit.wait_for_facts()
+    assert "48 kHz" in facts and "stereo" in facts and "24-bit" in facts
+    visit.denoise("my talk.wav")
+    assert "48 kHz · stereo · 24-bit" in visit.page.locator("#fidelity").inner_text()
+    assert visit.page.evaluate(f"[{PLAYER}.playing, {PLAYER}.version]") == [False, "after"]  # never by itself
+
+    after, removed = read(visit.download("Denoised sound")), read(visit.download("What was removed"))
+    before = soundfile.read(talk, dtype="float32", always_2d=True)[0].T
+    assert after.shape == before.shape
+    np.testing.assert_allclose(after + removed, before, atol=1e-6)
+    assert decibels(after) < decibels(before) - 0.5  # something was taken away
+    for version, file in {"before": before, "after": after, "removed": removed}.items():
+        part = file[:, 3 * RATE : 8 * RATE]
+        heard = visit.heard(version, 3.0, 5.0)
+        assert decibels(heard) == pytest.approx(decibels(part), abs=0.1)
+        np.testing.assert_allclose(heard[:, RATE:-RATE], part[:, RATE:-RATE], atol=1e-6)
+
+    visit.page.wait_for_selector("text=All in one zip", timeout=2 * SECONDS)
+    report = json.loads(visit.download("Report (JSON)"))
+    assert report["name"] == "my talk.wav" and report["metrics"]["dnsmos_ovrl"]["after"] is not None
+    with zipfile.ZipFile(io.BytesIO(visit.download("All in one zip"))) as archive:
+        assert sorted(archive.namelist()) == [
+            "my talk.denoised.wav",
+            "my talk.removed.wav",
+            "my talk.report.json",
+        ]
+        np.testing.assert_array_equal(read(archive.read("my talk.denoised.wav")), after)
+
+
+def test_numbers_figures_and_their_words_arrive(visit: Visit, talk: Path) -> None:
+    visit.upload(talk)
+    visit.wait_for_facts()
+    visit.denoise("my talk.wav")
+    visit.page.wait_for_selector("#plot .js-plotly-plot .heatmaplayer image", state="attached")
+    assert "the level fell by" in visit.page.locator(".figure-said").inner_text()
+    cards = visit.page.locator("#cards")
+    assert "SNR (estimated)" in cards.inner_text() and "SNR (true)" not in cards.inner_text()
+    cards.get_by_text("SNR (estimated)").click()
+    assert "Without a clean reference" in cards.inner_text()
+    visit.page.get_by_text("Logarithmic").click()
+    visit.page.wait_for_function("document.querySelector('#plot .js-plotly-plot')?._fullLayout.yaxis.type !== 'linear'")
+
+
+def test_a_click_in_the_figures_moves_the_player_and_its_line(visit: Visit) -> None:
+    visit.page.get_by_role("button", name="Fan", exact=True).click()
+    visit.wait_for_facts()
+    visit.denoise("english-fan.flac")
+    plot = visit.page.locator("#plot .js-plotly-plot")
+    plot.locator(".heatmaplayer image").first.wait_for(state="attached")
+    visit.page.evaluate(f"{PLAYER}.seek(1)")
+    visit.page.wait_for_selector("#plot .now-line", state="attached")
+    axis = "document.querySelector('#plot .js-plotly-plot')._fullLayout.xaxis"
+    x = visit.page.evaluate(f"{axis}._offset + {axis}.d2p(1)")
+    line = visit.page.evaluate("document.querySelector('#plot .now-line').style.transform")
+    assert float(re.search(r"[\d.]+", line)[0]) == pytest.approx(x, abs=1)  # type: ignore[index]
+    plot.scroll_into_view_if_needed()
+    box = plot.bounding_box()
+    x = visit.page.evaluate(f"{axis}._offset + {axis}.d2p(2)")
+    visit.page.mouse.move(box["x"] + x - 5, box["y"] + 120)
+    visit.page.mouse.move(box["x"] + x, box["y"] + 120)
+    plot.locator(".hoverlayer .hovertext").first.wait_for()  # a click means what was pointed at
+    visit.page.mouse.click(box["x"] + x, box["y"] + 120)
+    visit.page.wait_for_function(f"Math.abs({PLAYER}.position - 2) < 0.05")
+
+
+def test_strength_and_format_change_the_result_without_the_denoiser(visit: Visit, served: Served) -> None:
+    visit.page.get_by_role("button", name="Fan", exact=True).click()
+    visit.wait_for_facts()
+    visit.denoise("english-fan.flac")
+    served.worker.gate.clear()  # a denoiser that was loaded now would wait for ever
+    try:
+        visit.page.locator("#advanced button").first.click()
+        strength = visit.page.get_by_label("number input for Strength (%)")
+        strength.fill("0")
+        strength.press("Enter")
+        visit.page.wait_for_function(
+            "document.querySelector('#cards').innerText.includes('=')"
+        )  # a level that is unchanged
+        original = next(page.EXAMPLES.glob("english-fan.flac")).read_bytes()
+        np.testing.assert_array_equal(read(visit.download("Denoised sound")), read(original))
+    finally:
+        served.worker.gate.set()
+
+
+def test_cancel_gives_the_page_back(visit: Visit, served: Served) -> None:
+    visit.page.get_by_role("button", name="Typing", exact=True).click()
+    visit.wait_for_facts()
+    served.worker.gate.clear()
+    try:
+        visit.page.locator("#denoise").click()
+        visit.page.locator("#cancel").click()
+        visit.page.wait_for_selector("text=Cancelled. The recording and your settings are kept.")
+    finally:
+        served.worker.gate.set()
+    visit.page.wait_for_selector("#cancel", state="hidden")
+    visit.denoise("mandarin-keyboard.flac")
+
+
+# ------------------------------------------------------------------------------------------ microphone
+
+
+@pytest.fixture(scope="module")
+def voice(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Half a second of a buzz that swells and half a second of soft noise, again and again: any second is as loud."""
+    rng, time = np.random.default_rng(2), np.arange(RATE) / RATE
+    buzz = 0.2 * np.sin(2 * np.pi * 180 * time) * (0.5 + 0.5 * np.sin(2 * np.pi * 9 * time)) * (time < 0.5)
+    path = tmp_path_factory.mktemp("voice") / "voice.wav"
+    soundfile.write(path, np.tile(buzz + 0.01 * rng.standard_normal(RATE), 30), RATE, "PCM_16")
+    return path
+
+
+def test_the_microphone_is_recorded_raw_unless_the_browser_is_let(
+    open_browser: Callable[..., Any], served: Served, voice: Path
+) -> None:
+    source = decibels(soundfile.read(voice, dtype="float32")[0])
+    browser = open_browser(
+        "--use-fake-ui-for-media-stream",
+        "--use-fake-device-for-media-stream",
+        f"--use-file-for-fake-audio-capture={voice}",
+    )
+    visit = Visit(browser, served.url, permissions=["microphone"])
+    raw = recorded(visit, served)
+    assert raw == pytest.approx(source, abs=1.0)
+    granted = visit.page.locator(".granted")
+    assert "echo cancellation off, noise suppression off, gain control off" in granted.inner_text()
+    visit.page.get_by_role("switch", name="Let the browser process the microphone").check()
+    visit.page.locator("#recording").get_by_label("Clear").first.click()
+    processed = recorded(visit, served)
+    assert "echo cancellation on, noise suppression on, gain control on" in granted.inner_text()
+    assert abs(processed - source) > 1.0  # the check above would have failed with the browser's processing
+    visit.close()
+
+
+def recorded(visit: Visit, served: Served) -> float:
+    """The level of four seconds that the page records, in dB; whole seconds, without the first."""
+    known = set(served.uploads.rglob("*.wav"))
+    recorder = visit.page.locator("#recording")
+    recorder.get_by_label("Record audio").click()
+    recorder.get_by_role("button", name="Record", exact=True).click()
+    visit.page.wait_for_timeout(5500)
+    recorder.get_by_role("button", name="Stop").first.click()
+    visit.wait_for_facts()
+    (path,) = set(served.uploads.rglob("*.wav")) - known
+    samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    assert rate == RATE and len(samples) >= 4 * rate
+    return decibels(samples[rate : len(samples) // rate * rate].mean(axis=1))
+
+
+# ------------------------------------------------------------------------------------------ bad input
+
+
+def test_bad_input_of_each_kind_leaves_the_page_usable(visit: Visit, talk: Path, tmp_path: Path) -> None:
+    wave = np.random.default_rng(0).uniform(-0.1, 0.1, 16_000)
+    soundfile.write(tmp_path / "nan.wav", np.where(np.arange(16_000) > 8000, np.nan, wave), 16_000, "FLOAT")
+    soundfile.write(tmp_path / "wide.wav", np.zeros((100, 200)), 16_000)
+    soundfile.write(tmp_path / "whole.wav", wave, 16_000)
+    (tmp_path / "empty.wav").write_bytes(b"")
+    (tmp_path / "text.wav").write_text("this is text")
+    (tmp_path / "truncated.wav").write_bytes((tmp_path / "whole.wav").read_bytes()[:30])
+    (tmp_path / "$(touch x);`y`.wav").write_text("this is text")
+    told = {
+        "empty.wav": "is empty (0 bytes)",
+        "text.wav": "is not a sound file",
+        "truncated.wav": "breaks off before its sound",
+        "nan.wav": "not numbers",
+        "wide.wav": "200 channels; at most",
+        "$(touch x);`y`.wav": "is not a sound file",
+    }
+    for name, sentence in told.items():
+        visit.upload(tmp_path / name)
+        visit.page.wait_for_function("text => document.querySelector('#facts')?.innerText.includes(text)", arg=sentence)
+        assert visit.page.locator("#facts [role=alert]").count() == 1
+        assert str(tmp_path) not in visit.page.locator("body").inner_text()
+    visit.page.locator("#denoise").click()
+    visit.page.wait_for_selector("#said [role=alert]")
+    visit.upload(talk)
+    visit.wait_for_facts()
+    visit.denoise("my talk.wav")
+    assert visit.page.locator("#said [role=alert]").count() == 0
+
+
+def test_odd_but_sound_input_is_denoised(visit: Visit, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    sounds = {
+        "one.wav": (np.array([0.5]), 16_000),
+        "zero.wav": (np.zeros(16_000), 16_000),
+        "clipped.wav": (np.clip(rng.normal(0, 2, 16_000), -1, 1), 16_000),
+        "six.wav": (rng.uniform(-0.1, 0.1, (44_100, 6)), 44_100),
+        "fast.wav": (rng.uniform(-0.1, 0.1, 192_000), 192_000),
+    }
+    for name, (samples, rate) in sounds.items():
+        soundfile.write(tmp_path / name, samples, rate)
+        visit.upload(tmp_path / name)
+        visit.page.wait_for_selector("#facts dl")
+        visit.denoise(name)
+        assert visit.page.locator("[role=alert]").count() == 0
+    visit.page.wait_for_selector("#plot .js-plotly-plot")
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg to read a video")
+def test_the_sound_track_of_a_video_is_taken(visit: Visit, talk: Path, tmp_path: Path) -> None:
+    import subprocess
+
+    video = tmp_path / "film.mp4"
+    picture = ["-f", "lavfi", "-i", "color=size=64x64:duration=2:rate=5"]
+    subprocess.run(
+        ["ffmpeg", "-v", "error", *picture, "-i", str(talk), "-t", "2", "-c:a", "aac", str(video)], check=True
+    )
+    visit.upload(video)
+    assert "m4a" in visit.wait_for_facts() or "mp4" in visit.wait_for_facts()
+    visit.denoise("film.mp4")
+    assert visit.download("Denoised sound")[4:8] == b"ftyp"
+
+
+# ------------------------------------------------------------------------------------------ languages, screens, hands
+
+
+def test_no_other_host_is_asked(visit: Visit, served: Served, talk: Path) -> None:
+    visit.upload(talk)
+    visit.wait_for_facts()
+    visit.denoise("my talk.wav")
+    visit.page.wait_for_selector("#plot .js-plotly-plot")
+    visit.page.get_by_role("tab", name="Models").click()
+    visit.page.wait_for_selector("#models table")
+    assert {host for host in visit.hosts if host} == {served.url.split("/")[2]}
+
+
+@pytest.mark.parametrize("locale", ["zh-CN", "zh-HK"])
+def test_chinese_follows_the_browser(browser: Any, served: Served, locale: str) -> None:
+    visit = Visit(browser, served.url, locale=locale)
+    visit.page.wait_for_function("document.title === '语音降噪'")
+    assert visit.page.evaluate("document.documentElement.lang").startswith("zh")
+    visit.page.get_by_role("button", name="键盘", exact=True).click()
+    visit.wait_for_facts()
+    visit.page.get_by_role("button", name="开始降噪").click()
+    visit.wait_for_result("mandarin-keyboard.flac")
+    visit.page.wait_for_selector(".figure-said")
+    text = visit.page.locator("body").inner_text()
+    for word in ("录音", "采样率", "结果", "降噪前", "信噪比（估计）", "采样率、声道", "哪里发生了变化"):
+        assert word in text
+    left = re.findall(r"[A-Za-z]+ [a-z]+ [a-z]+", re.sub(r"\S+\.(flac|json)", "", text))
+    assert [words for words in left if "gru" not in words] == [], "English is left on the Chinese page"
+    visit.close()
+
+
+def test_a_phone_does_not_scroll_sideways(browser: Any, served: Served) -> None:
+    visit = Visit(browser, served.url, viewport={"width": 390, "height": 800}, color_scheme="dark", has_touch=True)
+    visit.page.locator("#advanced button").first.click()
+    visit.page.get_by_role("button", name="Rain, stereo", exact=True).click()
+    visit.wait_for_facts()
+    visit.denoise("english-rain-stereo.flac")
+    visit.page.wait_for_selector("#plot .js-plotly-plot .main-svg")
+    assert visit.page.evaluate("document.body.classList.contains('dark')")
+    check_width(visit)
+    visit.page.get_by_role("tab", name="Models").click()
+    visit.page.wait_for_selector("#models table")
+    check_width(visit)
+    visit.close()
+
+
+def check_width(visit: Visit) -> None:
+    wide = visit.page.evaluate(
+        """() => [...document.querySelectorAll("body *")].filter((part) => {
+          const box = part.getBoundingClientRect();
+          const shown = box.width > 1 && box.height > 1 && part.checkVisibility({ visibilityProperty: true });
+          return shown && !part.closest('#js-plotly-tester') && (box.right > innerWidth + 0.5 || box.left < -0.5);
+        }).map((part) => part.tagName + "#" + part.id + "." + part.className)"""
+    )
+    assert wide == []
+    assert visit.page.evaluate("document.scrollingElement.scrollWidth <= innerWidth")
+
+
+def test_everything_is_done_from_the_keyboard(visit: Visit) -> None:
+    keyboard = visit.page.keyboard
+    reach(visit, "button", "Hum")
+    keyboard.press("Enter")
+    visit.wait_for_facts()
+    reach(visit, "button", "Denoise")
+    keyboard.press("Enter")
+    visit.wait_for_result("mandarin-hum.flac")
+    visit.page.locator("#player .timeline").focus()
+    for key, version in {"1": "before", "3": "removed", "2": "after"}.items():
+        keyboard.press(key)
+        visit.page.wait_for_function(f"{PLAYER}.version === '{version}'")
+    keyboard.press(" ")
+    visit.page.wait_for_function(f"{PLAYER}.playing")
+    keyboard.press(" ")
+    reach(visit, "link", "Denoised sound")
+    with visit.page.expect_download() as started:
+        keyboard.press("Enter")
+    assert started.value.suggested_filename == "mandarin-hum.denoised.flac"
+
+
+def reach(visit: Visit, role: str, name: str) -> None:
+    """Presses Tab until a widget has the focus, and sees that it shows that."""
+    target = visit.page.get_by_role(role, name=name, exact=True)
+    for _ in range(80):
+        if target.evaluate("part => part === document.activeElement"):
+            outline = target.evaluate("part => getComputedStyle(part)")
+            assert outline["outlineStyle"] != "none" or outline["boxShadow"] != "none"
+            return
+        visit.page.keyboard.press("Tab")
+    raise AssertionError(f"Tab does not reach {name}")
+
+
+def test_every_widget_has_a_name_that_can_be_read_out(visit: Visit) -> None:
+    visit.page.locator("#advanced button").first.click()
+    visit.page.get_by_role("button", name="Fan", exact=True).click()
+    visit.wait_for_facts()
+    visit.denoise("english-fan.flac")
+    tree = visit.page.locator("main").aria_snapshot()
+    nameless = [
+        line.strip() for line in tree.splitlines() if re.fullmatch(r"\s*- (button|link|combobox|switch|slider):?", line)
+    ]
+    assert nameless == []
+    assert len(re.findall(r"heading .*\[level=1\]", tree)) == 1
+
+
+def test_every_bundled_denoiser_is_in_the_list(visit: Visit, served: Served) -> None:
+    visit.page.get_by_role("tab", name="Models").click()
+    visit.page.wait_for_selector("#models table")
+    rows = visit.page.locator("#models tbody tr").all_inner_texts()
+    assert len(rows) == len(served.worker.offers())
+    assert any("wiener" in row and "classical" in row for row in rows)
