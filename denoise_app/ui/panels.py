@@ -152,12 +152,13 @@ def about(say: Say, offer: Offer) -> str:
     """What is known of a denoiser before it is used."""
     manifest = offer.manifest
     if manifest is None:
-        lead = say.either(f"classical.{offer.model}", "")
-        return f'<div class="about"><p>{lead}</p><p class="quiet">{_where(say, offer)}</p></div>'
-    size = say("model.size", size=numbers.size(manifest.parameters))
-    favours = manifest.favours.get(say.language) or manifest.favours.get("en") or ""
-    lead = f"<p>{say('model.favours')}: {escape(favours)}</p>" if favours else ""
-    return f'<div class="about">{lead}{scores(say, offer)}<p class="quiet">{size} · {_where(say, offer)}</p></div>'
+        lead, results = say.either(f"classical.{offer.model}", ""), ""
+    else:
+        favours = manifest.favours.get(say.language) or manifest.favours.get("en") or ""
+        lead = say("model.favours", text=escape(favours)) if favours else ""
+        results = scores(say, offer)
+    first = f"<p>{lead}</p>" if lead else ""
+    return f'<div class="about">{first}{results}<p class="quiet">{_technical(say, offer)}</p></div>'
 
 
 def scores(say: Say, offer: Offer) -> str:
@@ -177,12 +178,17 @@ def scores(say: Say, offer: Offer) -> str:
     return f'<dl class="scores" aria-label="{say("model.scores")}">{"".join(items)}</dl><p class="quiet">{on}</p>'
 
 
-def _where(say: Say, offer: Offer) -> str:
-    """Where it comes from, its rate and its delay."""
-    delay = say("model.delay", milliseconds=f"{1000 * offer.latency / offer.sample_rate:.3g}")
-    speed = say("model.rate", rate=numbers.rate(offer.sample_rate))
+def _technical(say: Say, offer: Offer) -> str:
+    """Its size, where it comes from, its rate, its delay, and whether it could work live."""
+    manifest = offer.manifest
+    facts = [
+        say("model.size", size=numbers.size(manifest.parameters)) if manifest else say("model.no-size"),
+        say("model.from", source=source(say, offer)),
+        say("model.rate", rate=numbers.rate(offer.sample_rate)),
+        say("model.delay", milliseconds=f"{1000 * offer.latency / offer.sample_rate:.3g}"),
+    ]
     causal = say("model.causal-help" if offer.causal else "model.offline-help")
-    return f"{say('model.from')}: {source(say, offer)} · {speed} · {delay}. {causal}"
+    return say("model.facts", facts=" · ".join(facts), causal=causal)
 
 
 def source(say: Say, offer: Offer) -> str:
@@ -427,13 +433,15 @@ def said_of_figures(say: Say, change: Change, gain_db: float) -> str:
         sentences.append(say("plots.said-speech", median=numbers.plain(max(change.speech_median_db, 0.0)), worst=worst))
     if gain_db:
         sentences.append(say("plots.said-gain", gain=numbers.signed(gain_db)))
+    between = "" if say.language == "zh" else " "
     rows = "".join(
         f'<tr><th scope="row">{numbers.hertz(octave.low)} – {numbers.hertz(octave.high)}</th>'
         f"<td>{_db(say, octave.change_db)}</td></tr>"
         for octave in change.octaves
     )
     return (
-        f'<div class="figure-said"><p>{" ".join(sentences)}</p><details><summary>{say("plots.table")}</summary><table>'
+        f'<div class="figure-said"><p>{between.join(sentences)}</p>'
+        f"<details><summary>{say('plots.table')}</summary><table>"
         f'<thead><tr><th scope="col">{say("plots.band")}</th><th scope="col">{say("plots.change")}</th></tr></thead>'
         f"<tbody>{rows}</tbody></table></details></div>"
     )
