@@ -465,6 +465,7 @@ def test_everything_is_done_from_the_keyboard(visit: Visit) -> None:
     reach(visit, "button", "Denoise")
     keyboard.press("Enter")
     visit.wait_for_result("mandarin-hum.flac")
+    visit.page.wait_for_selector("text=All in one zip", timeout=2 * SECONDS)  # the slow numbers are there
     visit.page.locator("#player .timeline").focus()
     for key, version in {"1": "before", "3": "removed", "2": "after"}.items():
         keyboard.press(key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -293,3 +294,20 @@ def test_what_is_kept_goes_with_the_visit(page: Page, recording: Make) -> None:
     folder = page.session.folder
     state.delete_callback(page.session)
     assert not folder.exists()
+
+
+def test_a_look_on_the_hub_adds_to_the_lists_and_says_what_was_left_out(
+    page: Page, worker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look() -> tuple[int, list[CheckpointError]]:
+        known = worker.made[0]
+        worker.made.append(replace(known, source="hub", repo="somebody/models", revision="ab" * 20, cached=False))
+        return 1, [CheckpointError.of("no-weights", name="somebody/old")]
+
+    monkeypatch.setattr(worker, "look_on_hub", look)
+    _, checkpoint, _, said = page.tab.on_hub({page.tab.checkpoint: "half/hybrid"}, page.request)
+    key = f"half/hybrid@{'ab' * 20}"
+    assert ("hybrid · somebody/models @ abababa", key) in checkpoint.constructor_args["choices"]
+    assert "1 on the Hub" in said and "somebody/old holds no model.safetensors" in said
+    about = page.tab.on_checkpoint(key, page.request)
+    assert "somebody/models at abababa" in about and "to be downloaded when you press Denoise" in about
