@@ -33,8 +33,9 @@ from denoise_app.metrics.report import Measured, measure
 from .figures import Survey, survey
 
 NO_LIMIT_DB = 60  # the end of the slider for the most attenuation: nobody hears a difference to no limit
-EXCERPT_SECONDS = 30.0
-MOST_EXCERPTS = 4  # what is listened to of a long recording: two minutes
+WHOLE_SECONDS = 60.0  # longer recordings are listened to in excerpts, so that memory does not grow with them
+EXCERPT_SECONDS = 15.0
+EXCERPTS = 4
 QUICK = ("snr_estimated", "noise_floor", "speech_level")
 SLOW = ("dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl")
 
@@ -200,7 +201,7 @@ class Worker:
     def excerpts(self, before: Path, after: Path) -> Excerpts:
         """What is listened to of a recording and of what became of it."""
         info = files.probe(before)
-        parts = spread(info.frames, round(EXCERPT_SECONDS * info.sample_rate), MOST_EXCERPTS)
+        parts = _listened_to(info)
         heard = [np.concatenate([_mean(path, part) for part in parts]) for path in (before, after)]
         frames = min(len(samples) for samples in heard)  # a lossy format may end a little later
         length = (parts[0].stop - parts[0].start) / info.sample_rate
@@ -214,7 +215,7 @@ class Worker:
         """Loudness in LUFS of what is listened to of a file; -inf for silence."""
         info = files.probe(path)
         meter = LevelMeter(info.channels, info.sample_rate)
-        for part in spread(info.frames, round(EXCERPT_SECONDS * info.sample_rate), MOST_EXCERPTS):
+        for part in _listened_to(info):
             meter.push(files.read_window(path, part.start, part.stop - part.start).samples)
         return meter.levels().loudness_lufs
 
@@ -230,6 +231,13 @@ class Worker:
     def _load_recommended(self) -> None:
         denoiser = self.denoiser(self.recommended())
         engine.denoise(Clip(np.zeros((1, denoiser.sample_rate), np.float32), denoiser.sample_rate), denoiser)
+
+
+def _listened_to(info: FileInfo) -> list[slice]:
+    """The stretches of a recording that its numbers come from: all of a short one."""
+    if info.seconds <= WHOLE_SECONDS:
+        return [slice(0, info.frames)]
+    return spread(info.frames, round(EXCERPT_SECONDS * info.sample_rate), EXCERPTS)
 
 
 def _mean(path: Path, part: slice) -> Samples:
