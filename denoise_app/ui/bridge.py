@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -36,6 +38,7 @@ NO_LIMIT_DB = 60  # the end of the slider for the most attenuation: nobody hears
 WHOLE_SECONDS = 60.0  # longer recordings are listened to in excerpts, so that memory does not grow with them
 EXCERPT_SECONDS = 15.0
 EXCERPTS = 4
+PATIENCE = 20.0  # s that the end of the program waits for the work that it has stopped
 QUICK = ("snr_estimated", "noise_floor", "speech_level")
 SLOW = ("dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl")
 
@@ -102,6 +105,27 @@ class Worker:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._hub: dict[str, Offer] = {}
+        self._computing = 0
+        self._idle = threading.Condition()
+        self._closing = threading.Event()
+        atexit.register(self.close)
+
+    def close(self) -> None:
+        """Ends what is under way and waits for it: Python must not go while a thread of its own computes in C++."""
+        self._closing.set()
+        with self._idle:
+            self._idle.wait_for(lambda: self._computing == 0, PATIENCE)
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        with self._idle:
+            self._computing += 1
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._computing -= 1
+                self._idle.notify_all()
 
     # ---------------------------------------------------------------------------------------------- denoisers
 
@@ -181,7 +205,15 @@ class Worker:
         cancelled: Callable[[], bool],
     ) -> engine.Separation:
         """Runs the denoiser, once: see `engine.separate`."""
-        return engine.separate(path, denoiser, work, channels=channels, progress=progress, cancelled=cancelled)
+        with self._at_work():
+            return engine.separate(
+                path,
+                denoiser,
+                work,
+                channels=channels,
+                progress=progress,
+                cancelled=lambda: cancelled() or self._closing.is_set(),
+            )
 
     def render(
         self,
@@ -209,7 +241,8 @@ class Worker:
 
     def measure(self, excerpts: Excerpts, keys: Iterable[str]) -> dict[str, Measured]:
         """Metrics before and after, by their keys in `METRICS`."""
-        return measure(excerpts.before, excerpts.after, excerpts.sample_rate, keys=keys)
+        with self._at_work():
+            return measure(excerpts.before, excerpts.after, excerpts.sample_rate, keys=keys)
 
     def loudness(self, path: Path) -> float:
         """Loudness in LUFS of what is listened to of a file; -inf for silence."""
@@ -229,8 +262,9 @@ class Worker:
         threading.Thread(target=self._load_recommended, name="warm-up", daemon=True).start()
 
     def _load_recommended(self) -> None:
-        denoiser = self.denoiser(self.recommended())
-        engine.denoise(Clip(np.zeros((1, denoiser.sample_rate), np.float32), denoiser.sample_rate), denoiser)
+        with self._at_work():
+            denoiser = self.denoiser(self.recommended())
+            engine.denoise(Clip(np.zeros((1, denoiser.sample_rate), np.float32), denoiser.sample_rate), denoiser)
 
 
 def _listened_to(info: FileInfo) -> list[slice]:

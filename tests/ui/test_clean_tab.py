@@ -61,10 +61,13 @@ class Page:
         return found
 
     def denoise(self) -> list[dict[Any, Any]]:
-        pressed = self.tab.on_press(self.request)
-        self.take(dict(zip((self.tab.said, self.tab.start, self.tab.cancel), pressed, strict=True)))
-        assert self.values[self.tab.start]["interactive"] is False and self.values[self.tab.cancel]["visible"] is True
+        self.order()
         return self.press(self.tab.on_denoise)
+
+    def order(self) -> None:
+        pressed = self.tab.on_press(self.values[self.tab.session], self.request)
+        self.take(dict(zip((self.tab.session, self.tab.said, self.tab.start, self.tab.cancel), pressed, strict=True)))
+        assert self.values[self.tab.start]["interactive"] is False and self.values[self.tab.cancel]["visible"] is True
 
 
 @pytest.fixture
@@ -181,7 +184,9 @@ def test_while_a_denoiser_runs_changes_wait(page: Page, recording: Make, worker:
     page.values[page.tab.audio] = str(recording())
     page.denoise()
     worker.gate = threading.Event()
+    page.order()
     running = page.tab.on_denoise(dict(page.values), page.request)
+    page.take(next(running))
     page.take(next(running))
     page.values[page.tab.strength] = 10
     assert page.press(page.tab.on_settings) == [{page.tab.session: page.session}]
@@ -196,7 +201,9 @@ def test_while_a_denoiser_runs_changes_wait(page: Page, recording: Make, worker:
 def test_cancel_ends_the_work_and_keeps_the_recording(page: Page, recording: Make, worker: Any) -> None:
     page.values[page.tab.audio] = str(recording())
     worker.gate = threading.Event()
+    page.order()
     running = page.tab.on_denoise(dict(page.values), page.request)
+    page.take(next(running))
     page.take(next(running))
     said, start, cancel = page.tab.on_cancel(page.session, page.request)
     assert "Cancelled" in said and start.constructor_args["interactive"] and not cancel.constructor_args["visible"]
@@ -208,8 +215,27 @@ def test_cancel_ends_the_work_and_keeps_the_recording(page: Page, recording: Mak
     assert [path for path in page.session.folder.rglob("*") if path.is_file()] == []
 
 
+def test_an_order_that_is_cancelled_before_its_turn_never_begins(page: Page, recording: Make, worker: Any) -> None:
+    page.values[page.tab.audio] = str(recording())
+    page.order()
+    page.tab.on_cancel(page.session, page.request)
+    assert page.press(page.tab.on_denoise) == [{page.tab.session: page.session}]
+    assert worker.loaded == [] and page.session.result is None
+
+
+def test_pressing_twice_denoises_once(page: Page, recording: Make, worker: Any) -> None:
+    page.values[page.tab.audio] = str(recording())
+    page.order()
+    page.order()
+    page.press(page.tab.on_denoise)
+    page.press(page.tab.on_denoise)
+    assert worker.loaded == ["half/hybrid"]
+
+
 def test_too_many_who_wait_are_told(page: Page) -> None:
-    said, start, cancel = page.tab.on_busy(page.request)
+    page.order()
+    said, start, cancel = page.tab.on_busy(page.session, page.request)
+    assert not page.session.busy
     assert "Too many" in said and start.constructor_args["interactive"] and not cancel.constructor_args["visible"]
 
 

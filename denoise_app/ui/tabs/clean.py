@@ -231,9 +231,10 @@ class CleanTab:
         around = [self.session, self.said, self.empty, self.start, self.cancel]
         asked = {self.session, self.audio, self.checkpoint, self.channels, *self._settings_inputs}
         buttons = [self.said, self.start, self.cancel]
-        pressed = self.start.click(self.on_press, None, buttons, queue=False, js=SCROLL_TO_OUTCOME, **quiet)
+        begun = [self.session, *buttons]
+        pressed = self.start.click(self.on_press, self.session, begun, queue=False, js=SCROLL_TO_OUTCOME, **quiet)
         run = pressed.then(self.on_denoise, asked, [*around, *shown], **work)
-        run.failure(self.on_busy, None, buttons, queue=False, **quiet)
+        run.failure(self.on_busy, self.session, buttons, queue=False, **quiet)
         settled = run.then(self.on_settings, asked, [*around, *shown], **work)
         drawing = [self.session, self.scale, self.theme], [self.session, self.figures, self.plot, self.figures_said]
         measuring = self.session, [self.session, self.cards, self.downloads]
@@ -318,20 +319,28 @@ class CleanTab:
 
     # -------------------------------------------------------------------------------------------------- denoising
 
-    def on_press(self, request: gr.Request) -> tuple[str, Any, Any]:
-        """At once, for there may be others whose turn comes first."""
+    def on_press(self, session: Session | None, request: gr.Request) -> tuple[Session, str, Any, Any]:
+        """Takes the order at once, for there may be others whose turn comes first; from now on it can be cancelled."""
+        session = session or self._sessions.open()
+        session.begin()
         said = panels.progress(say_for(request), Step("waiting"), PREVIEW_SECONDS, heard=False)
-        return said, gr.Button(interactive=False), gr.Button(visible=True)
+        return session, said, gr.Button(interactive=False), gr.Button(visible=True)
 
-    def on_busy(self, request: gr.Request) -> tuple[str, Any, Any]:
+    def on_busy(self, session: Session | None, request: gr.Request) -> tuple[str, Any, Any]:
         """Gradio did not let the work begin: too many others wait."""
         say = say_for(request)
+        if session is not None:
+            session.stop()
         return panels.alert(say, say("run.busy")), gr.Button(interactive=True), gr.Button(visible=False)
 
     def on_denoise(self, given: Given, request: gr.Request) -> Iterator[Updates]:
+        """Does what was ordered, unless it has been cancelled or overtaken in the meantime."""
         say = say_for(request)
-        session: Session = given[self.session] or self._sessions.open()
-        job = session.begin()
+        session: Session = given[self.session]
+        job = session.job
+        yield {self.session: session}
+        if job is None or not job.running:
+            return
         yield {
             self.session: session,
             self.said: panels.progress(say, Step("loading"), PREVIEW_SECONDS, heard=False),
