@@ -18,10 +18,7 @@ from torch import Tensor, nn
 
 from denoise_app.spectral.stft import SpectralDenoiser, Stft
 
-from .layers import BandSplit, RunningMean, run_gru
-
-SILENCE = 1e-10  # of band power: some -120 dBFS
-FLOOR = 1e-5  # of the recent level: bands below it, and those that hold exact zeros, all look alike
+from .layers import BandFeatures, BandSplit, FeatureSums, check_bounds, run_gru
 
 
 @dataclass(frozen=True)
@@ -49,27 +46,24 @@ class GruConfig:
     floor: float = 0.1
 
     def __post_init__(self) -> None:
-        bounds: dict[str, tuple[float, float]] = {
-            "window": (64, 4096),
-            "hop": (16, 2048),
-            "single_bins": (1, self.window // 2),
-            "wide_bands": (1, 512),
-            "width": (8, 2048),
-            "hidden": (8, 2048),
-            "layers": (1, 8),
-            "memory": (0.1, 60.0),
-            "floor": (0.0, 0.9),
-        }
-        for name, (low, high) in bounds.items():
-            if not low <= getattr(self, name) <= high:
-                raise ValueError(f"{name} must lie in {low}..{high}, not {getattr(self, name)}")
+        check_bounds(
+            self,
+            window=(64, 4096),
+            hop=(16, 2048),
+            single_bins=(1, self.window // 2),
+            wide_bands=(1, 512),
+            width=(8, 2048),
+            hidden=(8, 2048),
+            layers=(1, 8),
+            memory=(0.1, 60.0),
+            floor=(0.0, 0.9),
+        )
 
 
 class Memory(NamedTuple):
-    """What `Gru` remembers between frames: sums of the running means, and the GRU's state (layers, B, hidden)."""
+    """What `Gru` remembers between frames: the features' sums, and the GRU's state (layers, B, hidden)."""
 
-    level: Tensor
-    spectrum: Tensor
+    sums: FeatureSums
     hidden: Tensor
 
 
@@ -85,7 +79,7 @@ class Gru(SpectralDenoiser):
         self.config = config
         bands = config.single_bins + config.wide_bands
         self.bands = BandSplit(self.stft, config.single_bins, config.wide_bands)
-        self.mean = RunningMean(config.memory, self.stft.hop / self.stft.sample_rate)
+        self.features = BandFeatures(self.bands, config.memory, self.stft.hop / self.stft.sample_rate)
         self.encode = nn.Sequential(nn.Linear(2 * bands, config.width), nn.ReLU())
         self.recur = nn.GRU(config.width, config.hidden, config.layers, batch_first=True)
         self.decode = nn.Sequential(
@@ -94,34 +88,18 @@ class Gru(SpectralDenoiser):
 
     def initial_frames(self, batch: int) -> Memory:
         like = next(self.parameters())
-        bands = self.config.single_bins + self.config.wide_bands
-        return Memory(
-            level=self.mean.initial(like, batch, 1),
-            spectrum=self.mean.initial(like, batch, bands),
-            hidden=like.new_zeros(self.config.layers, batch, self.config.hidden),
-        )
-
-    def features(self, spectra: Tensor, memory: Memory) -> tuple[Tensor, Tensor, Tensor]:
-        """Complex (B, bins, n) -> features (B, n, 2 * bands) of unit size, and the running sums after them.
-
-        The first half is the spectrum against the recent level, the second half against the recent mean spectrum.
-        """
-        power = spectra.real.square() + spectra.imag.square()
-        power = self.bands.split(power.transpose(1, 2))  # (B, F, N) -> (B, N, bands)
-        level, level_sums = self.mean(power.mean(2, keepdim=True), memory.level)
-        decades = torch.log10(power / (level + SILENCE) + FLOOR)
-        mean, spectrum_sums = self.mean(decades, memory.spectrum)
-        return torch.cat([decades / 2 + 0.7, decades - mean], dim=2), level_sums, spectrum_sums
+        hidden = like.new_zeros(self.config.layers, batch, self.config.hidden)
+        return Memory(self.features.initial(like, batch), hidden)
 
     def gain(self, spectra: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
         """Complex (B, bins, n) -> gain in [floor, 1] (B, bins, n), and the memory after it."""
-        features, level, spectrum = self.features(spectra, memory)
+        features, sums = self.features(spectra, memory.sums)
         encoded = self.encode(features)
         recurrent, hidden = run_gru(self.recur, encoded, memory.hidden)
         gain = torch.sigmoid(self.decode(torch.cat([recurrent, encoded], dim=2)))
         if not self.training:  # a loss on a floored gain would press all gains down to make up for the rest it leaves
             gain = self.config.floor + (1 - self.config.floor) * gain
-        return self.bands.merge(gain).transpose(1, 2), Memory(level, spectrum, hidden)
+        return self.bands.merge(gain).transpose(1, 2), Memory(sums, hidden)
 
     def enhance(self, spectra: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
         gain, memory = self.gain(spectra, memory)

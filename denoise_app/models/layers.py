@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,6 +12,15 @@ from torch import Tensor, nn
 from denoise_app.spectral.stft import Stft
 
 MOST_FRAMES = 256  # of one matrix product of `RunningMean`, so that its square stays small
+SILENCE = 1e-10  # of band power: some -120 dBFS
+FLOOR = 1e-5  # of the recent level: bands below it, and those that hold exact zeros, all look alike
+
+
+def check_bounds(config: object, **bounds: tuple[float, float]) -> None:
+    """Raises ValueError where a setting of a Config lies outside its (lowest, highest)."""
+    for name, (low, high) in bounds.items():
+        if not low <= getattr(config, name) <= high:
+            raise ValueError(f"{name} must lie in {low}..{high}, not {getattr(config, name)}")
 
 
 class BandSplit(nn.Module):
@@ -73,6 +82,44 @@ class RunningMean:
             means.append(total[:, :, :-1] / total[:, :, -1:])
             sums = total[:, -1]
         return torch.cat(means, dim=1), sums
+
+
+class FeatureSums(NamedTuple):
+    """What `BandFeatures` remembers: sums of the running means of the level and of each band."""
+
+    level: Tensor
+    spectrum: Tensor
+
+
+class BandFeatures:
+    """Log power in bands, against the recent level and against each band's recent mean, each of about unit size.
+
+    Nothing is learnt. A gain on the input changes nothing, down to about -100 dBFS.
+
+    Args:
+        bands: From bins to bands.
+        seconds: Time constant of the means.
+        frame_seconds: Time from frame to frame.
+    """
+
+    def __init__(self, bands: BandSplit, seconds: float, frame_seconds: float) -> None:
+        self.bands = bands
+        self.mean = RunningMean(seconds, frame_seconds)
+
+    def initial(self, like: Tensor, batch: int) -> FeatureSums:
+        """Sums before the first frame."""
+        return FeatureSums(
+            self.mean.initial(like, batch, 1), self.mean.initial(like, batch, self.bands.gather.shape[1])
+        )
+
+    def __call__(self, spectra: Tensor, sums: FeatureSums) -> tuple[Tensor, FeatureSums]:
+        """Complex (B, bins, n) -> features (B, n, 2 * bands), the sums after them."""
+        power = spectra.real.square() + spectra.imag.square()
+        power = self.bands.split(power.transpose(1, 2))  # (B, F, N) -> (B, N, bands)
+        level, level_sums = self.mean(power.mean(2, keepdim=True), sums.level)
+        decades = torch.log10(power / (level + SILENCE) + FLOOR)
+        mean, spectrum_sums = self.mean(decades, sums.spectrum)
+        return torch.cat([decades / 2 + 0.7, decades - mean], dim=2), FeatureSums(level_sums, spectrum_sums)
 
 
 def run_gru(gru: nn.GRU, frames: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,9 +12,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from denoise_app.denoiser import Denoiser
 
+from .band_df import BandDf, BandDfConfig
 from .gru import Gru, GruConfig
 
 MODELS: dict[str, tuple[type[Any], type[nn.Module]]] = {
+    "band-df": (BandDfConfig, BandDf),
     "gru": (GruConfig, Gru),
 }
 

@@ -84,9 +84,13 @@ class SpectralDenoiser(nn.Module):
     """A causal denoiser that works frame by frame on spectra; keeps `StreamingDenoiser`.
 
     A subclass gives `enhance` and `initial_frames`; framing, state and alignment are the same for all.
+
+    Attributes:
+        look_ahead: Frames that `enhance` waits for: what it returns at frame n is for frame n - look_ahead.
     """
 
     causal: bool = True
+    look_ahead: int = 0
 
     def __init__(self, stft: Stft | None = None) -> None:
         super().__init__()
@@ -102,11 +106,11 @@ class SpectralDenoiser(nn.Module):
 
     @property
     def delay(self) -> int:
-        return self.stft.delay
+        return self.stft.delay + self.look_ahead * self.hop
 
     @property
     def latency(self) -> int:
-        return self.stft.window
+        return self.stft.window + self.look_ahead * self.hop
 
     @abstractmethod
     def initial_frames(self, batch: int) -> Any:
@@ -114,11 +118,14 @@ class SpectralDenoiser(nn.Module):
 
     @abstractmethod
     def enhance(self, spectra: Tensor, memory: Any) -> tuple[Tensor, Any]:
-        """Noisy spectra, complex (B, bins, n), and the memory -> clean spectra (B, bins, n), the memory after them."""
+        """Noisy spectra, complex (B, bins, n), and the memory -> clean spectra (B, bins, n), the memory after them.
+
+        With a look-ahead the clean ones are late by that many frames, and zero before the first.
+        """
 
     def initial_state(self, batch: int) -> tuple[Tensor, Tensor, Any]:
         like = next(self.parameters(), torch.empty(0))
-        past = torch.zeros(batch, self.delay, device=like.device)
+        past = torch.zeros(batch, self.stft.delay, device=like.device)
         return past, past, self.initial_frames(batch)
 
     def advance(self, noisy: Tensor, state: tuple[Tensor, Tensor, Any]) -> tuple[Tensor, tuple[Tensor, Tensor, Any]]:
@@ -126,11 +133,12 @@ class SpectralDenoiser(nn.Module):
         heard = torch.cat([past, noisy], dim=1)
         spectra, memory = self.enhance(self.stft.frames(heard), memory)
         added = self.stft.overlap_add(spectra)  # (B, n * hop + delay)
-        clean = torch.cat([added[:, : self.delay] + tail, added[:, self.delay :]], dim=1)
+        clean = torch.cat([added[:, : self.stft.delay] + tail, added[:, self.stft.delay :]], dim=1)
         length = noisy.shape[1]
         return clean[:, :length], (heard[:, length:], clean[:, length:], memory)
 
     def forward(self, noisy: Tensor) -> Tensor:
         """(B, T) -> (B, T)."""
-        spectra, _ = self.enhance(self.stft.analyse(noisy), self.initial_frames(noisy.shape[0]))
-        return self.stft.synthesise(spectra, noisy.shape[1])
+        heard = F.pad(noisy, (0, self.look_ahead * self.hop))
+        spectra, _ = self.enhance(self.stft.analyse(heard), self.initial_frames(noisy.shape[0]))
+        return self.stft.synthesise(spectra[:, :, self.look_ahead :], noisy.shape[1])

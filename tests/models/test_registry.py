@@ -60,6 +60,13 @@ def test_silence_gives_silence(name: str) -> None:
         assert fresh(name)(torch.zeros(1, 4000)).abs().max() == 0
 
 
+@pytest.mark.parametrize("gain", [0.03, 5.0])
+def test_a_gain_in_is_the_same_gain_out(name: str, gain: float) -> None:
+    model, noisy = fresh(name), sound(1, 16_000)
+    with torch.inference_mode():
+        torch.testing.assert_close(model(gain * noisy), gain * model(noisy), rtol=1e-3, atol=1e-4 * gain)
+
+
 def test_gradient_reaches_every_parameter(name: str) -> None:
     model = fresh(name).train()
     model(sound(2, 8000)).square().sum().backward()

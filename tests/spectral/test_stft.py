@@ -22,11 +22,25 @@ class Nothing(SpectralDenoiser):
         return spectra, None
 
 
+class Waiting(SpectralDenoiser):
+    """Leaves every spectrum as it is, but waits for the two after it."""
+
+    look_ahead = 2
+
+    def initial_frames(self, batch: int) -> Tensor:
+        return torch.zeros(batch, self.stft.bins, self.look_ahead, dtype=torch.complex64)
+
+    def enhance(self, spectra: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        known = torch.cat([memory, spectra], dim=2)
+        return known[:, :, : spectra.shape[2]], known[:, :, spectra.shape[2] :]
+
+
 @pytest.mark.parametrize("hop", [64, 128, 256])
 @pytest.mark.parametrize("length", SIZES)
 def test_synthesis_undoes_analysis(hop: int, length: int) -> None:
     signal = torch.from_numpy(np.random.default_rng(length).uniform(-1, 1, (2, length)).astype(np.float32))
-    torch.testing.assert_close(Nothing(Stft(512, hop))(signal), signal, rtol=0, atol=1e-6)
+    for denoiser in (Nothing(Stft(512, hop)), Waiting(Stft(512, hop))):
+        torch.testing.assert_close(denoiser(signal), signal, rtol=0, atol=1e-6)
 
 
 def test_spectra_are_windowed_dfts() -> None:
@@ -47,14 +61,16 @@ def test_a_tone_stands_in_its_bin() -> None:
     assert power[bin_ - 4 : bin_ + 5].sum() > 0.999 * power.sum()
 
 
-def test_blocks_give_what_the_whole_gives() -> None:
-    denoiser = Nothing()
+@pytest.mark.parametrize("denoiser", [Nothing(), Waiting()])
+def test_blocks_give_what_the_whole_gives(denoiser: SpectralDenoiser) -> None:
     signal = torch.from_numpy(np.random.default_rng(1).uniform(-1, 1, (1, 256 * 11)).astype(np.float32))
     state, out = denoiser.initial_state(1), []
     for start, end in [(0, 256), (256, 1024), (1024, 2816)]:
         clean, state = denoiser.advance(signal[:, start:end], state)
         out.append(clean)
     late = torch.cat(out, dim=1)
+    assert denoiser.delay == 256 * (1 + denoiser.look_ahead) and denoiser.latency == denoiser.delay + 256
+    assert not late[:, : denoiser.delay - 256].any()
     torch.testing.assert_close(late[:, denoiser.delay :], signal[:, : -denoiser.delay], rtol=0, atol=1e-6)
 
 
