@@ -154,6 +154,12 @@ def load(model: str, loss: str | None = None, device: str | None = None, revisio
         return _read(entry.folder, entry.manifest.sha256, choose(device).torch_device)
 
 
+def sha256(model: str, loss: str | None = None, revision: str | None = None) -> str | None:
+    """The digest of the weights that `load` gives by the same names; None for a classical denoiser."""
+    manifest = _find(model, loss, revision).manifest
+    return manifest.sha256 if manifest else None
+
+
 def _find(model: str, loss: str | None, revision: str | None) -> Entry:
     """The entry of a name; without a loss the best of the model."""
     everything = [entry for entry in pulled() if entry.revision == revision] if revision else entries()

@@ -23,11 +23,12 @@ def test_it_holds_what_was_done_and_what_came_of_it(
     *_, result = flow.measure(worker, session, result)
     told = json.loads(json.dumps(report(result), allow_nan=False))
     assert set(told) == {
-        "version", "name", "recording", "output", "denoiser", "settings", "gain_db", "true_peak_dbtp", "limited",
+        "version", "versions", "name", "recording", "output", "denoiser", "settings", "gain_db", "true_peak_dbtp", "limited",
         "cut_samples", "notes", "metrics", "excerpts",
     }  # fmt: skip
     assert told["name"] == "my talk.wav" and str(session.folder) not in json.dumps(told)
     assert told["recording"]["sample_rate"] == told["output"]["sample_rate"] == 48_000
+    assert told["versions"]["torch"] and len(told["recording"]["samples_sha256"]) == 64
     assert told["denoiser"]["model"] == "half" and told["denoiser"]["sha256"] == "0" * 64
     assert told["settings"]["max_attenuation_db"] is None and told["settings"]["channels"] == "mid"
     assert told["metrics"]["snr_estimated"]["estimated"] is True
