@@ -19,9 +19,7 @@ from torch import Tensor, nn
 
 from denoise_app.spectral.stft import SpectralDenoiser, Stft
 
-from .layers import BandFeatures, BandSplit, FeatureSums, check_bounds, run_gru
-
-QUIET = 1e-4  # of the mean power: bins below it have no phase worth telling
+from .layers import BandFeatures, BandSplit, FeatureSums, check_bounds, phase_steps, run_gru
 
 
 @dataclass(frozen=True)
@@ -141,17 +139,3 @@ class BandDf(SpectralDenoiser):
         real = (parts[0] * frames.real - parts[1] * frames.imag).sum(1)
         imag = (parts[0] * frames.imag + parts[1] * frames.real).sum(1)
         return torch.complex(real, imag)
-
-
-def phase_steps(spectra: Tensor) -> Tensor:
-    """Complex (B, bins, n + 1) -> (B, n, 2 * bins): cosine and sine of how far each bin's phase turned in a frame.
-
-    They tell a tone's place inside its bin. Both fade to 0 where a bin is far below the mean of its frame.
-    """
-    now, before = spectra[:, :, 1:], spectra[:, :, :-1]
-    real = now.real * before.real + now.imag * before.imag
-    imag = now.imag * before.real - now.real * before.imag
-    power = spectra.real.square() + spectra.imag.square()
-    mean = power.mean(1, keepdim=True)
-    size = ((power + QUIET * mean)[:, :, 1:] * (power + QUIET * mean)[:, :, :-1] + 1e-30).sqrt()
-    return torch.cat([real / size, imag / size], dim=1).transpose(1, 2)

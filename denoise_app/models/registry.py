@@ -12,12 +12,24 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from denoise_app.denoiser import Denoiser
 
+from .autoencoder import Autoencoder, AutoencoderConfig
 from .band_df import BandDf, BandDfConfig
+from .cnn import Cnn, CnnConfig
+from .frcrn import Frcrn, FrcrnConfig
 from .gru import Gru, GruConfig
+from .light_crn import LightCrn, LightCrnConfig
+from .transformer import Transformer, TransformerConfig
+from .waveform import Waveform, WaveformConfig
 
 MODELS: dict[str, tuple[type[Any], type[nn.Module]]] = {
+    "autoencoder": (AutoencoderConfig, Autoencoder),
     "band-df": (BandDfConfig, BandDf),
+    "cnn": (CnnConfig, Cnn),
+    "frcrn": (FrcrnConfig, Frcrn),
     "gru": (GruConfig, Gru),
+    "light-crn": (LightCrnConfig, LightCrn),
+    "transformer": (TransformerConfig, Transformer),
+    "waveform": (WaveformConfig, Waveform),
 }
 
 
