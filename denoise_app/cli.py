@@ -1,4 +1,4 @@
-"""The command line: denoise, models, train, evaluate, bench.
+"""The command line: denoise, replay, models, train, evaluate, bench.
 
 Results go to standard output, as text or with --json as JSON; progress and errors go to standard error. The exit
 status is 0 when all went well, 1 when something failed, 2 for a wrong call, 130 after an interruption.
@@ -17,6 +17,7 @@ from typing import Any
 
 FAILED, INTERRUPTED = 1, 130
 LEADERBOARD = Path("results/leaderboard.json")
+SPEECH = Path("tests/golden/speech.flac")  # what the page on the losses shows
 
 
 class Failure(Exception):
@@ -67,7 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands; each sets `run` to the function that carries it out."""
     parser = argparse.ArgumentParser(prog="python -m denoise_app", description="Hear noisy speech clean.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for add in (add_denoise, add_models, add_train, add_evaluate, add_bench):
+    for add in (add_denoise, add_replay, add_models, add_train, add_evaluate, add_bench):
         add(commands)
     return parser
 
@@ -194,6 +195,37 @@ def outcome_data(outcome: Any) -> dict[str, Any]:
     }
 
 
+# replay
+
+
+def add_replay(commands: Any) -> None:
+    command = add_command(commands, run_replay, "replay", "Do again what the report of a result tells.")
+    command.add_argument("report", type=Path, metavar="REPORT", help="the report.json that came with a result")
+    command.add_argument("recording", type=Path, metavar="IN", help="the recording that it was made from")
+    command.add_argument("-o", "--out", type=Path, metavar="FILE", help="default: NAME.denoised beside the recording")
+    command.add_argument("--device", help="default: the fastest that is there")
+    add_threads(command)
+
+
+def run_replay(args: argparse.Namespace) -> int:
+    from denoise_app.audio.encodings import suffix
+    from denoise_app.audio.files import probe
+    from denoise_app.inference import engine, replay
+
+    receipt = replay.read(args.report)
+    encoding = engine.output_encoding(probe(args.recording), receipt.settings)
+    out = args.out or args.recording.with_name(f"{args.recording.stem}.denoised{suffix(encoding)}")
+    if out.resolve() == args.recording.resolve():
+        raise Failure(f"{out} is the recording itself: name another file with --out")
+    if replay.fingerprint(args.recording) != receipt.recording:
+        status(f"note: {args.recording} is not the recording of this report; it is treated the same way")
+    replay.replay(receipt, args.recording, out, args.device)
+    same = replay.fingerprint(out) == receipt.output
+    verdict = "the same samples as in the report" if same else "not the samples of the report"
+    report(args, {"output": str(out), "same_samples": same}, f"{out}: {verdict}")
+    return 0
+
+
 # models
 
 
@@ -253,37 +285,72 @@ def columns(rows: Sequence[Sequence[str]]) -> str:
 
 def add_train(commands: Any) -> None:
     command = add_command(commands, run_train, "train", "Train a model on speech and noise, mixed on the fly.")
-    command.add_argument("--model", required=True)
-    command.add_argument("--loss", required=True)
-    command.add_argument("--clean", type=Path, required=True, metavar="DIR", help="clean speech")
-    command.add_argument("--noise", type=Path, required=True, metavar="DIR")
-    command.add_argument("--rir", type=Path, metavar="DIR", help="impulse responses of rooms")
-    command.add_argument("--out", type=Path, required=True, metavar="DIR", help="the run: state, log, best checkpoint")
-    command.add_argument("--cache", type=Path, default=Path(".cache/audio"), metavar="DIR", help="for decoded sound")
-    command.add_argument("--minutes", type=between(0.01, 1e6), help="stop after this long; default: after --steps")
-    command.add_argument("--steps", type=positive, default=10_000)
-    command.add_argument("--resume", action="store_true", help="go on from the state in --out")
-    command.add_argument("--init", type=Path, metavar="DIR", help="start from this checkpoint's weights")
-    command.add_argument("--device", help="default: the fastest that is there")
+    files = command.add_mutually_exclusive_group()
+    files.add_argument("--config", type=Path, metavar="FILE", help="all settings, as TOML; options go before it")
+    files.add_argument("--all", type=Path, metavar="PLAN", help="many runs, as TOML, each in its own folder in --out")
+    command.add_argument("--jobs", type=positive, default=1, metavar="N", help="runs of --all at a time (default: 1)")
     add_threads(command)
-    command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--valid-clean", type=Path, metavar="DIR", help="pairs to choose the best state by")
-    command.add_argument("--valid-noisy", type=Path, metavar="DIR")
+
+    def option(name: str, kind: Any = Path, metavar: str | None = "DIR", **about: Any) -> None:
+        command.add_argument(name, type=kind, metavar=metavar, default=argparse.SUPPRESS, **about)
+
+    option("--model", str, None)
+    option("--loss", str, None)
+    option("--clean", help="clean speech")
+    option("--noise")
+    option("--rir", help="impulse responses of rooms")
+    option("--out", help="the run: state, log, best checkpoint; the app finds it as weights/<model>/<loss>")
+    option("--cache", help="for decoded sound")
+    option("--minutes", float, "N", help="stop after this long; default: after --steps")
+    option("--steps", int, "N")
+    option("--init", metavar="MODEL/LOSS", help="start from a checkpoint in the folder of weights, or from a folder")
+    option("--device", str, None, help="default: the fastest that is there")
+    option("--seed", int, "N")
+    option("--valid-clean", help="pairs to choose the best state by")
+    option("--valid-noisy")
+    command.add_argument(
+        "--resume", action="store_true", default=argparse.SUPPRESS, help="go on from the state in --out"
+    )
 
 
 def run_train(args: argparse.Namespace) -> int:
-    from denoise_app.training.config import TrainConfig
-    from denoise_app.training.dataset import DataError
-    from denoise_app.training.loop import TrainingError, train
+    from denoise_app.training import config, distributed, loop
 
-    if (args.valid_clean is None) != (args.valid_noisy is None):
-        raise Failure("--valid-clean and --valid-noisy belong together")
-    config = TrainConfig(**{key: value for key, value in vars(args).items() if key not in ("run", "threads", "json")})
     try:
-        outcome = train(config, say=status)
-    except (DataError, TrainingError) as error:
+        given = {key: value for key, value in vars(args).items() if key in config.TrainConfig.__dataclass_fields__}
+        if args.all:
+            return run_plan(args, given)
+        table = config.merged(config.read_table(args.config) if args.config else {}, given)
+        outcome = loop.train(config.parse(table), say=status)
+    except config.TrainingError as error:
         raise Failure(str(error)) from error
-    data = {
+    text = f"{outcome.steps} steps in {outcome.minutes:.1f} minutes; the checkpoint is in {outcome.folder}"
+    if distributed.leads():
+        report(args, run_data(outcome), text if outcome.finished else f"{text}; go on with --resume")
+    return 0 if outcome.finished else INTERRUPTED
+
+
+def run_plan(args: argparse.Namespace, given: dict[str, Any]) -> int:
+    """`train --all`: every run of a plan that is not finished yet."""
+    from denoise_app.training import plan
+
+    if own := sorted({"model", "loss", "init", "resume"} & given.keys()):
+        raise Failure(f"--{own[0]} is each run's own: it stands in the plan, and what has begun is resumed")
+    ended = plan.train_all(plan.read(args.all, given), args.jobs, say=status)
+    failed = [end for end in ended if end.error]
+    done = [end for end in ended if end.finished]
+    lines = [f"{len(done)} of {len(ended)} runs are finished, {len(failed)} failed"]
+    data = [
+        {"name": end.name, "error": end.error} | (run_data(end.outcome) if end.outcome else {"finished": False})
+        for end in ended
+    ]
+    report(args, data, "\n".join(lines + [f"{end.name}: {end.error}" for end in failed]))
+    return FAILED if failed else 0 if len(done) == len(ended) else INTERRUPTED
+
+
+def run_data(outcome: Any) -> dict[str, Any]:
+    """What a program wants to know of one run."""
+    return {
         "folder": str(outcome.folder),
         "steps": outcome.steps,
         "minutes": round(outcome.minutes, 2),
@@ -291,9 +358,6 @@ def run_train(args: argparse.Namespace) -> int:
         "score": outcome.score,
         "finished": outcome.finished,
     }
-    text = f"{outcome.steps} steps in {outcome.minutes:.1f} minutes; the checkpoint is in {outcome.folder}"
-    report(args, data, text if outcome.finished else f"{text}; go on with --resume")
-    return 0 if outcome.finished else INTERRUPTED
 
 
 # evaluate
@@ -308,28 +372,34 @@ def add_evaluate(commands: Any) -> None:
     which.add_argument("--model", help="only this one, beside the noisy input")
     command.add_argument("--loss", help="default: the model's best")
     command.add_argument("--out", type=Path, metavar="FILE", help=f"add the rows to a leaderboard, as {LEADERBOARD}")
-    command.add_argument("--resume", action="store_true", help="keep the rows in --out that these weights have there")
+    command.add_argument("--resume", action="store_true", help="keep what --out tells of these weights, add the rest")
     command.add_argument("--limit", type=positive, metavar="N", help="only this many pairs, evenly chosen")
     command.add_argument("--jobs", type=positive, default=1, metavar="N", help="processes side by side (default: 1)")
     add_threads(command)
     command.add_argument("--about", metavar="TEXT", help="one line on the recordings, for leaderboard and cards")
     command.add_argument("--cards", action="store_true", help="write the scores into the bundled checkpoints' cards")
     command.add_argument(
-        "--readme", type=Path, metavar="FILE", help=f"write the table of --out (default: {LEADERBOARD}) into this text"
+        "--readme", type=Path, metavar="FILE", help=f"write the tables of --out (default: {LEADERBOARD}) into this text"
     )
+    command.add_argument("--losses-page", type=Path, metavar="FILE", help="write what each loss does, with pictures")
 
 
 def run_evaluate(args: argparse.Namespace) -> int:
-    from denoise_app.training import evaluate, leaderboard
+    from denoise_app.audio.files import read
+    from denoise_app.training import evaluate, leaderboard, losses_page
 
     scoring = args.clean is not None
-    if scoring != (args.noisy is not None) or not (scoring or args.readme or args.cards):
-        raise Failure("give --clean and --noisy to score pairs, or --readme or --cards to tell of earlier scores")
+    telling = args.readme or args.cards or args.losses_page
+    if scoring != (args.noisy is not None) or not (scoring or telling):
+        raise Failure(
+            "give --clean and --noisy to score pairs, or --readme, --cards or --losses-page to tell of earlier scores"
+        )
     if args.loss is not None and args.model is None:
         raise Failure("--loss belongs to a --model")
 
-    def show(candidate: evaluate.Candidate, done: int, pairs: int) -> None:
-        status(f"{candidate}: {done} of {pairs} pairs", passing=done < pairs)
+    def show(candidate: evaluate.Candidate, condition: str | None, done: int, pairs: int) -> None:
+        under = f", {condition}" if condition else ""
+        status(f"{candidate}{under}: {done} of {pairs} pairs", passing=done < pairs)
 
     try:
         if scoring:
@@ -346,6 +416,9 @@ def run_evaluate(args: argparse.Namespace) -> int:
         if args.readme is not None:
             text = args.readme.read_text(encoding="utf-8")
             args.readme.write_text(leaderboard.into_text(text, board), encoding="utf-8")
+        if args.losses_page is not None:
+            for file in losses_page.write(args.losses_page, board, read(SPEECH)):
+                status(f"wrote {file}")
     except (evaluate.EvaluationError, leaderboard.LeaderboardError) as error:
         raise Failure(str(error)) from error
     report(args, board, leaderboard.table(board))

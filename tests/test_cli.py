@@ -15,8 +15,9 @@ import torch
 
 from denoise_app import cli
 from denoise_app.audio.clip import Clip
-from denoise_app.inference import catalog
-from denoise_app.training import bench, loop
+from denoise_app.inference import catalog, replay
+from denoise_app.inference.engine import Settings
+from denoise_app.training import bench, leaderboard, loop
 from denoise_app.training.config import TrainConfig
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -99,7 +100,6 @@ def test_every_setting_reaches_the_engine(
     recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from denoise_app.inference import batch
-    from denoise_app.inference.engine import Settings
 
     seen: list[tuple[Settings, str]] = []
 
@@ -147,6 +147,25 @@ def test_a_wrong_call_ends_with_2(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main(arguments)
     assert ended.value.code == 2
+
+
+def test_replay_gives_the_samples_of_the_report(
+    recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = recordings / "good.wav"
+    assert call(capsys, "denoise", source, "-o", tmp_path, "--model", "wiener", "--strength", 60)[0] == 0
+    prints = replay.fingerprint(source), replay.fingerprint(tmp_path / source.name)
+    told = replay.told(replay.Receipt("wiener", None, None, None, "each", Settings(strength=0.6), *prints))
+    (tmp_path / "report.json").write_text(json.dumps(told))
+    code, found = answer(capsys, "replay", tmp_path / "report.json", source, "-o", tmp_path / "again.wav")
+    assert code == 0 and found["same_samples"] is True
+    other = tmp_path / "other.wav"
+    soundfile.write(other, 0.5 * soundfile.read(source)[0], 16_000, subtype="FLOAT")
+    code, out, err = call(capsys, "replay", tmp_path / "report.json", other)
+    assert code == 0 and "not the samples" in out and "not the recording" in err
+    assert (tmp_path / "other.denoised.wav").exists()
+    code, _, err = call(capsys, "replay", tmp_path / "report.json", source, "-o", source)
+    assert code == 1 and "the recording itself" in err
 
 
 def test_models_lists_the_catalogue(capsys: pytest.CaptureFixture[str]) -> None:
@@ -249,7 +268,7 @@ def test_a_leaderboard_needs_both_folders(tmp_path: Path, capsys: pytest.Capture
 
 def test_evaluate_writes_the_table_of_earlier_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = tmp_path / "text.md"
-    text.write_text("before\n<!-- leaderboard -->\nold\n<!-- /leaderboard -->\nafter\n")
+    text.write_text("".join(f"<!-- {name} -->\nold\n<!-- /{name} -->\n" for name in leaderboard.TABLES))
     board = ROOT / "results" / "leaderboard.json"
     status, printed, _ = call(capsys, "evaluate", "--out", board, "--readme", text)
     assert status == 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,10 +18,14 @@ from torch import Tensor
 from denoise_app.audio.clip import Clip
 from denoise_app.audio.mix import mix_at_snr, noise
 from denoise_app.checkpoints import store
+from denoise_app.checkpoints.card import card
 from denoise_app.checkpoints.manifest import Manifest
+from denoise_app.losses import LOSSES
 from denoise_app.metrics.report import METRICS, score
 from denoise_app.models.registry import build
 from denoise_app.training import evaluate, leaderboard
+from denoise_app.training.code import code_sha256
+from denoise_app.training.conditions import CONDITIONS, treated
 from denoise_app.training.evaluate import Candidate, EvaluationError, Pair, PairScore
 from denoise_app.training.leaderboard import LeaderboardError
 
@@ -46,8 +52,9 @@ def nothing_loaded() -> Iterator[None]:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only a few metrics, for what does not depend on which."""
+    """Only a few metrics and no conditions, for what does not depend on which."""
     monkeypatch.setattr(evaluate, "KEYS", QUICK)
+    monkeypatch.setattr(evaluate, "CONDITIONS", {})
 
 
 @pytest.fixture
@@ -185,9 +192,10 @@ def test_denoising_white_noise_scores_higher(folders: tuple[Path, Path], quick: 
 
 def test_two_processes_give_the_scores_of_one(folders: tuple[Path, Path]) -> None:
     noisy, other = evaluate.find_pairs(*folders)[:2]
-    tasks = [(noisy, NOISY), (other, Candidate("wiener"))]
+    tasks = [(noisy, NOISY, None), (other, Candidate("wiener"), None), (other, NOISY, "music")]
     alone, together = list(evaluate.score_all(tasks, 1)), list(evaluate.score_all(tasks, 2))
-    assert [result.pair for result in together] == [noisy, other]
+    assert [result.pair for result in together] == [noisy, other, other]
+    assert set(together[2].scores) == set(evaluate.CONDITION_KEYS)
     for one, two in zip(alone, together, strict=True):
         assert two.scores == pytest.approx(one.scores, abs=1e-3)
 
@@ -200,7 +208,7 @@ def counted(quick: None, monkeypatch: pytest.MonkeyPatch) -> list[Candidate]:
     """Scores made up from the candidate's name, and the list of what was scored."""
     seen: list[Candidate] = []
 
-    def made_up(task: tuple[Pair, Candidate]) -> PairScore:
+    def made_up(task: evaluate.Task) -> PairScore:
         seen.append(task[1])
         return PairScore(task[0], dict.fromkeys(QUICK, float(len(task[1].model))), 2.0, 0.02)
 
@@ -235,7 +243,7 @@ def test_rows_are_added_and_replaced_best_last(board: Board, tmp_path: Path) -> 
 
 
 def test_an_interrupted_evaluation_keeps_its_rows_and_goes_on(board: Board, counted: list[Candidate]) -> None:
-    def stop(candidate: Candidate, done: int, pairs: int) -> None:
+    def stop(candidate: Candidate, condition: str | None, done: int, pairs: int) -> None:
         if (candidate.model, done) == ("band-pass", 2):
             raise KeyboardInterrupt
 
@@ -261,6 +269,93 @@ def test_new_weights_are_scored_again(board: Board, counted: list[Candidate], mo
     counted.clear()
     board("wiener", resume=True)
     assert len(counted) == 3
+
+
+def test_new_code_of_a_classical_one_is_scored_again(
+    board: Board, counted: list[Candidate], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board("noisy", "wiener", "nlms")
+    counted.clear()
+    board("noisy", "wiener", "nlms", resume=True)
+    assert counted == []
+    told = evaluate.code_sha256
+    monkeypatch.setattr(evaluate, "code_sha256", lambda name: told(name) + "x" * name.endswith("wiener"))
+    board("noisy", "wiener", "nlms", resume=True)
+    assert {candidate.model for candidate in counted} == {"wiener"}
+
+
+def test_the_code_of_a_denoiser_is_its_file_and_what_that_imports(tmp_path: Path) -> None:
+    def digest(**files: str) -> str:
+        for name, text in files.items():
+            (tmp_path / f"{name}.py").write_text(text)
+            module = types.ModuleType(f"denoise_app.{name}")
+            module.__file__ = str(tmp_path / f"{name}.py")
+            sys.modules[module.__name__] = module
+            exec(text, vars(module))
+        return code_sha256("denoise_app.made_up_top")
+
+    below, beside = "def low():\n    return 1\n", "def other():\n    return 1\n"
+    top = "from denoise_app.made_up_below import low\nimport numpy\n"
+    try:
+        before = digest(made_up_below=below, made_up_beside=beside, made_up_top=top)
+        assert digest(made_up_beside=beside + "#") == before
+        assert digest(made_up_below=below + "#") != before
+    finally:
+        for name in [name for name in sys.modules if name.startswith("denoise_app.made_up_")]:
+            del sys.modules[name]
+    assert len({code_sha256(f"denoise_app.classical.{name}") for name in ("wiener", "mmse_lsa", "nlms")}) == 3
+
+
+@pytest.fixture
+def conditioned(counted: list[Candidate], monkeypatch: pytest.MonkeyPatch) -> list[Candidate]:
+    """Two conditions on two pairs."""
+    monkeypatch.setattr(evaluate, "CONDITIONS", {name: CONDITIONS[name] for name in ("clipped", "music")})
+    monkeypatch.setattr(evaluate, "CONDITION_PAIRS", 2)
+    return counted
+
+
+def test_conditions_are_scored_on_some_pairs_and_stand_in_the_row(
+    conditioned: list[Candidate], board: Board, tmp_path: Path
+) -> None:
+    made = board("noisy", "wiener")
+    assert made["rows"][1]["conditions"] == {
+        name: {"pairs": 2, "scores": {"si_sdr": 6.0, "stoi": 6.0, "pesq_wb": 6.0}} for name in ("clipped", "music")
+    }
+    assert len(conditioned) == 2 * (3 + 2 * 2)
+    assert made == leaderboard.read(tmp_path / "board.json")
+
+
+def test_resuming_adds_only_the_conditions_that_a_row_lacks(
+    conditioned: list[Candidate], board: Board, tmp_path: Path
+) -> None:
+    made = board("noisy", "wiener")
+    del made["rows"][0]["conditions"]  # as in a leaderboard of an older version
+    del made["rows"][1]["conditions"]["clipped"]
+    leaderboard.write(tmp_path / "board.json", made)
+    conditioned.clear()
+    again = board("noisy", "wiener", resume=True)
+    assert [candidate.model for candidate in conditioned] == ["noisy"] * 4 + ["wiener"] * 2
+    assert [list(row["conditions"]) for row in again["rows"]] == [["clipped", "music"]] * 2
+    again["rows"][0]["conditions"]["music"]["pairs"] = 9  # scored on others
+    leaderboard.write(tmp_path / "board.json", again)
+    conditioned.clear()
+    board("noisy", "wiener", resume=True)
+    assert len(conditioned) == 2
+
+
+def test_a_condition_is_scored_on_the_treated_pair(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = evaluate.find_pairs(*folders)[2]
+    noisy, clean = (soundfile.read(path, dtype="float32")[0] for path in (pair.noisy, pair.clean))
+    for condition in ("band-limited", "reverberant"):
+        result = evaluate.score_pair(pair, NOISY, condition)
+        heard, target = treated(condition, pair.name, noisy, clean, RATE)
+        assert result.scores == pytest.approx(score(heard, RATE, target, evaluate.CONDITION_KEYS))
+        assert result.scores != pytest.approx(score(noisy, RATE, clean, evaluate.CONDITION_KEYS))
+    seen: list[Tensor] = []
+    monkeypatch.setattr(Identity, "__call__", lambda self, heard: seen.append(heard.clone()) or heard.clone())
+    monkeypatch.setattr(evaluate.catalog, "load", lambda model, loss, device: Identity())
+    evaluate.score_pair(pair, Candidate("identity"), "quiet")
+    assert seen[-1].square().mean().sqrt().item() == pytest.approx(10 ** (-55 / 20), rel=1e-3)
 
 
 def test_denoisers_that_are_gone_leave_the_leaderboard(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -331,7 +426,11 @@ def test_scores_go_into_the_cards_of_the_weights_that_have_them(
 def row(model: str, loss: str | None, **scores: float) -> dict[str, Any]:
     intervals = {key: {"mean": mean, "low": mean - 0.1, "high": mean + 0.3} for key, mean in scores.items()}
     facts = {"parameters": 12345 if loss else 0, "latency_ms": 32.0, "rtf": 0.00456}
-    return {"model": model, "loss": loss, "scores": intervals} | (facts if model != "noisy" else {})
+    return {"model": model, "loss": loss, "scores": intervals, "by": {}} | (facts if model != "noisy" else {})
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.split("|")[1:-1]]
 
 
 def test_the_table_shows_means_with_their_spread() -> None:
@@ -344,12 +443,73 @@ def test_the_table_shows_means_with_their_spread() -> None:
     assert lines[3].endswith("| 0.0046 |")
 
 
-def test_the_table_takes_its_place_in_a_text() -> None:
-    made = {"data": {"about": "three birds"}, "rows": [row("noisy", None, pesq_wb=1.36)]}
-    text = f"before\n{leaderboard.FIRST_MARK}\nold\n{leaderboard.LAST_MARK}\nafter\n"
-    once = leaderboard.into_text(text, made)
+def test_the_robustness_of_the_best_of_each_model() -> None:
+    rows = [
+        row("noisy", None, pesq_wb=1.4, si_sdr=4.0),
+        row("wiener", None, pesq_wb=1.5, si_sdr=6.0),
+        row("nlms", None, pesq_wb=1.4, si_sdr=4.0),
+        row("gru", "mse", pesq_wb=1.6, si_sdr=8.0),
+        row("gru", "hybrid", pesq_wb=1.7, si_sdr=7.5),
+        row("cnn", "mse", pesq_wb=1.5, si_sdr=7.0),
+    ]
+    rows[4]["by"] = {"language": {"zh": {"si_sdr": 6.54, "stoi": 0.7777}}}
+    rows[4]["conditions"] = {"music": {"pairs": 2, "scores": {"si_sdr": 3.21, "stoi": 0.5}}}
+    lines = leaderboard.robustness({"rows": rows}).splitlines()
+    assert len({line.count("|") for line in lines}) == 1
+    assert [cells(line)[:2] for line in lines[2:]] == [
+        ["noisy, as it is", ""],
+        ["`wiener`", ""],
+        ["`cnn`", "`mse`"],
+        ["`gru`", "`hybrid`"],
+    ]
+    told = dict(zip(cells(lines[0]), cells(lines[-1]), strict=True))
+    assert (told["English"], told["Mandarin"], told["music"]) == ("", "6.5 / 0.778", "3.2 / 0.500")
+    assert set(cells(lines[3])[2:]) == {""}  # a leaderboard from before the conditions
+
+
+def test_the_matrix_has_a_row_for_every_loss_and_marks_the_best_of_a_model() -> None:
+    scores = {"pesq_wb": 1.5, "stoi": 0.8, "si_sdr": 7.0}
+    rows = [
+        row("noisy", None, **scores),
+        row("gru", "mse", **scores),
+        row("gru", "hybrid", **scores | {"pesq_wb": 1.6}),
+    ]
+    rows += [row("cnn", "mse", **scores), row("wiener", None, **scores)]
+    lines = [cells(line) for line in leaderboard.matrix({"rows": rows}).splitlines()]
+    assert lines[0] == ["loss", "`gru`", "`cnn`"]
+    assert [line[0] for line in lines[2:]] == [f"`{loss}`" for loss in LOSSES]
+    assert ["`hybrid`", "**1.60 / 0.800 / 7.0**", ""] in lines
+    assert ["`mse`", "1.50 / 0.800 / 7.0", "**1.50 / 0.800 / 7.0**"] in lines
+
+
+def test_the_tables_take_their_places_in_a_text() -> None:
+    made = {"data": {"about": "three birds", "pairs": 3}, "rows": [row("noisy", None, pesq_wb=1.36)]}
+    places = "\nbetween\n".join(f"<!-- {name} -->\nold\n<!-- /{name} -->" for name in leaderboard.TABLES)
+    once = leaderboard.into_text(f"before\n{places}\nafter\n", made)
     assert once.startswith("before\n") and once.endswith("\nafter\n") and "old" not in once
-    assert "Means over three birds:" in once and leaderboard.table(made) in once
+    assert once.count("\nbetween\n") == len(leaderboard.TABLES) - 1
+    assert "Means over three birds:" in once
+    for told in (leaderboard.table, leaderboard.robustness, leaderboard.matrix):
+        assert told(made) in once
     assert leaderboard.into_text(once, made) == once
     with pytest.raises(LeaderboardError, match="no place"):
         leaderboard.into_text("a text without marks", made)
+
+
+# what is committed
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_the_cards_tell_the_scores_of_the_leaderboard() -> None:
+    """Of the weights that it has scored; others may be on their way."""
+    board = leaderboard.read(ROOT / "results" / "leaderboard.json")
+    scored = {row["sha256"]: row for row in board["rows"] if row.get("sha256")}
+    stored, _ = store.list_folder(ROOT / "weights")
+    for item in stored:
+        if row := scored.get(item.manifest.sha256):
+            assert item.manifest.scores == {key: told["mean"] for key, told in row["scores"].items()}, (
+                "evaluate --cards"
+            )
+            assert item.manifest.scored_on == board["data"]["about"]
+        assert (item.folder / "README.md").read_text(encoding="utf-8") == card(item.manifest)

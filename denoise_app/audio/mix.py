@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
-from scipy.signal import butter, sosfilt
+from scipy.signal import butter, lfilter, sosfilt
 
 from .clip import Samples
 from .level import active_speech_level
 
-NOISES = ("white", "pink", "brown", "hum", "babble", "keyboard", "rain")
+NOISES = ("white", "pink", "brown", "hum", "babble", "keyboard", "rain", "music")
 
 LEVEL = 0.1  # RMS: -20 dBFS
 
@@ -42,6 +42,7 @@ def noise(kind: str, frames: int, sample_rate: int, rng: np.random.Generator, sp
         "babble": lambda: _babble(frames, sample_rate, rng, speech),
         "keyboard": lambda: _keyboard(frames, sample_rate, rng),
         "rain": lambda: _rain(frames, sample_rate, rng),
+        "music": lambda: _music(frames, sample_rate, rng),
     }
     if kind not in rules:
         raise ValueError(f"no noise is called {kind!r}; there are {', '.join(NOISES)}")
@@ -117,9 +118,40 @@ def _keyboard(frames: int, sample_rate: int, rng: np.random.Generator) -> Floats
 
 
 def _rain(frames: int, sample_rate: int, rng: np.random.Generator) -> Floats:
-    """Steady hiss above 1 kHz with some hundred drops a second of random strength."""
+    """Steady hiss above 1 kHz with some hundred drops a second: bursts of random strength that decay within 10 ms."""
     hiss = sosfilt(butter(2, 1000.0, "highpass", fs=sample_rate, output="sos"), rng.standard_normal(frames))
-    drops = rng.standard_normal(frames) * (rng.random(frames) < 300 / sample_rate) * rng.exponential(8.0, frames)
-    return np.asarray(
-        0.4 * hiss + sosfilt(butter(2, [700.0, 0.4 * sample_rate], "bandpass", fs=sample_rate, output="sos"), drops)
-    )
+    strength = rng.uniform(0.2, 1.0, frames) * (rng.random(frames) < 200 / sample_rate)
+    fading = lfilter([1.0], [1.0, -np.exp(-1 / (0.003 * sample_rate))], strength)
+    band = butter(2, [700.0, min(6000.0, 0.4 * sample_rate)], "bandpass", fs=sample_rate, output="sos")
+    return np.asarray(0.2 * hiss + sosfilt(band, fading * rng.standard_normal(frames)))
+
+
+def _music(frames: int, sample_rate: int, rng: np.random.Generator) -> Floats:
+    """A chord for each bar, a melody above it and drums below, in a major key at 80 to 130 beats a minute."""
+    sound = np.zeros(frames)
+    quaver = 30 / rng.uniform(80, 130)  # s
+    tonic = 110 * 2 ** (rng.integers(12) / 12)  # Hz
+
+    def play(start: int, seconds: float, wave: Callable[[Floats], Floats]) -> None:
+        time = np.arange(min(round(seconds * sample_rate), frames - start)) / sample_rate
+        sound[start : start + time.size] += wave(time) * np.exp(-4 * time / seconds) * np.minimum(1, time / 0.005)
+
+    def note(semitones: int, strength: float) -> Callable[[Floats], Floats]:
+        hertz = tonic * 2 ** (semitones / 12)
+        partials = range(1, min(8, int(0.45 * sample_rate / hertz)) + 1)
+        return lambda time: strength * np.asarray(sum(np.sin(2 * np.pi * n * hertz * time) / n for n in partials))
+
+    def drum(strength: float) -> Callable[[Floats], Floats]:
+        return lambda time: strength * rng.standard_normal(time.size)
+
+    for step, place in enumerate(range(0, frames, round(quaver * sample_rate))):
+        if step % 8 == 0:
+            root = int(rng.choice((0, 5, 7)))  # tonic, subdominant, dominant
+            for interval in (0, 4, 7):
+                play(place, 8 * quaver, note(root + interval, 0.5))
+        if rng.random() < 0.7:
+            play(place, 2 * quaver, note(24 + int(rng.choice((0, 2, 4, 7, 9))), 0.5))
+        if step % 4 == 0:
+            play(place, 0.2, lambda time: 2 * np.sin(2 * np.pi * 60 * time))
+        play(place, 0.05 if step % 4 != 2 else 0.15, drum(0.2 if step % 4 != 2 else 0.6))
+    return sound

@@ -12,12 +12,16 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from .mask import cirm
+from .perceptual import LossUnavailable as LossUnavailable
+from .perceptual import pesq
 from .spectrum import compressed, log_mag, mrstft
 from .waveform import mse, si_snr
 from .weighted import frcrn, hybrid
 
 Parts = dict[str, Tensor]
 LossFunction = Callable[[Tensor, Tensor, Tensor], Parts]
+
+LATE = 0.8  # share of a training's budget
 
 
 @dataclass(frozen=True)
@@ -27,10 +31,17 @@ class Loss:
     Attributes:
         function: (estimate, clean, noisy), (batch, time) each -> named, weighted parts.
         favours: One sentence for people on what it makes of speech, by language code.
+        equation: What is made small, for people: s clean, x noisy, ŝ the estimate; capitals are their spectra.
+        aims_at: The metric (of `metrics.report`) that its equation is, or is nearest to; None where none stands out.
+        late: More parts of the same kind, which join when a run has spent LATE of its budget. It may raise
+            LossUnavailable, on silence too.
     """
 
     function: LossFunction
     favours: Mapping[str, str]
+    equation: str
+    aims_at: str | None = None
+    late: LossFunction | None = None
 
 
 LOSSES: dict[str, Loss] = {
@@ -40,6 +51,7 @@ LOSSES: dict[str, Loss] = {
             "en": "The all-rounder: perceptual detail and strong suppression, with the waveform kept in place.",
             "zh": "均衡之选：兼顾听感细节与强力降噪，并保持波形对齐。",
         },
+        equation="compressed + si-snr / 10",
     ),
     "log-mag": Loss(
         log_mag,
@@ -47,6 +59,7 @@ LOSSES: dict[str, Loss] = {
             "en": "Strong suppression in the pauses; musical noise may remain, and the phase stays noisy.",
             "zh": "停顿处压制强烈；可能残留音乐噪声，相位仍带噪。",
         },
+        equation="mean (log(1 + |Ŝ|) − log(1 + |S|))²",
     ),
     "mrstft": Loss(
         mrstft,
@@ -54,6 +67,8 @@ LOSSES: dict[str, Loss] = {
             "en": "Bright, without the artefacts of any one frame size.",
             "zh": "明亮，没有单一帧长造成的失真。",
         },
+        equation="over frames of 32, 64, 128 ms: ‖|Ŝ| − |S|‖ / ‖|S|‖ + mean |log |Ŝ| − log |S||; + 50 · mean |ŝ − s|",
+        aims_at="lsd",
     ),
     "cirm": Loss(
         cirm,
@@ -61,6 +76,7 @@ LOSSES: dict[str, Loss] = {
             "en": "Careful and natural: it removes less and harms speech less.",
             "zh": "谨慎自然：去除较少，对语音损伤也小。",
         },
+        equation="mean |K(M̂) − K(M)|² with M = S X̄ / |X|², M̂ = Ŝ X̄ / |X|², K = 10 tanh(M / 20) of each part",
     ),
     "frcrn": Loss(
         frcrn,
@@ -68,6 +84,7 @@ LOSSES: dict[str, Loss] = {
             "en": "A balance of spectrum, mask and waveform.",
             "zh": "在频谱、掩蔽与波形之间取得平衡。",
         },
+        equation="20 · log-mag + 3 · cirm + 0.03 · si-snr",
     ),
     "compressed": Loss(
         compressed,
@@ -75,6 +92,7 @@ LOSSES: dict[str, Loss] = {
             "en": "Quiet details count as much as loud ones: bright, strongly suppressed.",
             "zh": "弱音细节与强音同样重要：明亮、压制强。",
         },
+        equation="70 · mean (|Ŝ|^0.3 − |S|^0.3)² + 30 · mean |Ŝ |Ŝ|^−0.7 − S |S|^−0.7|²",
     ),
     "si-snr": Loss(
         si_snr,
@@ -82,6 +100,18 @@ LOSSES: dict[str, Loss] = {
             "en": "The best SI-SDR; quiet high frequencies may be lost.",
             "zh": "SI-SDR 最佳；微弱高频可能丢失。",
         },
+        equation="−10 log₁₀(‖a s‖² / ‖ŝ − a s‖²) with a = ⟨ŝ, s⟩ / ‖s‖²",
+        aims_at="si_sdr",
+    ),
+    "pesq": Loss(
+        hybrid,
+        {
+            "en": "The all-rounder, taught at the end to please PESQ, a model of listeners: the best score by it.",
+            "zh": "均衡之选，训练末段再迎合听感模型 PESQ：在该指标上得分最高。",
+        },
+        equation="hybrid; in the last fifth of the training + 0.1 d + 0.0309 d′, the disturbances of PESQ",
+        aims_at="pesq_wb",
+        late=pesq,
     ),
     "mse": Loss(
         mse,
@@ -89,5 +119,7 @@ LOSSES: dict[str, Loss] = {
             "en": "Loud parts count most: dull highs, and noise left in weak bands.",
             "zh": "响亮部分最重要：高频偏暗，弱频带残留噪声。",
         },
+        equation="mean (ŝ − s)²",
+        aims_at="snr",
     ),
 }

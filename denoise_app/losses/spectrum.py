@@ -15,7 +15,10 @@ FLOOR = 1e-8  # of power: under 16-bit rounding noise, keeps the gradient of a p
 
 
 def log_mag(estimate: Tensor, clean: Tensor, noisy: Tensor) -> dict[str, Tensor]:
-    """Mean squared error of log(1 + magnitude) (FRCRN, Zhao et al. 2022), (B, T) each -> {"log-mag"}, 0 or more."""
+    """Mean squared error of log magnitudes, (log(1 + |Ŝ|) - log(1 + |S|))^2 (FRCRN, Zhao et al. 2022).
+
+    (B, T) each -> {"log-mag"}, 0 or more.
+    """
     return {"log-mag": (_log_magnitude(estimate) - _log_magnitude(clean)).square().mean()}
 
 
@@ -49,8 +52,9 @@ RESOLUTIONS = (Stft(512, 128), Stft(1024, 256), Stft(2048, 512))  # 32, 64 and 1
 def mrstft(estimate: Tensor, clean: Tensor, noisy: Tensor) -> dict[str, Tensor]:
     """Spectral convergence plus log magnitude over several frame sizes (Yamamoto, Song and Kim 2020, eq. 4 to 6).
 
-    With the waveform's mean absolute error (Defossez, Synnaeve and Adi 2020). Convergence is bounded for targets
-    that are all but silent. (B, T) each -> {"convergence", "log-magnitude", "waveform"}, each 0 or more.
+    | |Ŝ| - |S| |_F / | |S| |_F + mean | log |Ŝ| - log |S| |, the mean over RESOLUTIONS. With the waveform's mean
+    absolute error (Defossez, Synnaeve and Adi 2020). Convergence is bounded for targets that are all but silent.
+    (B, T) each -> {"convergence", "log-magnitude", "waveform"}, each 0 or more.
     """
     convergence, logarithm = estimate.new_zeros(()), estimate.new_zeros(())
     for stft in RESOLUTIONS:

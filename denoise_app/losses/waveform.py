@@ -8,12 +8,17 @@ from denoise_app.metrics.signal import si_sdr
 
 
 def mse(estimate: Tensor, clean: Tensor, noisy: Tensor) -> dict[str, Tensor]:
-    """Mean squared error of the waveform, (B, T) each -> {"mse"}; 0 is perfect, unbounded above."""
+    """Mean squared error of the waveform, mean (ŝ - s)^2, what least squares makes small (Gauss 1809).
+
+    (B, T) each -> {"mse"}; 0 is perfect, unbounded above.
+    """
     return {"mse": (estimate - clean).square().mean()}
 
 
 def negative_si_snr(estimate: Tensor, clean: Tensor) -> Tensor:
     """Minus the scale-invariant SNR in dB (Luo and Mesgarani 2019, eq. 13 to 15), mean over the batch.
+
+    10 log10 (|a s|^2 / |ŝ - a s|^2) with a = <ŝ, s> / |s|^2; the mean of neither is removed.
 
     An example without speech has no such ratio: it counts as 0, so that it pulls neither way. The ratio is bounded
     at 40 dB, beyond which nothing is heard and the gradient would be noise.

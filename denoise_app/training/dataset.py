@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +18,14 @@ from denoise_app.audio.convert import mid, resample
 from denoise_app.audio.errors import AudioError
 from denoise_app.audio.files import read
 
+from .config import TrainingError
+
 SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a"}
 CACHE_VERSION = 1
+MOST_UNREADABLE = 0.1  # share of a folder's files
 
 
-class DataError(ValueError):
+class DataError(TrainingError):
     """A folder of training sound cannot be used; the message says which and why."""
 
 
@@ -80,27 +86,36 @@ def _decoded(files: list[Path], sample_rate: int, skipped: list[str]) -> Iterato
             continue
         if samples.size:
             yield path, samples
+        else:
+            skipped.append(f"{path.name}: it holds no sound")
 
 
-def load_corpus(tree: Path, cache: Path, sample_rate: int = 16_000, most_unreadable: float = 0.1) -> Corpus:
-    """The sound of a tree, from the cache or decoded into it.
+def check_skipped(tree: Path, skipped: Sequence[str], files: int) -> None:
+    """Raises DataError where more than MOST_UNREADABLE of a folder's files had to be skipped."""
+    if len(skipped) > MOST_UNREADABLE * files:
+        raise DataError(f"{len(skipped)} of {files} files in {tree} cannot be read; the first: {skipped[0]}")
+
+
+def load_corpus(tree: Path, cache: Path, sample_rate: int = 16_000) -> Corpus:
+    """The sound of a tree, from the cache or decoded into it; also where several processes ask for it at once.
 
     Args:
         tree: Folder of audio files of any rate and channel count; channels are averaged.
-        cache: Folder for the decoded samples, two bytes each; a changed tree or rate makes a new entry.
+        cache: Folder for the decoded samples, two bytes each; a changed tree or rate, or another version of this
+            program, makes a new entry.
         sample_rate: Hz of the result.
-        most_unreadable: Share of files that may be unreadable; those are skipped and named.
 
     Raises:
-        DataError: no folder, no readable file in it, or too many unreadable ones.
+        DataError: no folder, no readable file in it, too many unreadable ones (a few are skipped and named), or no
+            place for the decoded samples.
     """
     files = audio_files(tree)
     if not files:
         raise DataError(f"{tree} holds no audio file ({', '.join(sorted(SUFFIXES))})")
     stem = cache / _fingerprint(tree, files, sample_rate)
-    if not stem.with_suffix(".json").exists():
-        _fill(stem, tree, files, sample_rate, most_unreadable)
-    index = json.loads(stem.with_suffix(".json").read_text())
+    index = _index(stem)
+    if index is None:
+        index = _fill(stem, tree, files, sample_rate)
     lengths = np.array(index["lengths"], dtype=np.int64)
     return Corpus(
         samples=np.memmap(stem.with_suffix(".i16"), dtype=np.int16, mode="r"),
@@ -112,25 +127,37 @@ def load_corpus(tree: Path, cache: Path, sample_rate: int = 16_000, most_unreada
     )
 
 
-def _fill(stem: Path, tree: Path, files: list[Path], sample_rate: int, most_unreadable: float) -> None:
-    stem.parent.mkdir(parents=True, exist_ok=True)
+def _index(stem: Path) -> dict[str, Any] | None:
+    """What an entry of the cache holds; None where there is none, or one that is not whole."""
+    try:
+        index = json.loads(stem.with_suffix(".json").read_text())
+        return index if stem.with_suffix(".i16").stat().st_size == 2 * sum(index["lengths"]) else None
+    except (OSError, LookupError, TypeError, ValueError):
+        return None
+
+
+def _fill(stem: Path, tree: Path, files: list[Path], sample_rate: int) -> dict[str, Any]:
+    """Decode a tree into the cache, beside its place first: an entry with an index is whole."""
     names: list[str] = []
     lengths: list[int] = []
     skipped: list[str] = []
-    partial = stem.with_suffix(".tmp")
-    with partial.open("wb") as out:
-        for path, samples in _decoded(files, sample_rate, skipped):
-            samples.tofile(out)
-            names.append(str(path.relative_to(tree)))
-            lengths.append(samples.size)
-    if len(skipped) > most_unreadable * len(files):
-        partial.unlink()
-        raise DataError(f"{len(skipped)} of {len(files)} files in {tree} cannot be read; the first: {skipped[0]}")
-    if not names:
-        partial.unlink()
-        raise DataError(f"{tree} holds no sound")
-    partial.replace(stem.with_suffix(".i16"))
-    listing = {"names": names, "lengths": lengths, "skipped": skipped}
-    index = stem.with_suffix(".json.tmp")
-    index.write_text(json.dumps(listing))
-    index.replace(stem.with_suffix(".json"))  # last: an entry with an index is whole
+    samples_tmp, index_tmp = (stem.with_suffix(f".{os.getpid()}.{kind}.tmp") for kind in ("i16", "json"))
+    try:
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        with samples_tmp.open("wb") as out:
+            for path, samples in _decoded(files, sample_rate, skipped):
+                out.write(samples.data)
+                names.append(str(path.relative_to(tree)))
+                lengths.append(samples.size)
+        check_skipped(tree, skipped, len(files))
+        index = {"names": names, "lengths": lengths, "skipped": skipped}
+        index_tmp.write_text(json.dumps(index))
+        samples_tmp.replace(stem.with_suffix(".i16"))
+        index_tmp.replace(stem.with_suffix(".json"))
+    except OSError as error:
+        raise DataError(f"the sound of {tree} cannot be decoded into {stem.parent}: {error.strerror}") from error
+    finally:
+        for partial in (samples_tmp, index_tmp):
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+    return index

@@ -22,11 +22,14 @@ from denoise_app.audio.clip import Clip
 from denoise_app.audio.convert import mid
 from denoise_app.audio.files import probe, read
 from denoise_app.checkpoints import store
+from denoise_app.classical import CLASSICAL
 from denoise_app.inference import catalog, engine
 from denoise_app.metrics.errors import MetricUnavailable
 from denoise_app.metrics.report import score
 
 from . import leaderboard
+from .code import code_sha256
+from .conditions import CONDITIONS, treated
 from .leaderboard import NOISY, Board, Row
 
 KEYS = (
@@ -42,6 +45,8 @@ KEYS = (
     "dnsmos_bak",
     "dnsmos_ovrl",
 )
+CONDITION_KEYS = ("pesq_wb", "stoi", "si_sdr")  # DNSMOS takes longer than all the rest
+CONDITION_PAIRS = 26  # evenly spread: a fifth of the development set
 GROUPS = ("snr_db", "language")  # columns of pairs.csv by which means are also taken
 RESAMPLES = 2000  # of the bootstrap; the interval's ends then move by a few hundredths of its width between seeds
 
@@ -120,9 +125,14 @@ def find_pairs(clean: Path, noisy: Path, limit: int | None = None) -> list[Pair]
     listed = _groups(noisy.parent / "pairs.csv")
     groups = [listed.get(name) or listed.get(Path(name).stem) or {} for name in names]
     pairs = [Pair(name, clean / name, noisy / name, group) for name, group in zip(names, groups, strict=True)]
-    if limit is not None and limit < len(pairs):
-        pairs = [pairs[i] for i in np.linspace(0, len(pairs) - 1, limit).round().astype(int)]
-    return pairs
+    return pairs if limit is None else spread(pairs, limit)
+
+
+def spread(pairs: Sequence[Pair], limit: int) -> list[Pair]:
+    """At most so many of them, at even distances."""
+    if limit >= len(pairs):
+        return list(pairs)
+    return [pairs[i] for i in np.linspace(0, len(pairs) - 1, limit).round().astype(int)]
 
 
 def _groups(listing: Path) -> dict[str, dict[str, str]]:
@@ -156,8 +166,11 @@ def _mono(path: Path) -> Clip:
     return clip.with_samples(mid(clip.samples))
 
 
-def score_pair(pair: Pair, candidate: Candidate) -> PairScore:
+def score_pair(pair: Pair, candidate: Candidate, condition: str | None = None) -> PairScore:
     """Denoise one pair's noisy file, channels averaged, and compare it with the clean one.
+
+    Args:
+        condition: One of `CONDITIONS`, which both undergo before; then by CONDITION_KEYS alone.
 
     Raises:
         AudioError: a file cannot be read.
@@ -169,13 +182,17 @@ def score_pair(pair: Pair, candidate: Candidate) -> PairScore:
             f"{pair.name}: clean has {clean.frames} samples at {clean.sample_rate} Hz, noisy {noisy.frames} at "
             f"{noisy.sample_rate} Hz; a pair is equal in both"
         )
+    if condition is not None:
+        both = treated(condition, pair.name, noisy.samples[0], clean.samples[0], noisy.sample_rate)
+        noisy, clean = (clip.with_samples(one[None]) for clip, one in zip((noisy, clean), both, strict=True))
     heard, computing = noisy, 0.0
     if candidate.model != NOISY:
         denoiser = _ready(candidate)
         started = time.process_time()
         heard = engine.denoise(noisy, denoiser)
         computing = time.process_time() - started
-    values = score(heard.samples[0], heard.sample_rate, clean.samples[0], KEYS)
+    keys = KEYS if condition is None else CONDITION_KEYS
+    values = score(heard.samples[0], heard.sample_rate, clean.samples[0], keys)
     return PairScore(pair, {key: _number(value) for key, value in values.items()}, noisy.seconds, computing)
 
 
@@ -183,11 +200,15 @@ def _number(value: float | MetricUnavailable) -> float | None:
     return value if isinstance(value, float) and math.isfinite(value) else None
 
 
-def _scored(task: tuple[Pair, Candidate]) -> PairScore:
+Task = tuple[Pair, Candidate, str | None]
+"""The arguments of `score_pair`."""
+
+
+def _scored(task: Task) -> PairScore:
     return score_pair(*task)
 
 
-def score_all(tasks: Sequence[tuple[Pair, Candidate]], jobs: int) -> Iterator[PairScore]:
+def score_all(tasks: Sequence[Task], jobs: int) -> Iterator[PairScore]:
     """Scores in the order of the tasks, by `jobs` processes; each has the thread count of its environment."""
     if jobs <= 1:
         yield from map(_scored, tasks)
@@ -239,7 +260,7 @@ def summarise(results: Sequence[PairScore]) -> dict[str, Any]:
 
 
 def _means(results: Sequence[PairScore]) -> dict[str, float]:
-    return {key: round(float(np.mean(values)), 4) for key in KEYS if (values := _known(results, key))}
+    return {key: round(float(np.mean(values)), 4) for key in results[0].scores if (values := _known(results, key))}
 
 
 def _rounded(found: Interval) -> dict[str, float]:
@@ -262,7 +283,10 @@ def candidates(model: str | None = None, loss: str | None = None) -> list[Candid
 
 
 def describe(candidate: Candidate) -> dict[str, Any]:
-    """What the leaderboard says of a candidate beside its scores; `sha256` tells one training from the next."""
+    """What the leaderboard says of a candidate beside its scores.
+
+    `sha256` tells one training from the next: of the weights, or of the code where there are none.
+    """
     facts: dict[str, Any] = {"model": candidate.model, "loss": candidate.loss}
     if candidate.model == NOISY:
         return facts
@@ -273,7 +297,7 @@ def describe(candidate: Candidate) -> dict[str, Any]:
         "latency_ms": round(1000 * entry.latency / entry.sample_rate, 2),
         "sample_rate": entry.sample_rate,
         "parameters": entry.manifest.parameters if entry.manifest else 0,
-        "sha256": entry.manifest.sha256 if entry.manifest else None,
+        "sha256": entry.manifest.sha256 if entry.manifest else code_sha256(CLASSICAL[entry.model].__module__),
     }
 
 
@@ -308,17 +332,18 @@ def evaluate(
     about: str | None = None,
     resume: bool = False,
     jobs: int = 1,
-    progress: Callable[[Candidate, int, int], None] | None = None,
+    progress: Callable[[Candidate, str | None, int, int], None] | None = None,
 ) -> Board:
     """Score candidates on pairs and put their rows into a leaderboard.
 
     Args:
         pairs, wanted: What is scored on what.
-        out: The leaderboard's file. Rows of other candidates stay in it; each new row is written when it is done.
+        out: The leaderboard's file. Rows of other candidates stay in it; each new row is written when it is done, and
+            again with each of its conditions, which are scored on CONDITION_PAIRS pairs.
         about: One line on the recordings, for people.
-        resume: Keep the rows in `out` that were scored with these very weights.
+        resume: Keep what `out` tells of these very weights, or of this very code, and add what it does not.
         jobs: Processes that score side by side.
-        progress: Called with the candidate, its pairs done, and its pairs in all.
+        progress: Called with the candidate, the condition or None, its pairs done, and its pairs in all.
 
     Raises:
         EvaluationError, LeaderboardError: `out` holds scores on other pairs, or is something else.
@@ -326,19 +351,42 @@ def evaluate(
     """
     board = _started(out, pairs, about)
     facts = {candidate: describe(candidate) for candidate in wanted}
-    done = {_identity(row) for row in board["rows"]} if resume else set()
-    missing = [candidate for candidate in wanted if _identity(facts[candidate]) not in done]
-    results = score_all([(pair, candidate) for candidate in missing for pair in pairs], jobs)
-    for candidate in missing:
+    rows = {_identity(row): row for row in board["rows"]} if resume else {}
+    some = spread(pairs, CONDITION_PAIRS)
+    runs = [
+        (candidate, condition, pairs if condition is None else some)
+        for candidate in wanted
+        for condition in _missing(rows.get(_identity(facts[candidate])), len(some))
+    ]
+    results = score_all([(pair, candidate, condition) for candidate, condition, heard in runs for pair in heard], jobs)
+    for candidate, condition, heard in runs:
         scored: list[PairScore] = []
-        for result in itertools.islice(results, len(pairs)):
+        for result in itertools.islice(results, len(heard)):
             scored.append(result)
             if progress:
-                progress(candidate, len(scored), len(pairs))
-        board = board | {"rows": leaderboard.placed(board["rows"], facts[candidate] | summarise(scored))}
+                progress(candidate, condition, len(scored), len(heard))
+        if condition is None:
+            row = facts[candidate] | summarise(scored)
+        else:
+            row = _with_condition(rows[_identity(facts[candidate])], condition, scored)
+        rows[_identity(row)] = row
+        board = board | {"rows": leaderboard.placed(board["rows"], row)}
         if out is not None:
             leaderboard.write(out, board)
     return board
+
+
+def _missing(row: Row | None, pairs: int) -> list[str | None]:
+    """What is still to be scored of a candidate: everything untreated (None), and conditions."""
+    if row is None:
+        return [None, *CONDITIONS]
+    known = row.get("conditions", {})
+    return [condition for condition in CONDITIONS if known.get(condition, {}).get("pairs") != pairs]
+
+
+def _with_condition(row: Row, condition: str, scored: Sequence[PairScore]) -> Row:
+    told = row.get("conditions", {}) | {condition: {"pairs": len(scored), "scores": _means(scored)}}
+    return row | {"conditions": {name: told[name] for name in CONDITIONS if name in told}}
 
 
 def annotate(board: Board) -> list[Path]:

@@ -1,16 +1,21 @@
-"""The leaderboard's file, and its table in the README."""
+"""The leaderboard's file, and its tables in the README."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from denoise_app.losses import LOSSES
 from denoise_app.metrics.report import METRICS
+
+from .conditions import CONDITIONS
 
 FORMAT_VERSION = 1
 NOISY = "noisy"  # the row of the input as it is
-FIRST_MARK, LAST_MARK = "<!-- leaderboard -->", "<!-- /leaderboard -->"
+LANGUAGES = {"en": "English", "zh": "Mandarin"}
+ARROWS = {"higher": "↑", "lower": "↓", "neither": ""}
 COLUMNS = {  # metric -> its heading and its decimals
     "pesq_wb": ("PESQ-WB", 2),
     "stoi": ("STOI", 3),
@@ -59,20 +64,34 @@ def placed(rows: list[Row], row: Row) -> list[Row]:
 
 def table(board: Board) -> str:
     """The leaderboard in Markdown: means over all pairs, ± half of the 95 % interval's width."""
-    arrows = {"higher": "↑", "lower": "↓", "neither": ""}
-    titles = [f"{title} {arrows[METRICS[key].better]}".rstrip() for key, (title, _) in COLUMNS.items()]
-    head = ["model", "loss", "parameters", "delay", *titles, "real-time factor ↓"]
-    lines = [head, ["---", "---", *["---:"] * (len(head) - 2)], *(_cells(row) for row in board["rows"])]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+    head = [
+        "model",
+        "loss",
+        "parameters",
+        "delay",
+        *(heading(title, key) for key, (title, _) in COLUMNS.items()),
+        "real-time factor ↓",
+    ]
+    return markdown(head, [_cells(row) for row in board["rows"]], names=2)
+
+
+def heading(title: str, key: str) -> str:
+    """A metric's title with an arrow to where it is better."""
+    return f"{title} {ARROWS[METRICS[key].better]}".rstrip()
+
+
+def markdown(head: Sequence[str], lines: Sequence[Sequence[str]], names: int = 1) -> str:
+    """A table whose first columns hold names, and the others numbers."""
+    rule = ["---"] * names + ["---:"] * (len(head) - names)
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, rule, *lines))
 
 
 def _cells(row: Row) -> list[str]:
     scores = [_cell(row["scores"].get(key), decimals) for key, (_, decimals) in COLUMNS.items()]
     if row["model"] == NOISY:
-        return ["noisy, as it is", "", "", "", *scores, ""]
+        return [*_names(row), "", "", *scores, ""]
     parameters = f"{row['parameters']:,}" if row["parameters"] else ""
-    loss = f"`{row['loss']}`" if row["loss"] else ""
-    return [f"`{row['model']}`", loss, parameters, f"{row['latency_ms']:g} ms", *scores, f"{row['rtf']:.4f}"]
+    return [*_names(row), parameters, f"{row['latency_ms']:g} ms", *scores, f"{row['rtf']:.4f}"]
 
 
 def _cell(score: dict[str, float] | None, decimals: int) -> str:
@@ -82,14 +101,87 @@ def _cell(score: dict[str, float] | None, decimals: int) -> str:
     return f"{score['mean']:.{decimals}f} ± {half:.{decimals}f}"
 
 
+def quality(row: Row) -> float:
+    """By what rows are chosen: PESQ-WB plus a tenth of the SI-SDR, as training chooses its states."""
+    return sum(
+        row["scores"].get(key, {"mean": 0.0})["mean"] / weight for key, weight in (("pesq_wb", 1), ("si_sdr", 10))
+    )
+
+
+def best(rows: Sequence[Row]) -> list[Row]:
+    """The noisy row, the best classical one, and of each model the best loss, the best last."""
+    chosen: dict[str, Row] = {}
+    for row in sorted(rows, key=quality):
+        chosen[row["model"] if row["loss"] or row["model"] == NOISY else "classical"] = row
+    return sorted(chosen.values(), key=lambda row: (row["model"] != NOISY, quality(row)))
+
+
+def robustness(board: Board) -> str:
+    """SI-SDR and STOI of the best rows by language, and under each condition, in Markdown."""
+    head = ["model", "loss", *LANGUAGES.values(), *(condition.title for condition in CONDITIONS.values())]
+    lines = []
+    for row in best(board["rows"]):
+        languages = [row["by"].get("language", {}).get(language) for language in LANGUAGES]
+        conditions = [row.get("conditions", {}).get(name, {}).get("scores") for name in CONDITIONS]
+        lines.append([*_names(row), *(_means(means, ("si_sdr", "stoi")) for means in (*languages, *conditions))])
+    return markdown(head, lines, names=2)
+
+
+def matrix(board: Board) -> str:
+    """What each model learnt from each loss, in Markdown; the best of a model is bold."""
+    rows = {(row["model"], row["loss"]): row for row in board["rows"] if row["loss"]}
+    models = list(dict.fromkeys(model for model, _ in rows))
+    chosen = {(row["model"], row["loss"]) for row in best(board["rows"])}
+
+    def cell(model: str, loss: str) -> str:
+        if (model, loss) not in rows:
+            return ""
+        means = {key: score["mean"] for key, score in rows[model, loss]["scores"].items()}
+        text = _means(means, ("pesq_wb", "stoi", "si_sdr"))
+        return f"**{text}**" if (model, loss) in chosen else text
+
+    lines = [[f"`{loss}`", *(cell(model, loss) for model in models)] for loss in LOSSES]
+    return markdown(["loss", *(f"`{model}`" for model in models)], lines)
+
+
+def _names(row: Row) -> list[str]:
+    if row["model"] == NOISY:
+        return ["noisy, as it is", ""]
+    return [f"`{row['model']}`", f"`{row['loss']}`" if row["loss"] else ""]
+
+
+def _means(means: dict[str, float] | None, keys: Sequence[str]) -> str:
+    if not means or any(key not in means for key in keys):
+        return ""
+    return " / ".join(f"{means[key]:.{COLUMNS[key][1]}f}" for key in keys)
+
+
+def _counts(board: Board) -> str:
+    """On how many pairs the conditions were scored."""
+    counts = {told["pairs"] for row in board["rows"] for told in row.get("conditions", {}).values()}
+    some = " or ".join(map(str, sorted(counts))) or "none"
+    return f"Means over {board['data']['pairs']} pairs by language, {some} of them under each condition:"
+
+
+TABLES: dict[str, Callable[[Board], str]] = {
+    "leaderboard": lambda board: f"Means over {board['data']['about']}:\n\n{table(board)}",
+    "robustness": lambda board: f"{_counts(board)}\n\n{robustness(board)}",
+    "matrix": lambda board: f"\n{matrix(board)}",
+}
+"""Name of the marks in the README -> what stands between them."""
+
+
 def into_text(text: str, board: Board) -> str:
-    """A Markdown text with what was scored, and the table of a leaderboard, between its two marks.
+    """A Markdown text with every table of a leaderboard between its two marks.
 
     Raises:
         LeaderboardError: the marks are not there.
     """
-    before, first, rest = text.partition(FIRST_MARK)
-    _, last, after = rest.partition(LAST_MARK)
-    if not (first and last):
-        raise LeaderboardError(f"the text has no place for the table: {FIRST_MARK} and {LAST_MARK}")
-    return f"{before}{first}\nMeans over {board['data']['about']}:\n\n{table(board)}\n{last}{after}"
+    for name, told in TABLES.items():
+        marks = f"<!-- {name} -->", f"<!-- /{name} -->"
+        before, first, rest = text.partition(marks[0])
+        _, last, after = rest.partition(marks[1])
+        if not (first and last):
+            raise LeaderboardError(f"the text has no place for the table: {marks[0]} and {marks[1]}")
+        text = f"{before}{first}\n{told(board)}\n{last}{after}"
+    return text

@@ -163,12 +163,16 @@ class Mixer:
         hat = np.maximum(0, 1 - np.abs(place[:, None] - np.arange(len(nodes))))  # linear interpolation in log f
         self.equaliser = torch.from_numpy(hat).float().to(device)  # (F, nodes)
 
-    def batch(self, seed: int, step: int) -> tuple[Tensor, Tensor]:
-        """The (noisy, clean) examples of a step, (batch, time) each; the same for the same seed and step."""
+    def batch(self, seed: int, step: int, rank: int = 0, size: int = 1) -> tuple[Tensor, Tensor]:
+        """The (noisy, clean) examples of a step, (batch, time) each; the same for the same seed and step.
+
+        Of `size` processes each draws all their examples and mixes its own: two with batches of 8 hear what one with
+        a batch of 16 hears.
+        """
         rng = np.random.default_rng((seed, step))
-        count = self.rooms.shape[0]
-        plans = [MixPlan.draw(rng, self.recipe, self.speech, self.noise, count) for _ in range(self.recipe.batch)]
-        return self.mix(plans)
+        rooms, batch = self.rooms.shape[0], self.recipe.batch
+        plans = [MixPlan.draw(rng, self.recipe, self.speech, self.noise, rooms) for _ in range(size * batch)]
+        return self.mix(plans[rank * batch : (rank + 1) * batch])
 
     def mix(self, plans: list[MixPlan]) -> tuple[Tensor, Tensor]:
         """Plans -> (noisy, clean), (len(plans), time) each, on the device."""
@@ -176,15 +180,15 @@ class Mixer:
         noise = self._noises(plans)
         has_noise = noise.abs().amax(1) > 0
         has_speech = heard.abs().amax(1) > 0
-        snr = torch.tensor([plan.snr_db for plan in plans], device=self.device)
+        snr = self._moved([plan.snr_db for plan in plans])
         gain = active_rms(heard) / (rms(noise) + 1e-9) * 10 ** (-snr / 20)
         gain = torch.where(has_speech, gain, torch.ones_like(gain)) * has_noise
         noisy = heard + gain[:, None] * noise
-        level = torch.tensor([plan.level_dbfs for plan in plans], device=self.device)
+        level = self._moved([plan.level_dbfs for plan in plans])
         scale = 10 ** (level / 20) / (rms(noisy) + 1e-9)
         scale = torch.minimum(scale, 0.99 / (noisy.abs().amax(1) + 1e-9))[:, None]
         noisy, clean = noisy * scale, clean * scale
-        limit = torch.tensor([plan.clip for plan in plans], device=self.device)[:, None] * noisy.abs().amax(1, True)
+        limit = self._moved([plan.clip for plan in plans])[:, None] * noisy.abs().amax(1, True)
         return torch.maximum(torch.minimum(noisy, limit), -limit), clean
 
     def _speech(self, plans: list[MixPlan]) -> tuple[Tensor, Tensor]:
@@ -192,14 +196,12 @@ class Mixer:
         dry = self._render([plan.speech for plan in plans], self.speech)
         bands = [plan.band_hz for plan in plans]
         heard = self._filter(dry, [plan.speech for plan in plans], bands, None)
-        rooms = [plan.speech is not None and plan.speech.room != NONE for plan in plans]
-        rows = torch.tensor([k for k, room in enumerate(rooms) if room], dtype=torch.long, device=self.device)
-        if not len(rows):
+        rows = [k for k, plan in enumerate(plans) if plan.speech is not None and plan.speech.room != NONE]
+        if not rows:
             return heard, heard
-        picked = rows.tolist()
         early = round(EARLY_SECONDS * self.sample_rate)
-        target = heard.clone()
-        target[rows] = self._filter(dry[rows], [plans[k].speech for k in picked], [bands[k] for k in picked], early)
+        target, where = heard.clone(), self._moved(rows)
+        target[where] = self._filter(dry[where], [plans[k].speech for k in rows], [bands[k] for k in rows], early)
         return heard, target
 
     def _noises(self, plans: list[MixPlan]) -> Tensor:
@@ -233,14 +235,21 @@ class Mixer:
         if not voices:
             return
         sound = self._filter(self._render(voices, sampler), voices, [bands[row] for row in rows], None)
-        gain = 10 ** (torch.tensor(levels_db, device=self.device) / 20) / (rms(sound) + 1e-6)
-        total.index_add_(0, torch.tensor(rows, device=self.device), sound * gain[:, None])
+        gain = 10 ** (self._moved(levels_db) / 20) / (rms(sound) + 1e-6)
+        total.index_add_(0, self._moved(rows), sound * gain[:, None])
 
     def _render(self, voices: Sequence[Voice | None], sampler: Sampler) -> Tensor:
         silence = np.zeros(self.length, dtype=np.float32)
-        return torch.from_numpy(
+        return self._moved(
             np.stack([sampler.render(voice.pieces, self.length) if voice else silence for voice in voices])
-        ).to(self.device)
+        )
+
+    def _moved(self, values: npt.NDArray[np.float32] | Sequence[float]) -> Tensor:
+        """A tensor on the device; a GPU fetches it by itself, so that the CPU need not wait until it is there."""
+        tensor = torch.as_tensor(values)
+        if self.device.type == "cuda":
+            return tensor.pin_memory().to(self.device, non_blocking=True)
+        return tensor.to(self.device)
 
     def _filter(
         self,
@@ -254,15 +263,15 @@ class Mixer:
         if not rows:
             return sound
         responses = torch.stack([self._response(voices[k], bands[k], keep) for k in rows])
-        out = sound.clone()
-        spectra = torch.fft.rfft(sound[rows], n=self.padded)
-        out[rows] = torch.fft.irfft(spectra * responses, n=self.padded)[:, : self.length]
+        out, where = sound.clone(), self._moved(rows)
+        spectra = torch.fft.rfft(sound[where], n=self.padded)
+        out[where] = torch.fft.irfft(spectra * responses, n=self.padded)[:, : self.length]
         return out
 
     def _response(self, voice: Voice | None, band: tuple[float, float] | None, keep: int | None) -> Tensor:
         response = torch.ones_like(self.hertz, dtype=torch.complex64)
         if voice is not None and voice.equaliser_db is not None:
-            gains = torch.from_numpy(voice.equaliser_db).float().to(self.device)
+            gains = self._moved(voice.equaliser_db.astype(np.float32))
             response = response * 10 ** (self.equaliser @ gains / 20)
         if voice is not None and voice.room != NONE:
             response = response * torch.fft.rfft(self.rooms[voice.room][:keep], n=self.padded)
@@ -279,7 +288,7 @@ class Mixer:
         white = np.random.default_rng(seed).standard_normal(self.length).astype(np.float32)
         slope = (self.hertz.clamp(min=40.0) / 1000) ** (-exponent / 2)
         response = slope * self._band(band) if band else slope
-        spectrum = torch.fft.rfft(torch.from_numpy(white).to(self.device), n=self.padded)
+        spectrum = torch.fft.rfft(self._moved(white), n=self.padded)
         return torch.fft.irfft(spectrum * response, n=self.padded)[: self.length]
 
 

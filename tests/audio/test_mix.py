@@ -48,6 +48,32 @@ def test_hum_lives_on_the_harmonics_of_the_mains() -> None:
     assert power[harmonics].sum() / power.sum() > 0.99
 
 
+@pytest.mark.parametrize("rate", [8_000, 16_000, 48_000])
+def test_rain_is_drops_that_fade_and_hiss_between_them(rate: int) -> None:
+    """More restless than hiss, with no single sample far above the rest, and what rises quickly falls slowly."""
+    rain, hiss = (noise(kind, 8 * rate, rate, np.random.default_rng(3)).astype(float) for kind in ("rain", "white"))
+
+    def levels(sound: np.ndarray) -> np.ndarray:
+        return 10 * np.log10((sound.reshape(-1, rate // 500) ** 2).mean(1))  # every 2 ms
+
+    assert np.abs(rain).max() < 0.1 * 10 ** (24 / 20)  # 24 dB above the RMS
+    assert levels(rain).std() > 1.5 * levels(hiss).std()
+    steps = np.diff(levels(rain))
+    assert np.quantile(steps, 0.99) > -np.quantile(steps, 0.01) + 1
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_music_has_tones_and_a_beat(seed: int) -> None:
+    """A hundredth of the bins of 8 s hold most of the power; the level of the highs comes back after half a bar."""
+    sound = noise("music", 8 * RATE, RATE, np.random.default_rng(seed)).astype(float)
+    power = np.sort(np.abs(np.fft.rfft(sound * np.hanning(sound.size))) ** 2)
+    assert power[-power.size // 100 :].sum() / power.sum() > 0.6
+    highs = np.abs(np.diff(sound, 2, append=[0, 0])).reshape(-1, 160).mean(1)  # every 10 ms
+    highs = highs - highs.mean()
+    halves = [np.sum(highs[lag:] * highs[:-lag]) / np.sum(highs**2) for lag in range(90, 160)]
+    assert max(halves) > 0.4
+
+
 @pytest.mark.parametrize("snr", [-10.0, 0.0, 12.5, 30.0])
 def test_snr_is_exact_on_the_active_level(snr: float, speech: Clip) -> None:
     clean = speech.samples[0]

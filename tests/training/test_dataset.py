@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from denoise_app.audio.clip import Clip
 from denoise_app.audio.files import read, write
@@ -62,3 +63,57 @@ def test_missing_and_empty_folders_are_errors(tmp_path: Path) -> None:
         load_corpus(tmp_path / "nowhere", tmp_path)
     with pytest.raises(DataError, match="holds no audio file"):
         load_corpus(tmp_path, tmp_path)
+
+
+def test_a_cache_of_another_version_is_made_anew(sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dataset, "CACHE_VERSION", dataset.CACHE_VERSION - 1)
+    load_corpus(sounds / "noise", tmp_path)
+    for path in tmp_path.glob("*.json"):
+        path.write_text("in a form that nobody knows")
+    monkeypatch.undo()
+    assert len(load_corpus(sounds / "noise", tmp_path).names) == 5
+    assert len(list(tmp_path.glob("*.i16"))) == 2
+
+
+@pytest.mark.parametrize("damage", ["samples cut", "samples gone", "index cut", "index of something else"])
+def test_a_damaged_cache_is_made_anew(damage: str, sounds: Path, tmp_path: Path) -> None:
+    whole = np.array(load_corpus(sounds / "noise", tmp_path).samples)
+    (samples,), (index,) = tmp_path.glob("*.i16"), tmp_path.glob("*.json")
+    if damage == "samples cut":
+        samples.write_bytes(samples.read_bytes()[:-2])
+    elif damage == "samples gone":
+        samples.unlink()
+    else:
+        index.write_text(index.read_text()[:20] if damage == "index cut" else "[]")
+    assert np.array_equal(load_corpus(sounds / "noise", tmp_path).samples, whole)
+
+
+def test_a_full_disk_leaves_nothing_half_made(sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, text: str) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(DataError, match=r"cannot be decoded into .*cache: No space left on device"):
+        load_corpus(sounds / "noise", tmp_path / "cache")
+    assert not list((tmp_path / "cache").iterdir())
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="cannot be decoded into"):
+        load_corpus(sounds / "noise", tmp_path / "file")
+
+
+def test_an_empty_file_among_good_ones_is_named(sounds: Path, tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    shutil.copytree(sounds / "clean", tree)
+    shutil.copytree(sounds / "noise", tree / "more")
+    soundfile.write(tree / "nothing.wav", np.zeros(0), 16_000)
+    corpus = load_corpus(tree, tmp_path / "cache")
+    assert len(corpus.names) == 10 and len(corpus.skipped) == 1 and "nothing.wav" in corpus.skipped[0]
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(8_000, 1), (11_025, 2), (22_050, 6), (48_000, 1), (96_000, 2)])
+def test_all_rates_and_channels_are_taken(rate: int, channels: int, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    soundfile.write(tmp_path / "in" / "x.flac", np.full((rate // 2, channels), 0.25), rate)
+    corpus = load_corpus(tmp_path / "in", tmp_path / "cache")
+    assert corpus.lengths.tolist() == [8_000]
+    assert np.abs(corpus.cut(0, 2000, 4000) - 0.25).max() < 1e-3

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import shutil
 import signal
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from denoise_app.audio.clip import Clip
+from denoise_app.audio.errors import AudioError
+from denoise_app.audio.files import write
+from denoise_app.checkpoints.manifest import CheckpointError
 from denoise_app.checkpoints.store import load
-from denoise_app.losses import LOSSES, Loss
-from denoise_app.training import loop
+from denoise_app.losses import LOSSES
+from denoise_app.losses.perceptual import LossUnavailable
+from denoise_app.models.registry import build
+from denoise_app.training import clerk, loop
 from denoise_app.training.config import Recipe, TrainConfig
+from denoise_app.training.dataset import DataError
+from denoise_app.training.distributed import World
 from denoise_app.training.loop import TrainingError, train
+from denoise_app.training.validation import Validator
 
 SMALL = {"width": 32, "hidden": 32, "layers": 1}
 
@@ -35,7 +49,7 @@ def quiet(_: str) -> None:
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return torch.load(folder / "state.pt", weights_only=True)["model"]
+    return state(folder)["model"]
 
 
 def test_a_short_run_leaves_a_checkpoint(config: TrainConfig) -> None:
@@ -51,38 +65,66 @@ def test_a_short_run_leaves_a_checkpoint(config: TrainConfig) -> None:
 
 def test_training_lowers_the_loss_on_its_own_mixtures(config: TrainConfig) -> None:
     config = replace(config, steps=60, recipe=replace(config.recipe, room=0.0))
-    mixer, _ = loop.prepare(config, 16_000, torch.device("cpu"), quiet)
+    mixer = loop.make_mixer(config, loop.load_corpora(config, 16_000, quiet), torch.device("cpu"))
     noisy, clean = mixer.batch(99, 0)
-    untrained = loop.Run(config, torch.device("cpu")).model
+    untrained = loop.Run(config, World()).model
 
     def value(model: torch.nn.Module) -> float:
         with torch.inference_mode():
-            return sum(part.item() for part in loop.loss_parts(LOSSES["hybrid"], model, noisy, clean).values())
+            return sum(part.item() for part in loop.loss_parts(LOSSES["hybrid"], model, noisy, clean, 0).values())
 
     train(config, quiet)
-    trained = loop.Run(config, torch.device("cpu")).model
+    trained = loop.Run(config, World()).model
     trained.load_state_dict(weights(config.out))
     assert value(trained) < 0.8 * value(untrained)
 
 
-def test_resumed_run_equals_one_that_was_never_stopped(config: TrainConfig) -> None:
-    whole = replace(config, out=config.out.with_name("whole"), steps=8)
-    train(whole, quiet)
-    parts = replace(config, out=config.out.with_name("parts"), steps=8)
+def state(folder: Path) -> dict[str, Any]:
+    return torch.load(folder / "state.pt", weights_only=True)
+
+
+def same(ours: Any, theirs: Any) -> bool:
+    """Equality of nested states, tensors bit by bit."""
+    if isinstance(ours, dict):
+        return ours.keys() == theirs.keys() and all(same(ours[key], theirs[key]) for key in ours)
+    if isinstance(ours, list):
+        return len(ours) == len(theirs) and all(map(same, ours, theirs))
+    return torch.equal(ours, theirs) if isinstance(ours, torch.Tensor) else bool(ours == theirs)
+
+
+@pytest.mark.parametrize("budget", [{"steps": 8}, {"minutes": 8 / 60}], ids=["steps", "minutes"])
+def test_resumed_run_equals_one_that_was_never_stopped(
+    budget: dict[str, Any], config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights, their average and the optimizer to the bit; the clock stands still but for a second a step."""
+    clock = itertools.count()
+    now = [next(clock)]
+
+    def hybrid(*sounds: torch.Tensor) -> dict[str, torch.Tensor]:
+        now[0] = next(clock)
+        return real.function(*sounds)
+
+    real = LOSSES["hybrid"]
+    monkeypatch.setitem(LOSSES, "hybrid", replace(real, function=hybrid))
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    whole = replace(config, out=config.out.with_name("whole"), **budget)
+    assert train(whole, quiet).steps == 8
+    parts = replace(config, out=config.out.with_name("parts"), **budget)
     _stop_after(parts, 3)
-    train(replace(parts, resume=True), quiet)
-    ours, theirs = weights(parts.out), weights(whole.out)
-    assert all(torch.allclose(ours[key], theirs[key], atol=1e-6) for key in theirs)
+    assert state(parts.out)["seconds"] == 3 and not same(state(parts.out)["average"], state(whole.out)["average"])
+    assert train(replace(parts, resume=True), quiet).steps == 8
+    ours, theirs = state(parts.out), state(whole.out)
+    assert {key for key in theirs if not same(ours[key], theirs[key])} <= {"curve"}  # the mean of fewer losses
 
 
 def _stop_after(config: TrainConfig, steps: int) -> None:
     """Run until a SIGTERM that arrives within the given step, as when a machine is taken away."""
     real = loop.Mixer.batch
 
-    def batch(self: loop.Mixer, seed: int, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        if step == steps - 1:
+    def batch(self: loop.Mixer, seed: int, step: int, *among: int) -> tuple[torch.Tensor, torch.Tensor]:
+        if step == steps:  # drawn while the step before it is made
             os.kill(os.getpid(), signal.SIGTERM)
-        return real(self, seed, step)
+        return real(self, seed, step, *among)
 
     loop.Mixer.batch = batch  # type: ignore[method-assign]
     try:
@@ -90,6 +132,17 @@ def _stop_after(config: TrainConfig, steps: int) -> None:
     finally:
         loop.Mixer.batch = real  # type: ignore[method-assign]
     assert not outcome.finished and outcome.steps == steps
+
+
+def test_recorded_rooms_stand_beside_simulated_ones_and_silent_ones_do_not(config: TrainConfig, tmp_path: Path) -> None:
+    decay = np.exp(-np.arange(4000) / 800).astype(np.float32) / 2
+    (tmp_path / "rir").mkdir()
+    for name, samples in (("hall", decay), ("silent", 0 * decay)):
+        write(tmp_path / "rir" / f"{name}.wav", Clip(samples[None], 16_000))
+    config = replace(config, rir=tmp_path / "rir")
+    rooms = loop.make_mixer(config, loop.load_corpora(config, 16_000, quiet), torch.device("cpu")).rooms
+    assert rooms.shape == (loop.SIMULATED_ROOMS + 1, 6400)
+    assert np.abs(rooms[-1, :4000].numpy() - decay / decay[0]).max() < 1e-3
 
 
 def test_interrupt_handlers_are_given_back(config: TrainConfig) -> None:
@@ -109,13 +162,13 @@ def test_trains_outside_the_main_thread(config: TrainConfig) -> None:
 def test_nan_steps_leave_the_weights_alone_and_many_end_the_run(
     config: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    broken = Loss(lambda estimate, clean, noisy: {"nan": estimate.sum() * float("nan")}, {})
+    broken = replace(LOSSES["hybrid"], function=lambda estimate, *_: {"nan": estimate.sum() * float("nan")})
     monkeypatch.setitem(LOSSES, "hybrid", broken)
     monkeypatch.setattr(loop, "MOST_BAD_STEPS", 4)
     with pytest.raises(TrainingError, match="not finite 4 times"):
         train(config, quiet)
     monkeypatch.setattr(loop, "MOST_BAD_STEPS", 100)
-    start = {key: value.clone() for key, value in loop.Run(config, torch.device("cpu")).model.state_dict().items()}
+    start = {key: value.clone() for key, value in loop.Run(config, World()).model.state_dict().items()}
     train(config, quiet)
     assert all(torch.equal(value, start[key]) for key, value in weights(config.out).items())
 
@@ -144,7 +197,7 @@ def test_errors_come_before_the_first_step(config: TrainConfig) -> None:
         train(replace(config, model_config={"units": 3}), quiet)
     with pytest.raises(TrainingError, match="nothing to resume"):
         train(replace(config, resume=True), quiet)
-    with pytest.raises(loop.DataError, match="is not a folder"):
+    with pytest.raises(DataError, match="is not a folder"):
         train(replace(config, clean=config.clean / "nowhere"), quiet)
 
 
@@ -165,6 +218,102 @@ def test_fine_tuning_starts_from_the_checkpoint(config: TrainConfig) -> None:
     assert all(torch.allclose(ours[key], value, atol=1e-5) for key, value in source.state_dict().items())
 
 
+def test_fine_tuning_finds_a_checkpoint_by_name_and_counts_its_hours(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundled = config.out.parent / "weights" / "gru" / "hybrid"
+    heard = train(replace(config, out=bundled), quiet).hours_heard
+    monkeypatch.setenv("DENOISE_WEIGHTS", str(bundled.parents[1]))
+    tuned = train(replace(config, init=Path("gru/hybrid"), steps=3), quiet)
+    assert tuned.hours_heard == pytest.approx(1.5 * heard, abs=5e-4)  # the manifest rounds
+    assert load(config.out)[1].training["init"] == "gru/hybrid"
+
+
+def test_a_start_that_does_not_fit_is_refused(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(config, quiet)
+    monkeypatch.setattr(loop.Mixer, "batch", lambda *_: pytest.fail("it has begun"))
+    begun = replace(config, out=config.out.with_name("next"), init=config.out)
+    with pytest.raises(TrainingError, match="there is no checkpoint gru/nonesuch"):
+        train(replace(begun, init=Path("gru/nonesuch")), quiet)
+    with pytest.raises(TrainingError, match="holds a gru, not a band-df"):
+        train(replace(begun, model="band-df", model_config={}), quiet)
+    with pytest.raises(TrainingError, match="a gru of other sizes"):
+        train(replace(begun, model_config={**SMALL, "hidden": 16}), quiet)
+    (config.out / "config.json").write_text("{")
+    with pytest.raises(TrainingError, match=r"config.json of .*run is not valid"):
+        train(begun, quiet)
+    assert not begun.out.exists()
+
+
+def test_late_parts_join_in_the_last_fifth(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard = []
+
+    def late(estimate: torch.Tensor, clean: torch.Tensor, noisy: torch.Tensor) -> dict[str, torch.Tensor]:
+        heard.append(estimate.detach().clone())
+        return {"late": 0.0 * estimate.sum()}
+
+    monkeypatch.setitem(LOSSES, "hybrid", replace(LOSSES["hybrid"], late=late))
+    train(replace(config, steps=10), quiet)
+    assert heard[0].abs().max() == 0, "tried on silence before the first step"
+    assert len(heard) == 1 + 1, "steps 0 to 8 have spent at most 0.8"
+    model = torch.nn.Identity()
+    noisy = torch.randn(2, 4000)
+    assert "late" in loop.loss_parts(LOSSES["hybrid"], model, noisy, noisy / 2, 0.81)
+    assert "late" not in loop.loss_parts(LOSSES["hybrid"], model, noisy, noisy / 2, 0.8)
+
+
+def test_a_loss_that_lacks_its_package_is_refused_at_once(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def late(*_: torch.Tensor) -> dict[str, torch.Tensor]:
+        raise LossUnavailable("it needs a package")
+
+    monkeypatch.setitem(LOSSES, "hybrid", replace(LOSSES["hybrid"], late=late))
+    with pytest.raises(TrainingError, match="it needs a package"):
+        train(config, quiet)
+
+
+@pytest.mark.parametrize("change", ["cut", "old", "other"])
+def test_a_state_that_cannot_be_read_says_so(change: str, config: TrainConfig) -> None:
+    train(config, quiet)
+    path = config.out / "state.pt"
+    if change == "cut":
+        path.write_bytes(path.read_bytes()[:1000])
+    else:
+        content = state(config.out)
+        content.pop("hours_heard" if change == "old" else "model_name")
+        torch.save(content, path)
+    reason = {"cut": "cannot be read", "old": "saved by another version", "other": "belongs to model_name None"}
+    with pytest.raises(TrainingError, match=reason[change]):
+        train(replace(config, resume=True), quiet)
+
+
+def test_a_full_disk_at_the_checkpoint_keeps_the_last_one(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(config, quiet)
+    before = {path.name: path.read_bytes() for path in config.out.iterdir() if path.is_file()}
+
+    def full(path: Path, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(CheckpointError, match="No space left on device"):
+        train(replace(config, resume=True, steps=8), quiet)
+    after = {path.name: path.read_bytes() for path in config.out.iterdir() if path.is_file()}
+    assert {name for name in before if before[name] != after[name]} == {"train.json"} and after.keys() == before.keys()
+
+
+def test_a_device_that_is_not_there_is_named(config: TrainConfig) -> None:
+    with pytest.raises(AudioError, match="The device cuda:97 cannot be used here"):
+        train(replace(config, device="cuda:97"), quiet)
+
+
+def test_people_are_told_how_long_it_takes(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clerk, "REPORT_SECONDS", 0.0)
+    lines: list[str] = []
+    train(config, lines.append)
+    reports = [line for line in lines if line.startswith("step")]
+    assert len(reports) == 6 + 1 and all(line.endswith(" s left") for line in reports)
+    assert reports[2].startswith("step 3  50%") and reports[-1].endswith("0 s left")
+
+
 def test_validation_chooses_and_is_written_down(config: TrainConfig) -> None:
     pairs = replace(config, valid_clean=config.clean / "a", valid_noisy=config.clean / "a", valid_pairs=2)
     outcome = train(pairs, quiet)
@@ -172,3 +321,29 @@ def test_validation_chooses_and_is_written_down(config: TrainConfig) -> None:
     curve = manifest.training["curve"]
     assert outcome.score is not None and {"step", "minutes", "loss", "si-sdr", "stoi"} <= set(curve[-1])
     assert json.loads((config.out / "train.json").read_text())["loss"] == "hybrid"
+
+
+def test_unreadable_pairs_are_skipped_and_named(config: TrainConfig, tmp_path: Path) -> None:
+    for part in ("clean", "noisy"):
+        shutil.copytree(config.clean, tmp_path / part)
+        for k in range(5, 10):
+            shutil.copy(tmp_path / part / "a" / "0.wav", tmp_path / part / "a" / f"{k}.wav")
+    (tmp_path / "noisy" / "a" / "3.wav").write_text("no sound")
+    pairs = replace(config, valid_clean=tmp_path / "clean", valid_noisy=tmp_path / "noisy")
+    lines: list[str] = []
+    assert len(Validator.load(pairs, 16_000, lines.append).pairs) == 9
+    assert len(lines) == 1 and "a/3.wav" in lines[0]
+    (tmp_path / "clean" / "a" / "4.wav").write_text("no sound")
+    with pytest.raises(DataError, match=r"2 of 10 files in .*noisy cannot be read"):
+        Validator.load(pairs, 16_000, quiet)
+    with pytest.raises(DataError, match="share no file name"):
+        Validator.load(replace(pairs, valid_noisy=config.noise), 16_000, quiet)
+
+
+def test_a_pair_too_short_for_a_metric_does_not_end_a_run() -> None:
+    rng = np.random.default_rng(0)
+    long, short = (rng.standard_normal(samples).astype(np.float32) / 10 for samples in (16_000, 1_000))
+    model = build("gru", SMALL).eval()
+    scores = Validator(((long, long), (short, short)), 16_000).score(model)
+    alone = Validator(((long, long),), 16_000).score(model)
+    assert scores["stoi"] == alone["stoi"] and scores["si-sdr"] != alone["si-sdr"]

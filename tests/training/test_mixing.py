@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from denoise_app.audio.clip import Clip
+from denoise_app.audio.files import write
 from denoise_app.training.config import Recipe
 from denoise_app.training.dataset import load_corpus
 from denoise_app.training.mixing import NONE, Mixer, MixPlan, Sampler, active_rms, rms
@@ -95,3 +97,21 @@ def test_weights_decide_how_often_a_folder_is_drawn(sounds: Path, tmp_path: Path
     rng = np.random.default_rng(0)
     drawn = {corpus.names[piece[0]] for _ in range(50) for piece in never.draw(rng, RATE)}
     assert drawn == {"a/2.wav", "a/3.wav", "a/4.wav"}
+
+
+def test_two_processes_hear_together_what_one_hears(sounds: Path, tmp_path: Path) -> None:
+    alone = mixer(sounds, tmp_path, Recipe(seconds=0.5, batch=8)).batch(3, 5)
+    halves = mixer(sounds, tmp_path, Recipe(seconds=0.5, batch=4))
+    parts = [halves.batch(3, 5, rank, 2) for rank in range(2)]
+    for whole, first, second in zip(alone, *parts, strict=True):
+        assert torch.allclose(whole, torch.cat([first, second]), atol=1e-6)
+
+
+def test_files_shorter_than_an_example_and_silent_ones_are_borne(tmp_path: Path, speech: Clip) -> None:
+    for part, samples in (("clean", speech.samples[:, :3000]), ("noise", speech.samples[:, 3000:3001])):
+        (tmp_path / part).mkdir()
+        write(tmp_path / part / "short.wav", Clip(samples, RATE))
+        write(tmp_path / part / "silent.wav", Clip(np.zeros((1, 500), np.float32), RATE))
+    noisy, clean = mixer(tmp_path, tmp_path / "cache", replace(Recipe(), seconds=1.0, batch=32)).batch(0, 0)
+    assert torch.isfinite(noisy).all() and torch.isfinite(clean).all()
+    assert noisy.abs().max() <= 0.991 and rms(clean).max() > 0.001

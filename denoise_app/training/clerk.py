@@ -1,0 +1,139 @@
+"""What is written down of a run: scores, the log, the best checkpoint, the state, and lines for people."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from denoise_app.checkpoints import store
+from denoise_app.checkpoints.manifest import Manifest
+from denoise_app.losses import LOSSES
+
+from .dataset import Corpus
+from .run import Run
+from .validation import Validator
+
+LOG_STEPS = 50
+REPORT_SECONDS = 30.0
+
+
+class Clerk:
+    """Keeps the books of a run; where several processes train together only the first has one.
+
+    Args:
+        run: What is trained.
+        corpora: What it hears, by name, for the checkpoint's manifest.
+        validator: None where there is nothing to validate on.
+        say: Receives a line of text at every report.
+    """
+
+    def __init__(
+        self, run: Run, corpora: dict[str, Corpus], validator: Validator | None, say: Callable[[str], None]
+    ) -> None:
+        self.run, self.corpora, self.validator, self.say = run, corpora, validator, say
+        self.heard: list[float] = []  # losses since the last check
+        self.reported = run.seconds
+        out = run.config.out
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "train.json").write_text(json.dumps(asdict(run.config), indent=2, default=str) + "\n")
+        self.log = SummaryWriter(str(out / "tensorboard"), purge_step=run.step)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.log.close()
+
+    def note(self, total: Tensor, parts: dict[str, Tensor], norm: Tensor) -> None:
+        """One step, of which the loss, its parts and the length of the gradient are known."""
+        run = self.run
+        self.heard.append(total.item())
+        if run.step % LOG_STEPS == 0:
+            for name, part in parts.items():
+                self.log.add_scalar(f"loss/{name}", part.item(), run.step)
+            self.log.add_scalar("loss/total", total.item(), run.step)
+            self.log.add_scalar("learning rate", run.learning_rate(), run.step)
+            self.log.add_scalar("gradient norm", norm.item(), run.step)
+        if run.seconds - self.reported >= REPORT_SECONDS:
+            self._report({})
+
+    def check(self) -> None:
+        """Validate the averaged weights, keep them where they are the best so far, save the state, report."""
+        run = self.run
+        run.average.eval()
+        scores = self.validator.score(run.average) if self.validator else {}
+        for name, value in scores.items():
+            self.log.add_scalar(f"validation/{name}", value, run.step)
+        run.curve.append({"step": run.step, "minutes": round(run.seconds / 60, 2), "loss": self._loss(), **scores})
+        score = self.validator.rank(scores) if self.validator else None
+        if score is None or run.best is None or score > run.best:
+            run.best = score
+            store.save(run.config.out, run.average, _manifest(run, self.corpora))
+        run.save()
+        self._report(scores)
+        self.heard = []
+
+    def _loss(self) -> float:
+        return sum(self.heard) / max(len(self.heard), 1)
+
+    def _report(self, scores: dict[str, float]) -> None:
+        run = self.run
+        self.reported = run.seconds
+        left = run.seconds / max(run.progress, 1e-6) * (1 - run.progress)
+        said = [f"step {run.step}", f"{run.progress:.0%}", f"loss {self._loss():.4f}"]
+        said += [f"{name} {value:.3f}" for name, value in scores.items()]
+        self.say("  ".join([*said, f"{duration(left)} left"]))
+
+
+def duration(seconds: float) -> str:
+    """A time for people.
+
+    >>> duration(42.4), duration(90), duration(3 * 3600 + 65)
+    ('42 s', '2 min', '3 h 01 min')
+    """
+    minutes = round(seconds / 60)
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _manifest(run: Run, corpora: dict[str, Corpus]) -> Manifest:
+    """What the checkpoint says of how it came about."""
+    config = run.config
+    data = {name: {"files": len(corpus.names), "hours": round(corpus.hours, 3)} for name, corpus in corpora.items()}
+    return Manifest(
+        model=config.model,
+        loss=config.loss,
+        config=config.model_config,
+        favours=LOSSES[config.loss].favours,
+        training={
+            "data": data,
+            "hours_seen": round(run.hours_heard, 3),
+            "steps": run.step,
+            "minutes": round(run.seconds / 60, 2),
+            "seed": config.seed,
+            "init": "/".join(config.init.parts[-2:]) if config.init else None,
+            "recipe": asdict(config.recipe),
+            "commit": _commit(),
+            "curve": run.curve,
+        },
+    )
+
+
+def _commit() -> str:
+    """The commit of the code that trains, or "unknown" where it does not run from a repository."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"

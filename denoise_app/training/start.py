@@ -1,0 +1,86 @@
+"""Where a run starts: what can be wrong with it before its first step, and the weights of an earlier one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from denoise_app.checkpoints import store
+from denoise_app.checkpoints.manifest import CheckpointError
+from denoise_app.inference.catalog import weights_folder
+from denoise_app.losses import LOSSES
+from denoise_app.losses.perceptual import LossUnavailable
+from denoise_app.models.registry import build
+
+from .config import TrainConfig, TrainingError
+
+
+def check(config: TrainConfig, before: TrainConfig | None = None) -> None:
+    """That a run's model, loss and start exist and fit each other; its sound is looked at by `dataset`.
+
+    Args:
+        before: The run that will have made `config.init` by then, where it is not there yet.
+
+    Raises:
+        TrainingError: otherwise.
+    """
+    if config.loss not in LOSSES:
+        raise TrainingError(f"no loss is called {config.loss!r}; there are {', '.join(LOSSES)}")
+    late = LOSSES[config.loss].late
+    if late is not None:
+        silence = torch.zeros(1, 16_000)
+        try:
+            late(silence, silence, silence)  # else a package that is missing would be missed when hours are spent
+        except LossUnavailable as error:
+            raise TrainingError(str(error)) from error
+    ours = _shapes(config.model, config.model_config)
+    if config.init is None:
+        return
+    if before is not None:
+        model, theirs = before.model, _shapes(before.model, before.model_config)
+    else:
+        try:
+            manifest = store.read_manifest(checkpoint_folder(config.init))
+        except CheckpointError as error:
+            raise TrainingError(str(error)) from error
+        model, theirs = manifest.model, _shapes(manifest.model, manifest.config)
+    if model != config.model:
+        raise TrainingError(f"{config.init} holds a {model}, not a {config.model}")
+    if theirs != ours:
+        raise TrainingError(f"{config.init} holds a {model} of other sizes: give it the same model_config")
+
+
+def _shapes(model: str, config: Mapping[str, Any]) -> dict[str, torch.Size]:
+    try:
+        with torch.device("meta"):
+            return {key: value.shape for key, value in build(model, config).state_dict().items()}
+    except ValueError as error:
+        raise TrainingError(str(error)) from error
+
+
+def checkpoint_folder(init: Path) -> Path:
+    """The folder with a checkpoint: the path itself, or <model>/<loss> in the folder of weights.
+
+    Raises:
+        TrainingError: there is neither.
+    """
+    for folder in (init, weights_folder() / init):
+        if (folder / store.CONFIG).is_file():
+            return folder
+    raise TrainingError(f"there is no checkpoint {init}, neither as a folder nor in {weights_folder()}")
+
+
+def initialise(model: nn.Module, init: Path) -> float:
+    """Give a model the weights of a checkpoint; returns the hours of sound that they have heard.
+
+    Raises:
+        TrainingError: there is none.
+        CheckpointError: it is broken.
+    """
+    source, manifest = store.load(checkpoint_folder(init))
+    model.load_state_dict(source.state_dict())
+    return float(manifest.training.get("hours_seen", 0.0))
