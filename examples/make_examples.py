@@ -3,8 +3,8 @@
     python -m examples.make_examples [FOLDER]
 
 Every voice is the synthesiser espeak-ng (1.51 for the committed files), every noise is made by rule with a fixed
-seed: nobody's voice is in them, and running this again gives the same files. They go to this folder and to
-tests/golden, or all into FOLDER.
+seed: nobody's voice is in them, and running this again gives the same files. They go to this folder, to bench in it
+and to tests/golden, or all into FOLDER.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from denoise_app.audio.mix import mix_at_snr, noise
 
 HERE = Path(__file__).resolve().parent
 FLAC = Encoding("flac", "PCM_16")
-PEAK = 0.9  # of full scale: loud, though drops of rain stand far above the voice
+PEAK = 0.9  # of full scale
 TEST_PEAK = 0.5  # room for the noise that tests add
 
 
@@ -86,6 +86,20 @@ TEST_SPEECH = (
 )
 
 
+BENCH_SPEECH = {
+    "speech-english": Voice(
+        "The north wind and the sun were disputing which was the stronger, when a traveller came along, "
+        "wrapped in a warm cloak.",
+        "en-us",
+        160,
+    ),
+    "speech-mandarin": Voice("有一回，北风跟太阳正在那儿争论谁的本事大。", "cmn", 180),
+}
+"""What the Bench mixes with noise: the beginning of Aesop's fable, by which languages are compared."""
+
+BENCH_NOISE_SECONDS = 4  # shorter than the speech: it is repeated
+
+
 def speak(voice: Voice, sample_rate: int) -> Samples:
     """The sentence, (time,) at a rate in Hz."""
     with tempfile.TemporaryDirectory() as folder:
@@ -115,11 +129,20 @@ def render(example: Example, seed: int) -> Clip:
     return Clip(levelled(np.stack([noisy(gain * clean) for gain in example.pan]), PEAK), rate)
 
 
+def bench() -> dict[str, Samples]:
+    """Clean speech, and other voices as a noise, (time,) at 16 kHz each."""
+    crowd = np.concatenate([speak(voice, 16_000) for voice in CROWD])
+    voices = noise("babble", BENCH_NOISE_SECONDS * 16_000, 16_000, np.random.default_rng(len(EXAMPLES)), crowd)
+    return {name: speak(voice, 16_000) for name, voice in BENCH_SPEECH.items()} | {"noise-voices": voices}
+
+
 def main(folder: Path | None = None) -> None:
     for seed, example in enumerate(EXAMPLES):
         write((folder or HERE) / f"{example.name}.flac", render(example, seed), FLAC)
     clean = np.concatenate([speak(voice, 16_000) for voice in TEST_SPEECH])
     golden = folder or HERE.parent / "tests" / "golden"
+    for name, sound in bench().items():
+        write((folder or HERE / "bench") / f"{name}.flac", Clip(levelled(sound[np.newaxis], TEST_PEAK), 16_000), FLAC)
     write(golden / "speech.flac", Clip(levelled(clean[np.newaxis], TEST_PEAK), 16_000), FLAC)
 
 

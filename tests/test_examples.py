@@ -16,6 +16,7 @@ from examples.make_examples import EXAMPLES, Example
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "examples"
+BENCH = FOLDER / "bench"
 SYNTHESISER = "1.51"  # of the committed files; another version speaks otherwise
 
 
@@ -66,9 +67,22 @@ def test_the_script_makes_them_again(seed: int) -> None:
 @same_synthesiser
 def test_the_script_makes_everything_in_one_folder(tmp_path: Path, speech: Clip) -> None:
     make_examples.main(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {f"{e.name}.flac" for e in EXAMPLES} | {"speech.flac"}
+    assert {path.name for path in tmp_path.iterdir()} == {f"{e.name}.flac" for e in EXAMPLES} | {"speech.flac"} | {
+        path.name for path in BENCH.glob("*.flac")
+    }
+    for path in BENCH.glob("*.flac"):
+        committed, again = (soundfile.read(place / path.name, dtype="float32")[0] for place in (BENCH, tmp_path))
+        np.testing.assert_allclose(again, committed, atol=2 / 32768)
     again, _ = soundfile.read(tmp_path / "speech.flac", dtype="float32")
     np.testing.assert_allclose(again, speech.samples[0], atol=2 / 32768)
+
+
+def test_what_the_bench_mixes_is_small_and_healthy() -> None:
+    assert {path.stem for path in BENCH.glob("*.flac")} == {"speech-english", "speech-mandarin", "noise-voices"}
+    for path in BENCH.glob("*.flac"):
+        samples, rate = soundfile.read(path, always_2d=True)
+        assert (rate, samples.shape[1]) == (16_000, 1) and 3 < len(samples) / rate < 10
+        assert 0.4 < np.abs(samples).max() < 0.6 and path.stat().st_size < 250_000
 
 
 def test_the_speech_of_the_tests(speech: Clip) -> None:

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from huggingface_hub import (
+    CommitScheduler,
     HfApi,
     constants,
     get_hf_file_metadata,
@@ -42,11 +45,13 @@ from .card import TAG
 from .manifest import MAX_MANIFEST_BYTES, SLUG, CheckpointError, Manifest
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
+REVISION = re.compile(r"[A-Za-z0-9](?:[\w./-]{0,98}\w)?")  # a commit, branch or tag
 ANSWER_SECONDS = 15.0  # for what is a few kilobytes
 DOWNLOAD_SECONDS = 600.0  # for weights
 MOST_REPOSITORIES = 50  # per author
 MOST_CHECKPOINTS = 200  # per repository
 SIDE_BY_SIDE = 4  # requests at once while listing
+PUBLISH_MINUTES = 10.0  # between two sendings of a file that grows
 
 T = TypeVar("T")
 
@@ -90,7 +95,7 @@ def offline() -> bool:
     return is_offline_mode()
 
 
-def list_checkpoints(repo: str | None = None, seconds: float = ANSWER_SECONDS) -> Listing:
+def list_checkpoints(repo: str | None = None, seconds: float = ANSWER_SECONDS, revision: str | None = None) -> Listing:
     """What can be pulled, and why other things cannot. Never raises for what the Hub does.
 
     Where the Hub cannot be asked, what the cache holds is listed instead, beside the reason.
@@ -99,19 +104,21 @@ def list_checkpoints(repo: str | None = None, seconds: float = ANSWER_SECONDS) -
         repo: List this repository alone. Default: that in DENOISE_HUB_REPO, and those that carry the tag "denoise-app"
             and are by an author in DENOISE_HUB_AUTHORS.
         seconds: Longest wait for one answer.
+        revision: A commit, branch or tag of that repository; the newest commit without it.
     """
     found: list[HubCheckpoint] = []
     repos, problems = ([repo], []) if repo else _repositories(seconds)
     for name in repos:
         try:
-            listed, refused = _list_repository(name, seconds)
+            listed, refused = _list_repository(name, revision, seconds)
         except CheckpointError as error:
             problems.append(error)
             continue
         found += listed
         problems += refused
     listed_repos = {checkpoint.repo for checkpoint in found}
-    found += [entry for entry in cached() if entry.repo not in listed_repos and repo in (None, entry.repo)]
+    kept = (entry for entry in cached() if entry.repo not in listed_repos)
+    found += [entry for entry in kept if repo in (None, entry.repo) and revision in (None, entry.revision)]
     return found, problems
 
 
@@ -151,6 +158,36 @@ def pull(repo: str, path: str, revision: str, seconds: float = DOWNLOAD_SECONDS)
         weights.unlink(missing_ok=True)
         raise
     return weights.parent
+
+
+def publish_regularly(file: Path, dataset: str, seconds: float = ANSWER_SECONDS) -> AbstractContextManager[Any]:
+    """Sends a file that only grows to a dataset of the Hub: at once, every few minutes where it grew, and at the end.
+
+    It lies there in a folder of this call alone, so that no other process writes over it. A dataset that is not there
+    is made, and nobody but its owner can read it. The token is the Hub client's own (HF_TOKEN).
+
+    Args:
+        file: Its folder is searched each time, so it is best its only file.
+        dataset: "author/name".
+        seconds: Longest wait for the Hub's first answer.
+
+    Returns:
+        The lock to hold while the file is written to.
+
+    Raises:
+        CheckpointError: The Hub cannot be reached, or refuses.
+    """
+    start = partial(
+        CommitScheduler,
+        repo_id=dataset,
+        repo_type="dataset",
+        folder_path=file.parent,
+        allow_patterns=[file.name],
+        path_in_repo=secrets.token_hex(8),
+        every=PUBLISH_MINUTES,
+        private=True,
+    )
+    return _ask(dataset, seconds, start).lock
 
 
 def cached() -> list[HubCheckpoint]:
@@ -239,10 +276,13 @@ def _check_answers(name: str, seconds: float) -> None:
             raise
 
 
-def _list_repository(repo: str, seconds: float) -> Listing:
-    """The checkpoints at the newest commit of a repository, and why others in it are refused."""
+def _list_repository(repo: str, revision: str | None, seconds: float) -> Listing:
+    """The checkpoints of a repository at a revision, its newest commit without one, and why others are refused."""
     _check_repository(repo)
-    info = _ask(repo, seconds, partial(HfApi().model_info, repo, timeout=2 * seconds))
+    if revision is not None and not REVISION.fullmatch(revision):
+        raise CheckpointError.of("hub-bad-name", name=revision, kind="a revision", expected="a commit, branch or tag")
+    name = f"{repo} at {revision}" if revision else repo
+    info = _ask(name, seconds, partial(HfApi().model_info, repo, revision=revision, timeout=2 * seconds))
     files = {file.rfilename for file in info.siblings or ()}
     if not COMMIT.fullmatch(info.sha or ""):
         raise CheckpointError.of("hub-not-a-hub", name=repo)

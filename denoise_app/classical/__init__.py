@@ -8,6 +8,7 @@ from denoise_app.denoiser import StreamingDenoiser
 
 from .bandpass import BandPass
 from .mmse_lsa import MmseLsa
+from .modulation_subtraction import ModulationSubtraction
 from .nlms import Nlms
 from .spectral_subtraction import SpectralSubtraction
 from .wiener import Wiener
@@ -15,6 +16,7 @@ from .wiener import Wiener
 CLASSICAL: dict[str, Callable[[], StreamingDenoiser]] = {
     "band-pass": BandPass,
     "spectral-subtraction": SpectralSubtraction,
+    "modulation-subtraction": ModulationSubtraction,
     "wiener": Wiener,
     "mmse-lsa": MmseLsa,
     "nlms": Nlms,

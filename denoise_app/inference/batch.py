@@ -119,7 +119,9 @@ def _target(job: Job, settings: engine.Settings, inputs: set[Path], written: set
     same = encoding.container == info.container
     target = job.target if same else job.target.with_name(job.target.stem + suffix(encoding))
     if target.resolve() in inputs:
-        raise AudioError("onto-input", f"{target} is an input itself: choose another folder for the output.")
+        text = f"{target} is an input itself: choose another folder for the output."
+        raise AudioError("onto-input", text, target=str(target))
     if target.resolve() in written:
-        raise AudioError("same-target", f"{target} was just written from another input: denoise them into two folders.")
+        text = f"{target} was just written from another input: denoise them into two folders."
+        raise AudioError("same-target", text, target=str(target))
     return target

@@ -48,7 +48,7 @@ def _listener(device: torch.device) -> Any:
         from torch_pesq import PesqLoss
     except ImportError as error:
         raise LossUnavailable(
-            "the loss pesq needs the Python package torch-pesq, which is not installed; requirements-dev.txt has it"
+            "the loss pesq needs the Python package torch-pesq, which is not installed; requirements.txt has it"
         ) from error
 
     class Listener(PesqLoss):

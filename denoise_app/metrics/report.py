@@ -177,6 +177,13 @@ def measure(
     keys = None if keys is None else tuple(keys)
     before = score(noisy, sample_rate, clean, keys)
     after = score(processed, sample_rate, clean, keys)
+    return paired(before, after)
+
+
+def paired(
+    before: dict[str, float | MetricUnavailable], after: dict[str, float | MetricUnavailable]
+) -> dict[str, Measured]:
+    """What `score` said before and after denoising, by metric: so that what was before is measured once for many."""
     return {key: _measured(before[key], after[key]) for key in before}
 
 

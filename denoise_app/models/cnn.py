@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -78,7 +79,7 @@ class Cnn(nn.Module):
         self.level_frames = round(config.level_seconds * self.stft.sample_rate / config.hop)
         self.pools = POOLS[: config.scales]
         widths = [config.channels * width for width in WIDTHS[: config.scales + 1]]
-        steps = list(zip(widths[:-1], widths[1:], strict=True))
+        steps = list(pairwise(widths))
         self.first = block(1, widths[0], bins=5)
         self.down = nn.ModuleList(block(fine, coarse) for fine, coarse in steps)
         self.widen = nn.ModuleList(

@@ -315,16 +315,16 @@ def linked_figure(
     strip = [] if attenuation is None else [STRIP_HEIGHT]
     figure = stack([PANEL_HEIGHT] * len(panels) + strip, theme, words, head=COLOUR_BAR_HEIGHT)
     for k, (data, title) in enumerate(zip(panels, (words.before, words.after, words.removed), strict=False)):
-        figure.add_trace(_heatmap(data, k, log, words))
+        figure.add_trace(heatmap(data, k, log, words))
         figure.update_layout({name("yaxis", k): _frequency_axis(data, k, log, words)})
         if len(panels) > 1:
             label(figure, k, title)
     if attenuation is not None:
         add_attenuation(figure, attenuation, panels[0].times, len(panels), theme, words)
     times = panels[0].times
-    half = _step(times) / 2
+    half = spacing(times) / 2
     figure.update_xaxes(range=[float(times[0]) - half, float(times[-1]) + half])
-    figure.update_layout(coloraxis=_colours(words))
+    figure.update_layout(coloraxis=colours(words))
     return figure
 
 
@@ -349,21 +349,22 @@ def rows(data: SpectrogramData, log: bool, max_rows: int = MOST_ROWS) -> tuple[D
     lower = np.minimum(place.astype(int), hertz.size - 2)
     share = (place - lower)[:, None]
     levels = np.rint((1 - share) * data.db[lower] + share * data.db[lower + 1]).astype(np.int8)
-    inside = np.flatnonzero(scale >= centres[0] - _step(centres) / 2)
+    inside = np.flatnonzero(scale >= centres[0] - spacing(centres) / 2)
     row = np.searchsorted(edges, scale[inside], side="right")
     first = np.flatnonzero(np.diff(row, prepend=-1))
     levels[row[first]] = np.maximum.reduceat(data.db[inside], first, axis=0)
     return levels, (np.exp(centres) if log else centres).astype(np.float32)
 
 
-def _heatmap(data: SpectrogramData, number: int, log: bool, words: Words) -> go.Heatmap:
-    levels, hertz = rows(data, log)
-    vertical = {"y": [f"{row:.1f} Hz" for row in hertz]} if log else {"y0": 0.0, "dy": _step(hertz)}
+def heatmap(data: SpectrogramData, number: int, log: bool, words: Words, max_rows: int = MOST_ROWS) -> go.Heatmap:
+    """A spectrogram as the panel of this number, in the colours of the figure's `coloraxis`."""
+    levels, hertz = rows(data, log, max_rows)
+    vertical = {"y": [f"{row:.1f} Hz" for row in hertz]} if log else {"y0": 0.0, "dy": spacing(hertz)}
     frequency = "%{y}" if log else "%{y:.0f} Hz"
     return go.Heatmap(
         z=levels,
         x0=float(data.times[0]),
-        dx=_step(data.times),
+        dx=spacing(data.times),
         **vertical,
         yaxis=name("y", number),
         coloraxis="coloraxis",
@@ -391,7 +392,8 @@ def _frequency_axis(data: SpectrogramData, number: int, log: bool, words: Words)
     }
 
 
-def _colours(words: Words) -> dict[str, object]:
+def colours(words: Words) -> dict[str, object]:
+    """The `coloraxis` of levels, its bar above the panels."""
     return {
         "colorscale": COLOUR_MAP,
         "cmin": RANGE_DB[0],
@@ -410,7 +412,7 @@ def _colours(words: Words) -> dict[str, object]:
     }
 
 
-def _step(places: npt.NDArray[np.floating]) -> float:
+def spacing(places: npt.NDArray[np.floating]) -> float:
     """The distance of evenly spaced places; 1 where there is but one."""
     return float(places[-1] - places[0]) / (places.size - 1) if places.size > 1 else 1.0
 

@@ -10,6 +10,8 @@ import plotly.graph_objects as go
 Theme = Literal["light", "dark"]
 
 COLOUR_MAP = "Magma"  # perceptually uniform: its lightness rises evenly, so it also reads in grey
+DIFFERENCE_MAP = "balance"  # perceptually uniform to both sides of nothing (Thyng et al. 2016)
+DIFFERENCE_DB = 40  # dB, where its colours end on both sides
 RANGE_DB = (-90, 0)  # of full scale, the same in every spectrogram
 PANEL_HEIGHT = 170  # px; a phone shows one panel and its neighbours
 STRIP_HEIGHT = 70
@@ -51,9 +53,12 @@ class Words:
     frequency: str = "Frequency (Hz)"
     level: str = "dBFS"
     amplitude: str = "Amplitude"
+    difference: str = "dB"
     attenuation: str = "Speech attenuation (dB)"
+    noise_attenuation: str = "Noise attenuation (dB)"
     energy: str = "Energy (dBFS)"
     crossings: str = "Zero crossings (share)"
+    snr: str = "Input SNR (dB)"
 
 
 ENGLISH = Words()
@@ -74,16 +79,7 @@ def stack(heights: list[int], theme: Theme, words: Words, head: int = HEAD) -> g
     palette = PALETTES[theme]
     inner = sum(heights) + GAP * (len(heights) - 1)
     axis = {"gridcolor": palette.grid, "linecolor": palette.grid, "zeroline": False, "title": {"standoff": 4}}
-    layout: dict[str, Any] = {
-        "template": go.layout.Template(),  # plotly's own is 7 kB and paints the background
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "font": {"color": palette.text, "size": 11},
-        "height": inner + head + FOOT,
-        "margin": {"l": 52, "r": 8, "t": head, "b": FOOT, "pad": 0},
-        "dragmode": "zoom",
-        "hovermode": "closest",
-        "showlegend": False,
+    layout = frame(inner, head, theme) | {
         "xaxis": axis | {"title": {"text": words.time, "standoff": 4}, "anchor": name("y", len(heights) - 1)},
     }
     top = inner
@@ -92,6 +88,21 @@ def stack(heights: list[int], theme: Theme, words: Words, head: int = HEAD) -> g
         layout[name("yaxis", k)] = axis | {"anchor": "x", "domain": domain}
         top -= height + GAP
     return go.Figure(layout=layout)
+
+
+def frame(inner: int, head: int, theme: Theme) -> dict[str, Any]:
+    """The layout of every figure around its panels, which are `inner` px high, with `head` px above them."""
+    return {
+        "template": go.layout.Template(),  # plotly's own is 7 kB and paints the background
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"color": PALETTES[theme].text, "size": 11},
+        "height": inner + head + FOOT,
+        "margin": {"l": 52, "r": 8, "t": head, "b": FOOT, "pad": 0},
+        "dragmode": "zoom",
+        "hovermode": "closest",
+        "showlegend": False,
+    }
 
 
 def name(axis: str, number: int) -> str:
@@ -103,11 +114,21 @@ def name(axis: str, number: int) -> str:
     return axis if number == 0 else f"{axis}{number + 1}"
 
 
-def label(figure: go.Figure, number: int, text: str, corner: Literal["top", "bottom"] = "top") -> None:
-    """Writes a panel's name into a left corner of it, readable on any colour of the map and on either theme."""
+def label(
+    figure: go.Figure,
+    number: int,
+    text: str,
+    corner: Literal["top", "bottom"] = "top",
+    horizontal: str | None = None,
+) -> None:
+    """Writes a panel's name into a left corner of it, readable on any colour of the map and on either theme.
+
+    Args:
+        horizontal: The panel's horizontal axis where panels lie side by side.
+    """
     figure.add_annotation(
         text=text,
-        xref="paper",
+        xref="paper" if horizontal is None else f"{horizontal} domain",
         yref=f"{name('y', number)} domain",
         x=0,
         y=1 if corner == "top" else 0,

@@ -92,15 +92,24 @@ def waveform_figure(envelopes: Sequence[Envelope], *, theme: Theme = "light", wo
     """
     figure = stack([PANEL_HEIGHT], theme, words)
     for shape, title, colour in zip(envelopes, (words.before, words.after), PALETTES[theme].marks, strict=False):
-        curve = np.stack([shape.low, shape.high], axis=1).ravel()  # up and down within each column
-        times = np.repeat(_middles(shape.low.size, shape.seconds), 2)
-        figure.add_trace(_line(times, curve, title, colour))
-    peak = max(float(np.abs([shape.low, shape.high]).max()) for shape in envelopes)
-    figure.update_yaxes(title_text=words.amplitude, range=[-max(peak, 1e-3), max(peak, 1e-3)], nticks=5)
+        figure.add_trace(outline(shape, title, colour))
+    peak = highest(envelopes)
+    figure.update_yaxes(title_text=words.amplitude, range=[-peak, peak], nticks=5)
     figure.update_xaxes(range=[0, envelopes[0].seconds])
     figure.update_layout(showlegend=len(envelopes) > 1, legend={"orientation": "h", "y": 1, "yanchor": "bottom"})
     figure.update_layout(margin_t=28 if len(envelopes) > 1 else 8)
     return figure
+
+
+def outline(shape: Envelope, title: str, colour: str, axis: str = "y") -> go.Scatter:
+    """A waveform as a curve that goes up and down within each column."""
+    curve = np.stack([shape.low, shape.high], axis=1).ravel()
+    return _line(np.repeat(_middles(shape.low.size, shape.seconds), 2), curve, title, colour, axis)
+
+
+def highest(envelopes: Sequence[Envelope]) -> float:
+    """Where the axis of waveforms ends: their largest magnitude, and for silence -60 dBFS."""
+    return max(1e-3, *(float(np.abs([shape.low, shape.high]).max()) for shape in envelopes))
 
 
 def attenuation_figure(

@@ -13,17 +13,20 @@ import gradio as gr
 from denoise_app.audio.errors import AudioError
 from denoise_app.audio.limits import Limits
 
-from . import api, panels
+from . import api, board, panels
 from .bridge import Worker
 from .downloads import Shelf
 from .language import Words
 from .session import Sessions
-from .tabs import models
+from .tabs.bench import BenchTab
 from .tabs.clean import CleanTab
+from .tabs.compare import CompareTab
+from .tabs.models import ModelsTab
 from .texts import LANGUAGES
 
 HERE = Path(__file__).parent
 EXAMPLES = HERE.parents[1] / "examples"
+BENCH_EXAMPLES = EXAMPLES / "bench"
 MINUTES = 60  # a visit's files after their last use; Gradio itself keeps the state of a closed page for an hour
 WAITING = 64  # most clicks that wait for their turn; more are told that the page is busy
 
@@ -60,8 +63,13 @@ def build(
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab(words("tab.clean"), id="clean"):
                 CleanTab(blocks, worker, sessions, shelf, words, examples, api.WORK, MINUTES)
+            with gr.Tab(words("tab.compare"), id="compare") as tab:
+                CompareTab(blocks, tab, worker, sessions, shelf, words, examples, api.WORK, MINUTES)
+            with gr.Tab(words("tab.bench"), id="bench"):
+                speech, noises = (sorted(BENCH_EXAMPLES.glob(f"{kind}-*.flac")) for kind in ("speech", "noise"))
+                BenchTab(blocks, worker, sessions, words, speech, noises, api.WORK, MINUTES)
             with gr.Tab(words("tab.models"), id="models"):
-                models.build(blocks, worker, words)
+                ModelsTab(blocks, worker, words, board.standing())
         api.build(worker, sessions)
     blocks.queue(max_size=WAITING, default_concurrency_limit=jobs())
     return App(blocks, words, shelf)

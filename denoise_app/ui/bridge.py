@@ -10,7 +10,8 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from math import inf
 from pathlib import Path
 from typing import Literal, get_args
@@ -26,11 +27,13 @@ from denoise_app.checkpoints import hub
 from denoise_app.checkpoints.manifest import CheckpointError, Manifest
 from denoise_app.denoiser import Denoiser
 from denoise_app.inference import catalog, engine
+from denoise_app.inference import sweep as bench
 from denoise_app.inference.device import Device, choose
-from denoise_app.inference.sources import LevelMeter
+from denoise_app.inference.sources import LevelMeter, window
 from denoise_app.metrics import blind
+from denoise_app.metrics.errors import MetricUnavailable
 from denoise_app.metrics.excerpts import spread
-from denoise_app.metrics.report import Measured, measure
+from denoise_app.metrics.report import Measured, measure, score
 
 from .figures import Survey, survey
 
@@ -108,6 +111,7 @@ class Worker:
         self._computing = 0
         self._idle = threading.Condition()
         self._closing = threading.Event()
+        self._measured = bench.Measurements()
         atexit.register(self.close)
 
     def close(self) -> None:
@@ -169,6 +173,24 @@ class Worker:
             self._hub = {offer.key: offer for offer in offers}
         return len(offers), problems
 
+    def look_at(self, repo: str, revision: str | None) -> tuple[list[Offer], list[CheckpointError]]:
+        """What a repository on the Hub holds at a revision, and what is left out; nothing is loaded yet."""
+        found, problems = hub.list_checkpoints(repo, revision=revision)
+        return [Offer.of_hub(checkpoint) for checkpoint in found], problems
+
+    def pull(self, offer: Offer) -> Offer:
+        """Fetches an offer of the Hub's; from then on it is among the offers, and cached.
+
+        Raises:
+            CheckpointError: It cannot be fetched, or is refused.
+        """
+        assert offer.repo and offer.revision
+        hub.pull(offer.repo, f"{offer.model}/{offer.loss}", offer.revision)
+        pulled = replace(offer, cached=True)
+        with self._lock:
+            self._hub = self._hub | {pulled.key: pulled}
+        return pulled
+
     def denoiser(self, offer: Offer) -> Denoiser:
         """The denoiser of an offer, fetched from the Hub where it has to be."""
         if offer.source == "hub" and not offer.cached and offer.repo and offer.revision:
@@ -191,8 +213,12 @@ class Worker:
 
     def cut(self, path: Path, seconds: float, to: Path) -> Path:
         """Writes the first `seconds` of a file as float wav, which loses nothing; returns where."""
-        rate = files.probe(path).sample_rate
-        files.write(to, files.read_window(path, 0, round(seconds * rate)), Encoding("wav", "FLOAT"))
+        with files.open_reader(path) as reader:
+            info = reader.info
+            frames = min(info.frames, round(seconds * info.sample_rate))
+            with files.open_writer(to, info.sample_rate, info.channels, Encoding("wav", "FLOAT"), frames) as writer:
+                for block in window(reader.blocks(), frames):
+                    writer.write(block)
         return to
 
     def separate(
@@ -222,10 +248,11 @@ class Worker:
         room: Path,
         progress: Callable[[engine.Progress], None],
         cancelled: Callable[[], bool],
+        with_removed: bool = True,
     ) -> engine.Rendered:
-        """Writes what came out and what was removed into a folder: see `engine.render`."""
+        """Writes what came out and, if wanted, what was removed into a folder: see `engine.render`."""
         ending = suffix(engine.output_encoding(separation.info, settings))
-        out, removed = room / f"after{ending}", room / f"removed{ending}"
+        out, removed = room / f"after{ending}", room / f"removed{ending}" if with_removed else None
         return engine.render(separation, settings, out, removed, progress=progress, cancelled=cancelled)
 
     # ------------------------------------------------------------------------------------------------- numbers
@@ -234,15 +261,79 @@ class Worker:
         """What is listened to of a recording and of what became of it."""
         info = files.probe(before)
         parts = _listened_to(info)
-        heard = [np.concatenate([_mean(path, part) for part in parts]) for path in (before, after)]
+        heard = [self.heard(path, info) for path in (before, after)]
         frames = min(len(samples) for samples in heard)  # a lossy format may end a little later
         length = (parts[0].stop - parts[0].start) / info.sample_rate
         return Excerpts(heard[0][:frames], heard[1][:frames], info.sample_rate, length, len(parts))
+
+    def heard(self, path: Path, info: FileInfo) -> Samples:
+        """(time,): the mean of the channels of what is listened to of a recording, from it or from a result of it."""
+        return np.concatenate([_mean(path, part) for part in _listened_to(info)])
+
+    def score(
+        self, samples: Samples, sample_rate: int, keys: Iterable[str], clean: Samples | None = None
+    ) -> dict[str, float | MetricUnavailable]:
+        """Metrics of (time,), with or without the clean recording: see `report.score`."""
+        with self._at_work():
+            return score(samples, sample_rate, clean, keys)
 
     def measure(self, excerpts: Excerpts, keys: Iterable[str]) -> dict[str, Measured]:
         """Metrics before and after, by their keys in `METRICS`."""
         with self._at_work():
             return measure(excerpts.before, excerpts.after, excerpts.sample_rate, keys=keys)
+
+    # --------------------------------------------------------------------------------------------- true numbers
+
+    def ingredients(self, clean: Path, noise_from: Path | str, seed: int) -> bench.Ingredients:
+        """Speech and as much noise: see `inference.sweep.prepare`."""
+        return bench.prepare(clean, noise_from, seed)
+
+    def pair(self, noisy: Path, clean: Path) -> bench.Pair:
+        """Two recordings of the same speech, aligned: see `inference.sweep.pair`."""
+        with self._at_work():
+            return bench.pair(noisy, clean)
+
+    def true_scores(self, of: bench.Pair, samples: Samples) -> dict[str, bench.Score]:
+        """Metrics of (time,) against the clean side: see `inference.sweep.scores`."""
+        with self._at_work():
+            return bench.scores(of, samples)
+
+    def denoise_pair(
+        self,
+        of: bench.Pair,
+        denoiser: Denoiser,
+        out: Path,
+        progress: Callable[[engine.Progress], None],
+        cancelled: Callable[[], bool],
+    ) -> Samples:
+        """The noisy side denoised, (time,), also as a file: see `inference.sweep.denoise`."""
+        with self._at_work():
+            return bench.denoise(of, denoiser, out, progress, lambda: cancelled() or self._closing.is_set())
+
+    def sweep(
+        self,
+        ingredients: bench.Ingredients,
+        offers: Iterable[Offer],
+        snrs: tuple[float, ...],
+        into: bench.Sweep,
+        progress: Callable[[engine.Progress], None],
+        cancelled: Callable[[], bool],
+    ) -> None:
+        """Improvements over SNRs, as they come; what was measured for anybody is not measured again."""
+        candidates = [
+            bench.Candidate(offer.key, f"{offer.key} {_weights(offer)}", partial(self.denoiser, offer))
+            for offer in offers
+        ]
+        with self._at_work():
+            bench.sweep(
+                ingredients,
+                candidates,
+                snrs,
+                self._measured,
+                into,
+                progress,
+                lambda: cancelled() or self._closing.is_set(),
+            )
 
     def loudness(self, path: Path) -> float:
         """Loudness in LUFS of what is listened to of a file; -inf for silence."""
@@ -265,6 +356,11 @@ class Worker:
         with self._at_work():
             denoiser = self.denoiser(self.recommended())
             engine.denoise(Clip(np.zeros((1, denoiser.sample_rate), np.float32), denoiser.sample_rate), denoiser)
+
+
+def _weights(offer: Offer) -> str:
+    """The digest of what it has learnt, by which its results are known again."""
+    return offer.manifest.sha256 if offer.manifest else ""
 
 
 def _listened_to(info: FileInfo) -> list[slice]:

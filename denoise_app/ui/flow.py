@@ -106,9 +106,9 @@ class Result:
         assert self.rendered.removed is not None
         return self.rendered.removed
 
-    def copy_name(self, what: Literal["denoised", "removed", "report", "zip"]) -> str:
+    def copy_name(self, what: Literal["denoised", "removed", "plots", "report", "zip"]) -> str:
         """What a file is called that the user downloads."""
-        ending = {"report": ".json", "zip": ".zip"}.get(what, self.after.suffix)
+        ending = {"report": ".json", "plots": ".html", "zip": ".zip"}.get(what, self.after.suffix)
         return f"{self.order.path.stem}.{'denoised' if what == 'zip' else what}{ending}"
 
     def gains_db(self) -> dict[str, float]:
@@ -218,7 +218,8 @@ def _forget(session: Session, former: Result, shown: Result) -> None:
     """Deletes the files of a result that is no longer shown, but for those that the new one still needs."""
     session.discard(former.after)
     if former.separation is not shown.separation:
-        session.discard(former.separation.taken)
+        former.separation.remove()
+        session.discard(former.separation.taken)  # the folder that is empty now
         session.discard(former.order.path)
 
 

@@ -4,6 +4,7 @@ const fill = (text, facts) => text.replace(/\{(\w+)\}/g, (_, name) => facts[name
 
 element.addEventListener("change", (event) => {
   window.denoiseMicrophone.processed = event.target.checked;
+  for (const other of document.querySelectorAll(".microphone input")) other.checked = event.target.checked;
 });
 
 document.addEventListener("denoise:microphone", () => {

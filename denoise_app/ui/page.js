@@ -46,19 +46,19 @@
 
   document.addEventListener("click", (event) => {
     const input = event.target;
-    if (input instanceof HTMLInputElement && input.type === "file" && input.closest("#recording")) {
+    if (input instanceof HTMLInputElement && input.type === "file" && input.closest(".recording")) {
       if (!input.accept.includes("video/")) input.accept += ",video/*";
     }
   }, true);
 
   document.addEventListener("change", (event) => {
     const input = event.target;
-    if (!(input instanceof HTMLInputElement) || input.type !== "file" || !input.closest("#recording")) return;
+    if (!(input instanceof HTMLInputElement) || input.type !== "file" || !input.closest(".recording")) return;
     if ([...input.files].some((file) => file.type.startsWith("video/"))) input.files = carry(input.files);
   }, true);
 
   document.addEventListener("drop", (event) => {
-    const input = event.target.closest?.("#recording")?.querySelector("input[type=file]");
+    const input = event.target.closest?.(".recording")?.querySelector("input[type=file]");
     if (!input || ![...event.dataTransfer.files].some(isVideo)) return;
     event.preventDefault();
     event.stopPropagation();
@@ -73,16 +73,17 @@
   announcer.setAttribute("aria-live", "polite");
 
   function announce() {
-    const news = [...document.querySelectorAll("#outcome [data-said]")].map((part) => part.dataset.said).join(". ");
+    const shown = [...document.querySelectorAll(".outcome [data-said]")].filter((part) => part.checkVisibility());
+    const news = shown.map((part) => part.dataset.said).join(". ");
     if (news !== announcer.textContent) announcer.textContent = news;
   }
 
   const waiting = new MutationObserver(() => {
-    const outcome = document.querySelector("#outcome");
-    if (!outcome) return;
+    const tabs = document.querySelector("#tabs"); // which are put on the page when they are opened first
+    if (!tabs) return;
     waiting.disconnect();
-    document.querySelector("#clean").append(announcer);
-    new MutationObserver(announce).observe(outcome, { childList: true, subtree: true });
+    tabs.append(announcer);
+    new MutationObserver(announce).observe(tabs, { childList: true, subtree: true });
   });
   waiting.observe(document.documentElement, { childList: true, subtree: true });
 
@@ -115,4 +116,29 @@
       line.style.bottom = layout._size.b + "px";
     }
   });
+
+  // ------------------------------------------------------------------------------------------------ cards of models
+  // A click on a point of a figure, or on a link, opens the card of what it stands for.
+  function openCard(id) {
+    const card = document.getElementById(id);
+    if (!card) return;
+    card.open = true;
+    card.scrollIntoView({ block: "nearest" });
+    card.querySelector("summary").focus({ preventScroll: true });
+  }
+
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest?.('a[href^="#card-"]');
+    if (!link) return;
+    event.preventDefault();
+    openCard(link.hash.slice(1));
+  });
+
+  const listening = new WeakSet();
+  document.addEventListener("pointerover", (event) => {
+    const plot = event.target.closest?.(".to-cards .js-plotly-plot");
+    if (!plot?.on || listening.has(plot)) return;
+    listening.add(plot);
+    plot.on("plotly_click", ({ points }) => typeof points[0].customdata === "string" && openCard(points[0].customdata));
+  }, true);
 })();

@@ -54,18 +54,28 @@ def hint(text: str) -> str:
     return f'<p class="hint">{escape(text)}</p>'
 
 
-def empty(say: Say) -> str:
-    """What stands where the result will be."""
+def empty(first: str, more: str) -> str:
+    """What stands where the result will be: what to do, and what will come of it."""
     bars = "".join(f'<i style="--h:{height}%"></i>' for height in (18, 34, 62, 46, 88, 70, 40, 56, 30, 14))
     return (
         f'<section class="empty"><div class="bars" aria-hidden="true">{bars}</div>'
-        f'<p class="first">{say("result.empty")}</p><p>{say("result.empty-more")}</p></section>'
+        f'<p class="first">{first}</p><p>{more}</p></section>'
     )
 
 
 def alert(say: Say, text: str) -> str:
     """Something went wrong; stays until something else is done."""
     return f'<div class="notice wrong" role="alert"><strong>{say("error.title")}</strong><p>{escape(text)}</p></div>'
+
+
+def sortable_head(text: str, unit: str = "", better: str = "neither", help: str = "") -> str:
+    """The head of a column that sortable.js sorts by; `help` says which way is better."""
+    more = f"<small>{unit}</small>" if unit else ""
+    direction = f"<small>{help}</small>" if help else ""
+    return (
+        f'<th scope="col" aria-sort="none" data-better="{better}">'
+        f'<button type="button">{text} {more}<span class="order" aria-hidden="true"></span></button>{direction}</th>'
+    )
 
 
 # ------------------------------------------------------------------------------------------------------- the recording
@@ -112,14 +122,14 @@ def example_label(say: Say, stem: str) -> str:
     return say.either(f"example.{stem}", stem)
 
 
-def microphone(say: Say) -> str:
+def microphone(say: Say, prefix: str = "") -> str:
     """The switch for the browser's own processing; microphone.js fills in what the browser granted."""
     keys = ("granted", "echo", "noise", "gain", "rate", "on", "off", "unknown", "refused")
     data = " ".join(f'data-{key}="{escape(say.template(f"microphone.{key}"), quote=True)}"' for key in keys)
     return (
         f'<div class="microphone" {data}><label class="switch"><input type="checkbox" role="switch" '
-        f'aria-describedby="microphone-help"><span>{say("microphone.switch")}</span></label>'
-        f'<p class="hint" id="microphone-help">{say("microphone.help")}</p>'
+        f'aria-describedby="{prefix}microphone-help"><span>{say("microphone.switch")}</span></label>'
+        f'<p class="hint" id="{prefix}microphone-help">{say("microphone.help")}</p>'
         '<p class="granted" role="status" hidden></p></div>'
     )
 
@@ -204,6 +214,12 @@ def source(say: Say, offer: Offer) -> str:
     )
 
 
+def hub_label(offer: Offer) -> str:
+    """A checkpoint on the Hub before it is fetched: licence and size beside its name."""
+    assert offer.manifest is not None
+    return f"{offer.model}/{offer.loss} · {offer.manifest.licence} · {offer.manifest.size / 1e6:.2g} MB"
+
+
 def hub_listing(say: Say, count: int, problems: Iterable[Exception]) -> str:
     """What a look on the Hub has found."""
     reasons = "".join(
@@ -223,22 +239,32 @@ def progress(say: Say, step: Step, preview_seconds: float, heard: bool) -> str:
         heard: Whether a preview can be heard already.
     """
     stage = say(f"run.{step.stage}", seconds=f"{preview_seconds:g}")
-    now = step.progress
-    figures, bar = "", "<progress></progress>"
+    now, parts = step.progress, []
     if now is not None:
-        percent = math.floor(100 * now.fraction)
-        parts = [say("run.progress", percent=percent)]
         if now.seconds_left is not None:
             parts.append(say("run.left", time=numbers.duration(now.seconds_left)))
         if now.speed is not None:
             parts.append(say("run.speed", speed=f"{now.speed:.0f}" if now.speed >= 10 else f"{now.speed:.1f}"))
-        figures = " · ".join(parts)
-        bar = f'<progress max="100" value="{percent}"></progress>'
-    ready = f'<p class="quiet">{say("run.preview-ready", seconds=f"{preview_seconds:g}")}</p>' if heard else ""
+    more = say("run.preview-ready", seconds=f"{preview_seconds:g}") if heard else ""
+    return working(say, stage, now.fraction if now else None, parts, more)
+
+
+def working(say: Say, stage: str, fraction: float | None, parts: Sequence[str] = (), more: str = "") -> str:
+    """Work under way.
+
+    Args:
+        stage: What is being done; it is read aloud.
+        fraction: How much of it is done, 0 to 1; None while that is not known.
+        parts: What else is known of how far it is.
+        more: A sentence below.
+    """
+    percent = None if fraction is None else math.floor(100 * fraction)
+    figures = " · ".join([*([] if percent is None else [say("run.progress", percent=percent)]), *parts])
+    known = "" if percent is None else f' max="100" value="{percent}"'
     label = escape(stage, quote=True)
     return (
-        f'<div class="working" data-said="{label}"><p><strong>{stage}</strong> <span>{figures}</span></p>'
-        f'{bar.replace("<progress", f"""<progress aria-label="{label}" """, 1)}{ready}</div>'
+        f'<div class="working" data-said="{label}"><p><strong>{label}</strong> <span>{figures}</span></p>'
+        f'<progress aria-label="{label}"{known}></progress>{f"""<p class="quiet">{more}</p>""" if more else ""}</div>'
     )
 
 
@@ -253,8 +279,12 @@ def finished(say: Say, text: str) -> str:
 def result_heading(say: Say, result: Result, preview_seconds: float) -> str:
     offer = result.order.offer
     by = say("result.by", model=offer.model, loss=offer.loss) if offer.loss else offer.model
-    of = f"{result.order.path.name} · {by}"
     text = say("result.preview", seconds=f"{preview_seconds:g}") if result.preview else say("result.heading")
+    return titled(text, f"{result.order.path.name} · {by}")
+
+
+def titled(text: str, of: str) -> str:
+    """The heading of a result, and what it is of; both are read aloud."""
     said = escape(f"{text}: {of}", quote=True)
     return (
         f'<div class="result-heading" data-said="{said}"><h2 class="heading">{text}</h2>'
@@ -322,16 +352,17 @@ def changes(before: FileInfo, after: FileInfo) -> list[str]:
     return found + (["length"] if abs(before.frames - after.frames) > tolerance else [])
 
 
-def downloads(say: Say, token: str, names: Mapping[str, str]) -> str:
+def downloads(say: Say, token: str, names: Mapping[str, str], link: str = "") -> str:
     """Links to what can be downloaded.
 
     Args:
         token: Of the parcel.
-        names: "after", "removed", "report", "all" -> what the user's copy is called; without "report" while numbers
-            are still being measured.
+        names: "after", "removed", "plots", "report", "all" -> what the user's copy is called; without "report" while
+            numbers are still being measured.
+        link: The query of an address that restores the denoiser and its settings.
     """
     links = []
-    for key in ("after", "removed", "report", "all"):
+    for key in ("after", "removed", "plots", "report", "all"):
         if key in names:
             style = "primary" if key == "after" else ""
             name = escape(names[key], quote=True)
@@ -341,6 +372,10 @@ def downloads(say: Say, token: str, names: Mapping[str, str]) -> str:
             )
         elif key == "report":
             links.append(f'<span class="download later">{say("download.report-later")}</span>')
+    if link:
+        links.append(
+            f'<a class="download" href="{escape(link, quote=True)}" target="_blank">{say("download.link")}</a>'
+        )
     return f'<nav class="downloads" aria-label="{say("download.name")}">{"".join(links)}</nav>'
 
 
@@ -460,45 +495,7 @@ def _db(say: Say, change_db: float) -> str:
 # ------------------------------------------------------------------------------------------------------ list of models
 
 
-def models(say: Say, offers: Sequence[Offer], best: Offer | None, broken: Iterable[Exception]) -> str:
-    """Every denoiser as a row of a table; on a narrow screen a row becomes a card."""
-    names = ("model", "loss", "kind", "parameters", "macs", "rate", "delay", "causal", "licence", "from")
-    heads = [say(f"models.{name}") for name in names] + [SCORE_NAMES[key] for key in SHOWN_SCORES]
-    rows = []
-    for offer in offers:
-        manifest = offer.manifest
-        none = f'<span class="quiet">{say("models.none")}</span>'
-        title = escape(offer.model)
-        if best is not None and offer.key == best.key:
-            title += f' <small class="tag">{say("model.recommended")}</small>'
-        cells = [
-            escape(offer.loss or "") or none,
-            say("models.kind.neural" if manifest else "models.kind.classical"),
-            numbers.size(manifest.parameters) if manifest else "0",
-            f"{manifest.macs_per_second / 1e6:,.0f}" if manifest else none,
-            numbers.rate(offer.sample_rate),
-            f"{1000 * offer.latency / offer.sample_rate:.3g} {say('unit.ms')}",
-            say("models.yes" if offer.causal else "models.no"),
-            escape(manifest.licence if manifest else LICENCE),
-            source(say, offer),
-            *(_score(manifest.scores.get(key) if manifest else None, key, none) for key in SHOWN_SCORES),
-        ]
-        body = "".join(_cell(head, cell, none) for head, cell in zip(heads[1:], cells, strict=True))
-        rows.append(f'<tr><th scope="row">{title}</th>{body}</tr>')
-    head = "".join(f'<th scope="col">{name}</th>' for name in heads)
-    problems = "".join(f"<li>{escape(say('models.broken', reason=say.problem(error)))}</li>" for error in broken)
-    return (
-        f'<p class="lead">{say("models.intro")}</p><div class="table" role="region" tabindex="0" '
-        f'aria-label="{say("models.caption")}"><table><caption class="said">{say("models.caption")}</caption>'
-        f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
-        f"{f'<ul class=notes>{problems}</ul>' if problems else ''}"
-    )
-
-
-def _score(value: float | None, key: str, none: str) -> str:
-    return none if value is None else f"{numbers.plain(value, SCORE_DIGITS[key])} {SCORE_UNITS.get(key, '')}".strip()
-
-
-def _cell(head: str, content: str, none: str) -> str:
-    """A cell; what is empty is left out where rows become cards."""
-    return f'<td data-head="{head}"{" class=none" if content == none else ""}>{content}</td>'
+def broken(say: Say, problems: Iterable[Exception]) -> str:
+    """Why checkpoints are left out; nothing where none is."""
+    items = "".join(f"<li>{escape(say('models.broken', reason=say.problem(error)))}</li>" for error in problems)
+    return f'<ul class="notes">{items}</ul>' if items else ""

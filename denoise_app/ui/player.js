@@ -108,7 +108,7 @@ class Deck {
 
   setLevels(levels, when) {
     const start = Math.max(when, ...this.faders.map((fader) => fader.free)); // all move together: their sum stays
-    levels.forEach((level, i) => level !== this.faders[i].level && this.faders[i].moveTo(level, start));
+    this.faders.forEach((fader, i) => levels[i] !== fader.level && fader.moveTo(levels[i], start));
   }
 
   stop(when) {
@@ -217,6 +217,12 @@ async function load(start) {
 }
 
 async function fetchSound(wanted, index, next, mine, progress) {
+  const { sound } = wanted.versions[index];
+  const here = sounds.find((one) => one.sound === sound && !one.error);
+  if (here && part.start === next.start && here.buffer.length === next.frames) {
+    progress(next.frames);
+    return here;
+  }
   const silence = { numberOfChannels: wanted.channels, length: next.frames, sampleRate: wanted.sample_rate };
   const buffer = new AudioBuffer(silence);
   for (let done = 0; done < next.frames; done += wanted.block_frames) {
@@ -224,11 +230,11 @@ async function fetchSound(wanted, index, next, mine, progress) {
     const request = { token: wanted.token, version: index, start: next.start + done, frames };
     const answer = (await server.player_samples(request)) || { error: "unreachable" };
     if (mine !== generation) return null;
-    if (answer.error) return { buffer: new AudioBuffer(silence), outline: null, error: answer.error };
+    if (answer.error) return { sound, buffer: new AudioBuffer(silence), outline: null, error: answer.error };
     decode(answer, frames).forEach((samples, channel) => buffer.copyToChannel(samples, channel, done));
     progress(frames);
   }
-  return { buffer, outline: outline(buffer), error: null };
+  return { sound, buffer, outline: outline(buffer), error: null };
 }
 
 function decode({ format, data }, frames) {
@@ -314,7 +320,8 @@ function isLong() {
 function receive() {
   const next = props.value ? JSON.parse(JSON.stringify(props.value)) : null; // Gradio hands over a proxy
   const same = next && value && next.recording === value.recording && next.frames === value.frames &&
-    next.sample_rate === value.sample_rate && next.versions.length === value.versions.length;
+    next.sample_rate === value.sample_rate && next.channels === value.channels &&
+    next.versions.length >= value.versions.length; // more may have come since
   overviews = new Map();
   if (!same) {
     generation++;
@@ -331,6 +338,8 @@ function receive() {
   if (!value) state = "empty";
   else {
     if (!value.versions.some(({ key }) => key === version)) version = value.selected;
+    root.classList.toggle("blind", value.blind);
+    if (value.blind) halt();
     buildVersions();
     load(same ? coming : 0);
   }
@@ -583,6 +592,11 @@ root.addEventListener("keydown", onKey);
 let buttons = [];
 let named = "";
 
+/** The number key of a version: 0 is the tenth. */
+function keyOf(index) {
+  return String((index + 1) % 10);
+}
+
 function buildVersions() {
   const names = JSON.stringify(value.versions.map((one) => [one.key, nameOf(one)]));
   if (names === named) return; // keeps the focus that may be on one of them
@@ -590,7 +604,7 @@ function buildVersions() {
   buttons = value.versions.map((one, i) =>
     make(
       "button", { type: "button", class: "version", onclick: () => select(one.key) },
-      make("kbd", { "aria-hidden": "true", text: i + 1 }),
+      make("kbd", { "aria-hidden": "true", text: keyOf(i) }),
       make("span", { class: "names" }, make("span", { class: "label", text: nameOf(one) }), make("span", { class: "gain" })),
     ),
   );
@@ -598,8 +612,8 @@ function buildVersions() {
   root.style.setProperty("--lane-count", buttons.length);
   root.classList.toggle("many", buttons.length > 4);
   const keys = [
-    [["Space"], "key-play"], [buttons.length > 1 ? ["1", "–", String(buttons.length)] : ["1"], "key-switch"], [["←", "→"], "key-seek"],
-    [["[", "]"], "key-region"], [["L"], "key-loop"], [["M"], "key-match"],
+    [["Space"], "key-play"], [buttons.length > 1 ? ["1", "–", keyOf(buttons.length - 1)] : ["1"], "key-switch"], [["←", "→"], "key-seek"],
+    [["[", "]"], "key-region"], [["L"], "key-loop"], ...(value.blind ? [] : [[["M"], "key-match"]]),
   ];
   keyHelp.replaceChildren(
     ...keys.map(([caps, text]) =>
@@ -648,8 +662,9 @@ function updateVersions() {
 function updateLoop() {
   const edge = (frame) => (region ? " " + clock(frame / value.sample_rate) : "");
   loopButton.setAttribute("aria-pressed", String(looping));
+  const [first, last] = value.blind ? ["[", "]"] : ["A", "B"]; // A and B are versions there
   for (const [button, letter, key, frame] of [
-    [fromButton, "A", "set-start", region?.from], [toButton, "B", "set-end", region?.to],
+    [fromButton, first, "set-start", region?.from], [toButton, last, "set-end", region?.to],
   ]) {
     button.replaceChildren(make("b", { text: letter }), edge(frame));
     button.setAttribute("aria-label", say(key) + edge(frame));
@@ -765,7 +780,7 @@ function drawWaves() {
       paint.fillRect(0, Math.round(i * lane), width, 1);
     }
     paint.fillStyle = colour(key === version ? "accent" : "wave");
-    if (sounds[i].outline) drawOutline(paint, sounds[i].outline, 0, width, (i + 0.5) * lane, lane * 0.42 * scale);
+    if (sounds[i]?.outline && !value.blind) drawOutline(paint, sounds[i].outline, 0, width, (i + 0.5) * lane, lane * 0.42 * scale);
   });
   drawTicks(paint, width, height, axis, colour, font);
 }
@@ -816,7 +831,7 @@ function drawStrip() {
   const { paint, width, height, colour } = drawn;
   const outline = overviews.get(version) || [...overviews.values()].find(Boolean);
   paint.fillStyle = colour("wave");
-  if (outline) drawOutline(paint, outline, 0, width, height / 2, (height * 0.42) / peakOf([outline]));
+  if (outline && !value.blind) drawOutline(paint, outline, 0, width, height / 2, (height * 0.42) / peakOf([outline]));
   const left = (start / value.frames) * width, wide = Math.max(6, (value.window_frames / value.frames) * width);
   paint.fillStyle = colour("accent");
   paint.globalAlpha = 0.14;
@@ -846,11 +861,16 @@ function keyAction(event) {
     if (onButton && onButton !== playButton && onButton.getAttribute("aria-pressed") !== "true") return null;
     return onButton === loopButton || onButton === playButton ? null : toggle;
   }
-  if (/^[1-9]$/.test(key)) return value.versions[key - 1] ? () => select(value.versions[key - 1].key) : null;
+  if (/^[0-9]$/.test(key)) {
+    const chosen = value.versions.find((_, i) => keyOf(i) === key);
+    return chosen ? () => select(chosen.key) : null;
+  }
+  const letter = value.blind && value.versions.find((one) => one.key === key.toLowerCase());
+  if (letter) return () => select(letter.key);
   if (key === "[" || code === "BracketLeft") return () => setEdge("from");
   if (key === "]" || code === "BracketRight") return () => setEdge("to");
   if (key.toLowerCase() === "l") return () => setLooping(!looping);
-  if (key.toLowerCase() === "m") return () => setMatched(!matched);
+  if (key.toLowerCase() === "m" && !value.blind) return () => setMatched(!matched);
   if (target === volumeSlider) return null;
   if (target === stripBox) return stripKey(key);
   const step = shiftKey ? 0.1 : 1;

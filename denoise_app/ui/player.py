@@ -39,7 +39,7 @@ BLOCK_SAMPLES = 1 << 20  # one answer to the browser: about 4 MB, so that a long
 LOWEST_RATE, HIGHEST_RATE = 8_000, 96_000  # Hz; what every browser's AudioBuffer and AudioContext must take
 OVERVIEW_COLUMNS = 1000
 RESAMPLE_MARGIN = 0.1  # s read on both sides of a block that is resampled, far longer than the filter
-MOST_VERSIONS = 9  # the number keys
+MOST_VERSIONS = 10  # the number keys, 0 for the tenth
 
 _SECRET = secrets.token_bytes(32)  # signs what this process hands out; a restart makes old values unplayable
 
@@ -107,16 +107,18 @@ def build_player(
     )
 
 
-def player_value(versions: Sequence[Version], *, selected: str | None = None) -> dict[str, Any]:
+def player_value(versions: Sequence[Version], *, selected: str | None = None, blind: bool = False) -> dict[str, Any]:
     """What a handler returns to the player.
 
     The first version decides the rate: it is the recording itself, and a value with the same first file, as after a
     change of strength, keeps position, loop and playing. Versions at other rates are resampled to its rate.
 
     Args:
-        versions: Two to seven in the order of their number keys (one, or up to nine, also work).
+        versions: One to ten in the order of their number keys; those that follow later may be appended.
         selected: Key of the version that is heard first; the first one without it. It gives way to what the user chose
             before while the recording stays the same.
+        blind: Shows nothing that would let eyes answer for ears: no outlines, no level, no gains; the versions' own
+            letters are keys too. Another value pauses, so that nobody goes on hearing what was there before.
 
     Raises:
         ValueError: No version, too many, or two with the same key.
@@ -134,9 +136,10 @@ def player_value(versions: Sequence[Version], *, selected: str | None = None) ->
     states = [f"{path} {os.stat(path).st_mtime_ns}" for path in paths]  # a file written anew is another sound
     return {
         "token": _sign({"paths": paths, "states": states, "rate": rate, "channels": channels}),
-        "recording": hashlib.sha256(states[0].encode()).hexdigest()[:16],
+        "recording": _digest(states[0]),
         "versions": [
-            {"key": version.key, "label": version.label, "gain_db": float(version.gain_db)} for version in versions
+            {"key": version.key, "label": version.label, "gain_db": float(version.gain_db), "sound": _digest(state)}
+            for version, state in zip(versions, states, strict=True)
         ],
         "selected": selected or keys[0],
         "sample_rate": rate,
@@ -145,7 +148,17 @@ def player_value(versions: Sequence[Version], *, selected: str | None = None) ->
         "frames": frames,
         "window_frames": min(frames, int(window * rate)),
         "block_frames": BLOCK_SAMPLES // channels,
+        "blind": blind,
     }
+
+
+def number_key(place: int) -> str:
+    """The key that chooses the version at a place, counted from 0.
+
+    >>> number_key(0), number_key(8), number_key(9)
+    ('1', '9', '0')
+    """
+    return str((place + 1) % MOST_VERSIONS)
 
 
 def play_rate(sample_rate: int) -> int:
@@ -210,6 +223,11 @@ def _own(sentences: Mapping[str, str]) -> dict[str, str]:
 def _play_channels(channels: int) -> int:
     """More than two channels are heard as their mean: what a browser would make of them depends on their number."""
     return channels if channels <= 2 else 1
+
+
+def _digest(state: str) -> str:
+    """A name for one state of a file, which tells nothing of it."""
+    return hashlib.sha256(state.encode()).hexdigest()[:16]
 
 
 def _sign(content: dict[str, Any]) -> str:

@@ -408,7 +408,7 @@ def test_no_other_host_is_asked(visit: Visit, served: Served, talk: Path) -> Non
     visit.denoise("my talk.wav")
     visit.page.wait_for_selector("#plot .js-plotly-plot")
     visit.page.get_by_role("tab", name="Models").click()
-    visit.page.wait_for_selector("#models table")
+    visit.page.wait_for_selector("#board-table table")
     assert {host for host in visit.hosts if host} == {served.url.split("/")[2]}
 
 
@@ -440,7 +440,7 @@ def test_a_phone_does_not_scroll_sideways(browser: Any, served: Served) -> None:
     assert visit.page.evaluate("document.body.classList.contains('dark')")
     check_width(visit)
     visit.page.get_by_role("tab", name="Models").click()
-    visit.page.wait_for_selector("#models table")
+    visit.page.wait_for_selector("#board-table table")
     check_width(visit)
     visit.close()
 
@@ -506,7 +506,44 @@ def test_every_widget_has_a_name_that_can_be_read_out(visit: Visit) -> None:
 
 def test_every_bundled_denoiser_is_in_the_list(visit: Visit, served: Served) -> None:
     visit.page.get_by_role("tab", name="Models").click()
-    visit.page.wait_for_selector("#models table")
-    rows = visit.page.locator("#models tbody tr").all_inner_texts()
-    assert len(rows) == len(served.worker.offers())
-    assert any("wiener" in row and "classical" in row for row in rows)
+    visit.page.wait_for_selector("details.card")
+    titles = visit.page.locator("details.card summary").all_inner_texts()
+    assert len(titles) == len(served.worker.offers()) and "wiener" in titles
+
+
+def test_a_point_and_a_name_open_their_card(visit: Visit) -> None:
+    visit.page.get_by_role("tab", name="Models").click()
+    point = visit.page.locator("#board-by-rtf .scatterlayer .points path").last
+    point.hover(force=True)
+    point.click(force=True)
+    opened = visit.page.locator("details.card[open]")
+    opened.wait_for()
+    assert opened.locator("summary").evaluate("summary => summary === document.activeElement")
+    visit.page.locator("#board-table").get_by_role("link", name="mmse-lsa").click()
+    visit.page.wait_for_selector("#card-mmse-lsa[open]")
+
+
+def test_the_leaderboard_can_be_filtered_and_sorted(visit: Visit) -> None:
+    visit.page.get_by_role("tab", name="Models").click()
+    rows = visit.page.locator("#board-table tbody tr")
+    rows.first.wait_for()
+    everything = rows.count()
+    visit.page.locator("#board-kind").get_by_text("Classical").click()
+    visit.page.wait_for_function(f"document.querySelectorAll('#board-table tbody tr').length < {everything}")
+    visit.page.locator("#board-table thead").get_by_role("button", name="SI-SDR").click()
+    head = visit.page.locator("#board-table th[aria-sort=descending]")
+    head.wait_for()
+    place = visit.page.evaluate(
+        "[...document.querySelectorAll('#board-table thead th')].findIndex(th => th.ariaSort === 'descending')"
+    )
+    values = [float(row.locator("th, td").nth(place).get_attribute("data-value") or "nan") for row in rows.all()]
+    assert values == sorted(values, reverse=True) and len(values) > 3
+
+
+def test_a_link_restores_what_it_says(browser: Any, served: Served) -> None:
+    visit = Visit(browser, f"{served.url}?denoiser=wiener&strength=40")
+    visit.page.wait_for_function("document.querySelector('#advanced') !== null")
+    visit.page.wait_for_function("document.querySelector('#model input').value.includes('wiener')")
+    visit.page.locator("#advanced button").first.click()
+    assert visit.page.locator("#advanced input[type=number]").first.input_value() == "40"
+    visit.close()

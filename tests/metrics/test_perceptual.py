@@ -17,7 +17,7 @@ from denoise_app.metrics import perceptual
 from denoise_app.metrics.perceptual import MetricUnavailable
 
 RATE = 16_000
-JUDGES = (perceptual.pesq_wb, perceptual.pesq_nb, perceptual.stoi, perceptual.estoi)
+JUDGES = (perceptual.pesq_wb, perceptual.pesq_nb, perceptual.pesq_torch, perceptual.stoi, perceptual.estoi)
 Judge = Callable[[Samples, Samples, int], float]
 every_judge = pytest.mark.parametrize("judge", JUDGES)
 
@@ -90,6 +90,21 @@ def test_no_utterance_for_pesq_is_said_so(pair: tuple[Samples, Samples], monkeyp
 def test_unequal_lengths_are_an_error(judge: Judge, pair: tuple[Samples, Samples]) -> None:
     with pytest.raises(ValueError, match="equal lengths"):
         judge(pair[0], pair[1][1:], RATE)
+
+
+def test_the_stand_in_for_pesq_is_near_to_it(pair: tuple[Samples, Samples]) -> None:
+    clean, noisy = pair
+    for share in (0.0, 0.1, 0.3, 1.0):
+        mixed = clean + np.float32(share) * (noisy - clean)
+        assert perceptual.pesq_torch(clean, mixed, RATE) == pytest.approx(
+            perceptual.pesq_wb(clean, mixed, RATE), abs=0.1
+        )
+
+
+def test_the_stand_in_for_pesq_changes_nothing(pair: tuple[Samples, Samples]) -> None:
+    clean, noisy = pair[0].copy(), pair[1].copy()
+    perceptual.pesq_torch(clean, noisy, RATE)
+    assert np.array_equal(clean, pair[0]) and np.array_equal(noisy, pair[1])
 
 
 @pytest.mark.parametrize(("judge", "package"), [(perceptual.pesq_wb, "pesq"), (perceptual.estoi, "pystoi")])

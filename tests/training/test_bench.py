@@ -38,7 +38,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
 def test_everything_is_measured_and_shown(quick: list[tuple[str, int]]) -> None:
     lines: list[str] = []
     report = bench.run(["wiener", "wiener"], [2.0, 3.0], say=lines.append)
-    assert [task for task, _ in quick] == ["speed", "speed", "click", "memory", "memory"]
+    assert [task for task, _ in quick] == ["speed", "speed", "click", "memory", "memory", "comparison"]
     assert [threads for task, threads in quick if task == "speed"] == [1, 2]
     assert json.loads(json.dumps(report)) == report
     (row,) = report["denoisers"]
@@ -48,8 +48,22 @@ def test_everything_is_measured_and_shown(quick: list[tuple[str, int]]) -> None:
     for laps in row["click"].values():
         early = [laps[step] for step in ("read", "separate", "render", "spectrograms", "fast metrics")]
         assert laps["result"] == pytest.approx(sum(early)) and min(early) > 0
+    compared = report["comparison"]
+    steps = ["first sound", "other sounds", "spectrograms", "figures", "fast metrics", "slow metrics"]
+    assert compared["names"] == ["wiener"] and list(compared["seconds"]) == list(compared["ratios"]) == steps
+    ratios = {compared["seconds"][step] / compared["ratios"][step] for step in ("first sound", "figures")}
+    assert max(ratios) == pytest.approx(min(ratios)) and 0.01 < compared["megabytes"] < 2
     text = bench.table(report)
-    for words in ("wiener", "1 thread ", "2 threads", "2 s", "3 s", "click", report["machine"]["processor"]):
+    for words in (
+        "wiener",
+        "1 thread ",
+        "2 threads",
+        "2 s",
+        "3 s",
+        "click",
+        "first sound",
+        report["machine"]["processor"],
+    ):
         assert words in text
     assert "denoise_app  0.25     -1.75" in text and "engine       2.75     +0.75" in text
     assert any("memory" in line for line in lines)

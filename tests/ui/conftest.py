@@ -11,9 +11,11 @@ import pytest
 import soundfile
 from torch import Tensor
 
+from denoise_app.audio.clip import Samples
 from denoise_app.checkpoints.manifest import CheckpointError, Manifest
 from denoise_app.denoiser import Denoiser
 from denoise_app.inference.device import Device
+from denoise_app.metrics.errors import MetricUnavailable
 from denoise_app.metrics.report import Measured
 from denoise_app.ui.bridge import Excerpts, Offer, Worker
 from denoise_app.ui.session import Session, Sessions
@@ -79,6 +81,12 @@ class FakeWorker(Worker):
         quick = [key for key in keys if not key.startswith("dnsmos")]
         found = super().measure(excerpts, quick) if quick else {}
         return found | {key: Measured(2.0, 3.0) for key in keys if key.startswith("dnsmos")}
+
+    def score(
+        self, samples: Samples, sample_rate: int, keys: Iterable[str], clean: Samples | None = None
+    ) -> dict[str, float | MetricUnavailable]:
+        quick = [key for key in keys if not key.startswith("dnsmos")]
+        return super().score(samples, sample_rate, quick, clean) | dict.fromkeys(set(keys) - set(quick), 3.0)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,6 +17,7 @@ import pytest
 import soundfile
 
 from denoise_app.checkpoints.manifest import CheckpointError
+from denoise_app.ui import link
 from denoise_app.ui.downloads import Shelf
 from denoise_app.ui.language import Words
 from denoise_app.ui.session import Session, Sessions
@@ -275,9 +278,9 @@ def test_figures_come_with_their_words(page: Page, recording: Make) -> None:
 
 
 def test_facts_of_a_recording_come_at_once_and_its_levels_after(page: Page, recording: Make) -> None:
-    told = [html for html, _ in page.tab.on_recording(str(recording()), None, page.request)]
+    told = [html for html, _ in page.tab.source.on_recording(str(recording()), None, page.request)]
     assert "measuring" in told[0] and "16 kHz" in told[0] and "dBFS" in told[1] and "measuring" not in told[1]
-    assert [html for html, _ in page.tab.on_recording(None, None, page.request)] == [""]
+    assert [html for html, _ in page.tab.source.on_recording(None, None, page.request)] == [""]
 
 
 @pytest.mark.parametrize("kind", ["text", "nan", "gone"])
@@ -287,23 +290,56 @@ def test_a_bad_recording_is_told_when_it_is_chosen(page: Page, tmp_path: Path, k
         path.write_text("this is text")
     elif kind == "nan":
         soundfile.write(path, np.full(1000, np.nan), 16_000, "FLOAT")
-    *_, (html, _) = page.tab.on_recording(str(path), None, page.request)
+    *_, (html, _) = page.tab.source.on_recording(str(path), None, page.request)
     assert 'role="alert"' in html and str(tmp_path) not in html
 
 
 def test_an_example_is_copied_into_the_visit(worker: Any, sessions: Sessions, recording: Make) -> None:
     example = recording("english-fan.wav")
     page = Page(worker, sessions, (example,))
-    path, session = page.tab.example_handler(example)(None)
+    path, session = page.tab.source.example_handler(example)(None)
     assert Path(path).parent.parent == session.folder and Path(path).read_bytes() == example.read_bytes()
-    assert len(page.tab.examples) == 1
+    assert len(page.tab.source.examples) == 1
 
 
 def test_the_lists_name_the_recommended_denoiser_first_hand(page: Page) -> None:
-    model, checkpoint, about = page.tab.on_load(page.request)
+    model, checkpoint, about, said, *settings = page.tab.on_load("", page.request)
+    assert said == "" and all("value" not in update for update in settings)
     assert model.constructor_args["value"] == "half" and checkpoint.constructor_args["value"] == "half/hybrid"
     assert [key for _, key in checkpoint.constructor_args["choices"]] == ["half/hybrid", "half/log-mag"]
     assert "recommended" in checkpoint.constructor_args["choices"][0][0] and "Favours" in about
+
+
+def test_an_address_restores_denoiser_and_settings(page: Page) -> None:
+    page.values[page.tab.audio] = None
+    address = "?denoiser=half/log-mag&strength=40&most=12&lufs=-20&format=flac&bits=24&channels=mid&nonsense=1"
+    _, checkpoint, _, said, *settings = page.tab.on_load(address, page.request)
+    assert checkpoint.constructor_args["value"] == "half/log-mag" and "nonsense" in said
+    values = [update.get("value") for update in settings]
+    assert values == [40, 12, None, "target", -20, None, "flac", 24, "mid"]
+    *_, said = page.tab.on_load("?denoiser=gone/hybrid", page.request)[:4]
+    assert "gone" in said, "a checkpoint that is not here is named, and the best is chosen"
+
+
+def test_the_link_of_a_result_restores_what_made_it(page: Page, recording: Make) -> None:
+    page.values |= {page.tab.audio: str(recording()), page.tab.strength: 70, page.tab.channels: "mid"}
+    page.denoise()
+    for step in page.tab.on_measure(page.session, page.request):
+        page.take(step)
+    links = re.findall(r'href="(\?[^"]*)"', page.values[page.tab.downloads])
+    wanted = link.parse(html.unescape(links[0]))
+    assert (wanted.denoiser, wanted.values, wanted.unread) == ("half/hybrid", {"strength": 70, "channels": "mid"}, ())
+
+
+def test_the_figures_can_be_taken_along(page: Page, recording: Make) -> None:
+    page.values[page.tab.audio] = str(recording("my <talk>.wav"))
+    page.denoise()
+    for step in page.tab.on_measure(page.session, page.request):
+        page.take(step)
+    written = page.session.result.after.with_name("plots.html").read_text("utf-8")
+    assert "<title>my &lt;talk&gt;.wav</title>" in written and "Plotly.newPlot" in written
+    assert "<script src" not in written, "nothing is fetched from elsewhere"
+    assert "my%20%3Ctalk%3E.plots.html" in page.values[page.tab.downloads]
 
 
 def test_a_model_without_weights_has_no_checkpoints_to_choose(page: Page) -> None:

@@ -73,11 +73,15 @@ def test_other_settings_do_not_run_the_denoiser_again(worker: FakeWorker, sessio
 
 
 def test_another_recording_leaves_nothing_of_the_former(worker: FakeWorker, session: Session, recording: Make) -> None:
-    run(worker, session, recording("a.wav"))
-    before = {path.name for path in session.folder.rglob("*") if path.is_file()}
+    former = run(worker, session, recording("a.wav"))[-1]
+    assert isinstance(former, Result) and former.separation.taken.exists() and former.separation.gains.exists()
+    before = sorted(path.name for path in session.folder.rglob("*") if path.is_file())
+    rooms = len(list(session.folder.iterdir()))
     run(worker, session, recording("b.wav"))
-    after = {path.name for path in session.folder.rglob("*") if path.is_file()}
+    after = sorted(path.name for path in session.folder.rglob("*") if path.is_file())
     assert len(after) == len(before) and "a.wav" not in after and "b.wav" in after
+    assert len(list(session.folder.iterdir())) == rooms
+    assert not any(path.exists() for path in (former.separation.taken, former.separation.gains, former.removed))
 
 
 def test_what_fails_leaves_the_shown_result_and_no_files(

@@ -73,7 +73,7 @@ def test_every_panel_is_whole_in_both_languages(say: Say, worker: FakeWorker, re
     measured = replace(result, numbers=Numbers({"snr_estimated": Measured(3.0, 9.0)}, 4, 30.0))
     for html in (
         panels.header(say, worker.device(), 60),
-        panels.empty(say),
+        panels.empty("First.", "More."),
         panels.alert(say, "text"),
         panels.facts(say, INFO, LEVELS, ""),
         panels.microphone(say),
@@ -86,7 +86,7 @@ def test_every_panel_is_whole_in_both_languages(say: Say, worker: FakeWorker, re
         panels.downloads(say, "token", {"after": "a.wav", "removed": "b.wav"}),
         panels.cards(say, result),
         panels.cards(say, measured),
-        panels.models(say, worker.offers(), offer, [CheckpointError.of("no-manifest", name="a/b")]),
+        panels.broken(say, [CheckpointError.of("no-manifest", name="a/b")]),
     ):
         assert text(html)
         assert "{" not in html or "data-granted" in html  # every fact was filled in
@@ -99,7 +99,7 @@ def test_what_others_wrote_is_escaped(worker: FakeWorker, result: Result) -> Non
     bad = replace(result, order=replace(result.order, offer=offer, path=result.order.path.with_name(f"{EVIL}.wav")))
     for html in (
         panels.about(say, offer),
-        panels.models(say, [offer], offer, [ValueError(EVIL)]),
+        panels.broken(say, [ValueError(EVIL)]),
         panels.result_heading(say, bad, 10.0),
         panels.facts(say, replace(INFO, container=EVIL), LEVELS, EVIL),
         panels.alert(say, EVIL),
@@ -237,10 +237,3 @@ def test_the_report_can_be_had_when_there_is_one() -> None:
     assert 'href="results/t/a%20b.wav"' in early and "Report follows" in early and "zip" not in early
     late = panels.downloads(Say("en"), "t", {"after": "a.wav", "removed": "r.wav", "report": "a.json", "all": "a.zip"})
     assert late.count("<a ") == 4 and "Report follows" not in late
-
-
-def test_the_table_of_models_has_a_row_for_each_and_marks_the_best(worker: FakeWorker) -> None:
-    html = panels.models(Say("en"), worker.offers(), worker.recommended(), [])
-    rows = [text(row) for row in re.findall(r"<tr>.*?</tr>", html)]
-    assert len(rows) == 4 and rows[1].startswith("half recommended hybrid neural 193 k 5 16 kHz 10 ms no apache-2.0")
-    assert rows[1].endswith("1.60 0.810 9.1 dB -") and rows[3].startswith("wiener - classical 0 -")

@@ -23,8 +23,8 @@ def test_it_holds_what_was_done_and_what_came_of_it(
     *_, result = flow.measure(worker, session, result)
     told = json.loads(json.dumps(report(result), allow_nan=False))
     assert set(told) == {
-        "version", "versions", "name", "recording", "output", "denoiser", "settings", "gain_db", "true_peak_dbtp", "limited",
-        "cut_samples", "notes", "metrics", "excerpts",
+        "version", "versions", "name", "recording", "output", "denoiser", "settings", "gain_db", "true_peak_dbtp",
+        "limited", "cut_samples", "notes", "metrics", "excerpts",
     }  # fmt: skip
     assert told["name"] == "my talk.wav" and str(session.folder) not in json.dumps(told)
     assert told["recording"]["sample_rate"] == told["output"]["sample_rate"] == 48_000

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import string
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
-from denoise_app.audio.errors import AudioError
+from denoise_app.audio.errors import AudioError, UserError
 from denoise_app.checkpoints.manifest import CheckpointError
 from denoise_app.ui.player import TEXTS as PLAYER_KEYS
 from denoise_app.ui.texts import CHINESE, ENGLISH, OF_OTHER_ROOMS, Say, language_of
 
-UI = Path(__file__).parents[2] / "denoise_app" / "ui"
+PACKAGE = Path(__file__).parents[2] / "denoise_app"
+UI = PACKAGE / "ui"
+TREES = {path: ast.parse(path.read_text("utf-8")) for path in PACKAGE.rglob("*.py")}
 KEY = re.compile(r"[a-z]+\.[a-z0-9_.-]+")
 SECTIONS = {key.split(".")[0] for key in ENGLISH}
 
@@ -32,6 +36,50 @@ def said() -> Iterator[str]:
                 yield "".join(re.escape(str(v.value)) if isinstance(v, ast.Constant) else ".+" for v in node.values)
             elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in pieces:
                 yield re.escape(node.value)
+
+
+@cache
+def errors() -> dict[str, type[UserError]]:
+    """Every kind of error for users in the package, by name."""
+    bases = {"UserError"}
+    while True:
+        found = {
+            (path, node.name)
+            for path, tree in TREES.items()
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ClassDef) and {ast.unparse(base) for base in node.bases} & bases
+        }
+        if {name for _, name in found} <= bases:
+            break
+        bases |= {name for _, name in found}
+    modules = {name: ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path, name in found}
+    return {name: getattr(importlib.import_module(module), name) for name, module in modules.items()}
+
+
+def raised() -> Iterator[tuple[str, set[str] | None]]:
+    """Reason and facts of each place that builds such an error; None where the facts have no names there."""
+    names = {*errors(), "UserError"}
+    for tree in TREES.values():
+        for node in ast.walk(tree):
+            if not (isinstance(node, ast.Call) and node.args and ast.unparse(node.func).removesuffix(".of") in names):
+                continue
+            given = {keyword.arg for keyword in node.keywords}
+            for reason in ast.walk(node.args[0]):
+                if isinstance(reason, ast.Constant) and isinstance(reason.value, str):
+                    yield reason.value, None if None in given else {str(name) for name in given}
+
+
+def test_every_reason_has_a_sentence_in_both_languages() -> None:
+    """Whether it stands where the error is built, or is chosen there from the sentences of its kind."""
+    reasons = {reason for reason, _ in raised()} | {reason for kind in errors().values() for reason in kind.sentences}
+    assert {"too-long", "no-device", "start-beyond-end", "onto-input", "same-target", "hub-busy"} <= reasons
+    for texts in (ENGLISH, CHINESE):
+        assert {reason for reason in reasons if f"error.{reason}" not in texts} == set()
+
+
+def test_every_error_brings_the_facts_of_its_sentence() -> None:
+    for reason, given in raised():
+        assert given is None or facts(ENGLISH[f"error.{reason}"]) <= given, reason
 
 
 def test_both_languages_have_the_same_keys() -> None:
@@ -57,14 +105,13 @@ def test_nothing_is_left_untranslated() -> None:
 def test_every_text_is_used() -> None:
     patterns = [re.compile(pattern) for pattern in set(said()) if re.match(r"[a-z]+\\\.", pattern)]
     unused = [key for key in ENGLISH if not any(pattern.fullmatch(key) for pattern in patterns)]
-    raised_here = {"error.no-reference-denoiser", "error.reference-needs-two-channels", "error.not-computable"}
-    assert set(unused) - set(OF_OTHER_ROOMS) - raised_here == set()
+    assert set(unused) - set(OF_OTHER_ROOMS) - {f"error.{reason}" for reason, _ in raised()} == set()
 
 
 def test_every_text_that_is_asked_for_is_there() -> None:
     asked = {re.sub(r"\\(.)", r"\1", pattern) for pattern in said() if ".+" not in pattern}
     keys = {key for key in asked if KEY.fullmatch(key) and key.split(".")[0] in SECTIONS}
-    assert {key for key in keys if key not in ENGLISH and not key.endswith((".css", ".js"))} == set()
+    assert {key for key in keys if key not in ENGLISH and not key.endswith((".css", ".js", ".html"))} == set()
     assert set(PLAYER_KEYS) <= set(ENGLISH)
 
 

@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from denoise_app.inference.engine import Cancelled, Settings
+from denoise_app.plots.page import page
 from denoise_app.plots.theme import Theme
-from denoise_app.ui import flow, panels
+from denoise_app.ui import flow, link, panels
 from denoise_app.ui.bridge import NO_LIMIT_DB, Offer, Worker, channels_from, settings_from
 from denoise_app.ui.downloads import Parcel, Shelf
 from denoise_app.ui.figures import figure
 from denoise_app.ui.flow import PREVIEW_SECONDS, Order, Result, Step
 from denoise_app.ui.language import Words, say_for
 from denoise_app.ui.player import Version, build_player, player_value
+from denoise_app.ui.problems import Unready, explained
 from denoise_app.ui.report import report
 from denoise_app.ui.session import Session, Sessions
+from denoise_app.ui.source import Source
 from denoise_app.ui.texts import LANGUAGES, Say
-
-logger = logging.getLogger(__name__)
-
-MEASURED_AT_ONCE_SECONDS = 600.0  # peak and loudness of longer recordings come with the result
 
 Given = dict[Any, Any]
 Updates = dict[Any, Any]
@@ -61,58 +58,24 @@ class CleanTab:
         self._sessions = sessions
         self._shelf = shelf
         self._words = words
-        self._examples = examples
         self._work_queue = work_queue
         self.session = gr.State(None, time_to_live=60 * minutes, delete_callback=sessions.close)
         self.theme = gr.Textbox("light", visible="hidden")
+        self.address = gr.Textbox("", visible="hidden")
         with gr.Row(elem_id="clean", equal_height=False):
             with gr.Column(elem_id="controls", min_width=300):
-                self._build_source()
+                self.source = Source(worker, sessions, words, examples, self.session)
+                self.audio = self.source.audio
                 with gr.Row(elem_id="actions"):
                     self.start = gr.Button(words("run.denoise"), variant="primary", size="lg", elem_id="denoise")
                     self.cancel = gr.Button(words("run.cancel"), size="lg", visible=False, elem_id="cancel")
                 self._build_denoiser()
                 self._build_advanced()
-            with gr.Column(elem_id="outcome", min_width=300):
+            with gr.Column(elem_id="outcome", elem_classes=["outcome"], min_width=300):
                 self._build_outcome()
         self._wire(page)
 
     # ------------------------------------------------------------------------------------------------- widgets
-
-    def _build_source(self) -> None:
-        words = self._words
-        with gr.Column(elem_classes=["sheet"]):
-            gr.HTML(words.made("html.source", lambda say: panels.heading(say("source.heading"))))
-            self.audio = gr.Audio(
-                sources=["upload", "microphone"],
-                type="filepath",
-                label=words("source.audio"),
-                show_label=False,
-                buttons=[],
-                editable=False,  # the browser's trimming would change rate and bit depth
-                waveform_options=gr.WaveformOptions(sample_rate=48_000, show_recording_waveform=True),
-                elem_id="recording",
-            )
-            gr.HTML(words.made("html.source-help", lambda say: panels.hint(say("source.help"))))
-            gr.HTML(
-                words.made("html.microphone", panels.microphone),
-                js_on_load=Path(__file__).parents[1].joinpath("microphone.js").read_text("utf-8"),
-                elem_id="microphone",
-            )
-            self.facts = gr.HTML(elem_id="facts")
-            self.examples: list[gr.Button] = []
-            if self._examples:
-                gr.HTML(words.made("html.examples", lambda say: panels.hint(say("source.examples"))))
-                with gr.Row(elem_id="examples"):
-                    self.examples = [
-                        gr.Button(
-                            words.made(f"html.example.{path.stem}", partial(panels.example_label, stem=path.stem)),
-                            size="sm",
-                            min_width=0,
-                            scale=0,
-                        )
-                        for path in self._examples
-                    ]
 
     def _build_denoiser(self) -> None:
         words = self._words
@@ -175,9 +138,12 @@ class CleanTab:
     def _build_outcome(self) -> None:
         words = self._words
         self.said = gr.HTML(elem_id="said")
-        self.empty = gr.HTML(words.made("html.empty", panels.empty), elem_id="empty")
+        self.empty = gr.HTML(
+            words.made("html.empty", lambda say: panels.empty(say("result.empty"), say("result.empty-more"))),
+            elem_id="empty",
+        )
         # Hidden by page.css while `empty` shows: what Gradio has not put on the page loses what generators send it.
-        with gr.Column(elem_id="result"):
+        with gr.Column(elem_id="result", elem_classes=["result"]):
             self.heading = gr.HTML()
             self.player = build_player(LANGUAGES, elem_id="player")
             self.fidelity = gr.HTML(elem_id="fidelity")
@@ -217,22 +183,20 @@ class CleanTab:
         quick = quiet | {"concurrency_limit": None}
         work = quiet | {"concurrency_id": self._work_queue}
         choice = [self.model, self.checkpoint, self.about]
-        page.load(self.on_load, None, choice, **quick)
+        restored = [*choice, self.said, *self._settings_inputs, self.channels]
+        page.load(self.on_load, self.address, restored, js="() => location.search", **quick)
         page.load(None, None, self.theme, js=THEME, api_visibility="private")
         self.model.input(self.on_model, self.model, choice, **quick)
         self.checkpoint.input(self.on_checkpoint, self.checkpoint, self.about, **quick)
         self.hub.click(self.on_hub, {self.checkpoint}, [*choice, self.hub_said], **quick)
         self.loudness.change(lambda kind: gr.Row(visible=kind == "target"), self.loudness, self.target_row, **quick)
-        self.audio.change(self.on_recording, [self.audio, self.session], [self.facts, self.session], **quick)
-        for button, path in zip(self.examples, self._examples, strict=True):
-            button.click(self.example_handler(path), self.session, [self.audio, self.session], **quick)
 
         shown = [self.heading, self.player, self.fidelity, self.downloads, self.cards]
         around = [self.session, self.said, self.empty, self.start, self.cancel]
         asked = {self.session, self.audio, self.checkpoint, self.channels, *self._settings_inputs}
         buttons = [self.said, self.start, self.cancel]
         begun = [self.session, *buttons]
-        pressed = self.start.click(self.on_press, self.session, begun, queue=False, js=SCROLL_TO_OUTCOME, **quiet)
+        pressed = self.start.click(self.on_press, self.session, begun, queue=False, js=scroll_to("#outcome"), **quiet)
         run = pressed.then(self.on_denoise, asked, [*around, *shown], **work)
         run.failure(self.on_busy, self.session, buttons, queue=False, **quiet)
         settled = run.then(self.on_settings, asked, [*around, *shown], **work)
@@ -255,8 +219,19 @@ class CleanTab:
 
     # ---------------------------------------------------------------------------------------- choosing a denoiser
 
-    def on_load(self, request: gr.Request) -> tuple[Any, Any, str]:
-        return self._choose(say_for(request), self._worker.recommended())
+    def on_load(self, address: str, request: gr.Request) -> tuple[Any, ...]:
+        """The best denoiser and the usual settings, or those that the page's address asks for."""
+        say, wanted = say_for(request), link.parse(address)
+        problems = [say("link.unread", names=", ".join(wanted.unread))] if wanted.unread else []
+        chosen = self._worker.recommended()
+        try:
+            chosen = self._worker.find(wanted.denoiser) if wanted.denoiser else chosen
+        except Exception as error:
+            problems.append(explained(say, error))
+        values = wanted.values | ({"loudness": "target"} if "lufs" in wanted.values else {})
+        names = ("strength", "most", "high_band", "loudness", "lufs", "true_peak", "format", "bits", "channels")
+        widgets = [gr.update(value=values[name]) if name in values else gr.update() for name in names]
+        return *self._choose(say, chosen), panels.alert(say, " ".join(problems)) if problems else "", *widgets
 
     def on_model(self, model: str, request: gr.Request) -> tuple[Any, Any, str]:
         offers = [offer for offer in self._worker.offers() if offer.model == model]
@@ -289,33 +264,6 @@ class CleanTab:
             gr.Dropdown(choices=checkpoints, value=chosen.key, visible=chosen.loss is not None),
             panels.about(say, chosen),
         )
-
-    # ------------------------------------------------------------------------------------------------ a recording
-
-    def example_handler(self, path: Path) -> Callable[[Session | None], tuple[str, Session]]:
-        def on_example(session: Session | None) -> tuple[str, Session]:
-            session = session or self._sessions.open()
-            return str(session.adopt(path)), session
-
-        return on_example
-
-    def on_recording(
-        self, path: str | None, session: Session | None, request: gr.Request
-    ) -> Iterator[tuple[str, Session]]:
-        """The facts of a recording, or what is wrong with it; it stays where it is either way."""
-        say = say_for(request)
-        session = session or self._sessions.open()
-        if not path:
-            yield "", session
-            return
-        try:
-            info = self._worker.probe(Path(path))
-            soon = info.seconds <= MEASURED_AT_ONCE_SECONDS
-            yield panels.facts(say, info, None, say("facts.measuring" if soon else "facts.later")), session
-            if soon:
-                yield panels.facts(say, info, self._worker.levels(Path(path)), ""), session
-        except Exception as error:
-            yield panels.alert(say, explained(say, error)), session
 
     # -------------------------------------------------------------------------------------------------- denoising
 
@@ -446,13 +394,23 @@ class CleanTab:
         names = {"after": result.copy_name("denoised"), "removed": result.copy_name("removed")}
         files = {names["after"]: result.after, names["removed"]: result.removed}
         if measured:
+            names["plots"] = result.copy_name("plots")
+            files[names["plots"]] = self._drawn_page(say, session, result)
             names["report"] = result.copy_name("report")
             written = result.after.with_name("report.json")
             written.write_text(json.dumps(report(result), indent=1, ensure_ascii=False), "utf-8")
             files[names["report"]] = written
             names["all"] = result.copy_name("zip")
         self._shelf.remove(session.folder)
-        return panels.downloads(say, self._shelf.put(Parcel(files, result.copy_name("zip"))), names)
+        here = link.query(result.order.offer.key, result.order.settings, result.order.channels)
+        return panels.downloads(say, self._shelf.put(Parcel(files, result.copy_name("zip"))), names, here)
+
+    def _drawn_page(self, say: Say, session: Session, result: Result) -> Path:
+        """The figures of a result as a page of their own."""
+        looked = flow.look(self._worker, session, result)
+        written = result.after.with_name("plots.html")
+        written.write_text(page(figure(looked, say, False, "light"), result.order.path.name, say.language), "utf-8")
+        return written
 
     def _order(self, say: Say, given: Given, session: Session) -> Order:
         path = given[self.audio]
@@ -476,23 +434,14 @@ class CleanTab:
         )
 
 
-class Unready(Exception):
-    """Something is missing that the user has yet to give; the text says what, in the user's language."""
-
-
-def explained(say: Say, error: Exception) -> str:
-    """What to tell a person of an error; what is nobody's but the program's goes to the log, and no further."""
-    if isinstance(error, Unready):
-        return str(error)
-    if not hasattr(error, "reason"):
-        logger.error("unexpected", exc_info=error)
-    return say.problem(error)
-
-
 THEME = "() => document.body.classList.contains('dark') ? 'dark' : 'light'"
-SCROLL_TO_OUTCOME = """(...given) => {
-  const outcome = document.querySelector("#outcome");
-  const { top } = outcome.getBoundingClientRect();
-  if (top < 0 || top > innerHeight / 2) outcome.scrollIntoView({ block: "start" });
+
+
+def scroll_to(place: str) -> str:
+    """Brings a part of the page into view where it is not, for those who press a button above it."""
+    return f"""(...given) => {{
+  const outcome = document.querySelector("{place}");
+  const {{ top }} = outcome.getBoundingClientRect();
+  if (top < 0 || top > innerHeight / 2) outcome.scrollIntoView({{ block: "start" }});
   return given;
-}"""
+}}"""

@@ -1,0 +1,130 @@
+"""The leaderboard as figures: model by loss, quality against cost, and how a training went."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+
+from .theme import COLOUR_MAP, GAP, PALETTES, Theme, frame
+
+ROW_HEIGHT = 30  # px of a loss in the matrix
+NAME_HEIGHT = 64  # px below it, for names of models that stand aslant on a phone
+QUALITY_HEIGHT = 320  # px
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "pentagon", "hexagon", "triangle-down")
+SIDES = ("top center", "bottom center")  # of the points in turn, for names that are near
+CURVE = (240, 60)  # px, width and height
+
+
+@dataclass(frozen=True)
+class Point:
+    """One denoiser.
+
+    Attributes:
+        group: Its model; all of a model have one symbol.
+        title: For the pointer.
+        label: Written beside the point; empty for none.
+        card: What a click opens.
+        cost, quality: Where it lies.
+    """
+
+    group: str
+    title: str
+    label: str
+    card: str
+    cost: float
+    quality: float
+
+
+def matrix_figure(
+    models: Sequence[str],
+    losses: Sequence[str],
+    values: Mapping[tuple[str, str], float],
+    digits: int,
+    lower_is_better: bool,
+    theme: Theme = "light",
+) -> go.Figure:
+    """A cell for each model and loss with its value; the better, the lighter.
+
+    Args:
+        values: (model, loss) -> value; what is not there stays empty.
+        digits: After the decimal point.
+    """
+    table = [[values.get((model, loss)) for model in models] for loss in losses]
+    height = ROW_HEIGHT * max(len(losses), 1) + NAME_HEIGHT
+    layout = frame(height, GAP, theme)
+    figure = go.Figure(layout=layout | {"margin": layout["margin"] | {"l": 88, "b": NAME_HEIGHT}, "dragmode": False})
+    figure.add_trace(
+        go.Heatmap(
+            x=list(models),
+            y=list(losses),
+            z=table,
+            texttemplate=f"%{{z:.{digits}f}}",
+            colorscale=COLOUR_MAP,
+            reversescale=lower_is_better,
+            showscale=False,
+            xgap=2,
+            ygap=2,
+            hoverongaps=False,
+            hovertemplate=f"%{{x}}/%{{y}}: %{{z:.{digits}f}}<extra></extra>",
+        )
+    )
+    figure.update_xaxes(showgrid=False, type="category")
+    figure.update_yaxes(showgrid=False, type="category", autorange="reversed")
+    return figure
+
+
+def quality_figure(points: Sequence[Point], cost: str, quality: str, theme: Theme = "light") -> go.Figure:
+    """Quality against cost on a logarithmic axis: the better, the further to the left and the higher.
+
+    Args:
+        points: Costs are above 0.
+        cost, quality: Names of the axes.
+    """
+    palette = PALETTES[theme]
+    figure = go.Figure(layout=frame(QUALITY_HEIGHT, GAP, theme))
+    groups = list(dict.fromkeys(point.group for point in points))
+    for k, group in enumerate(groups):
+        own = [point for point in points if point.group == group]
+        figure.add_trace(
+            go.Scatter(
+                x=[point.cost for point in own],
+                y=[point.quality for point in own],
+                text=[point.label for point in own],
+                hovertext=[point.title for point in own],
+                customdata=[point.card for point in own],
+                mode="markers+text",
+                textposition=SIDES[k % len(SIDES)],
+                marker={"size": 10, "symbol": SYMBOLS[k % len(SYMBOLS)], "color": palette.marks[1]},
+                cliponaxis=False,
+                hovertemplate="%{hovertext}<br>%{x:.3g} · %{y:.3g}<extra></extra>",
+            )
+        )
+    line = {"gridcolor": palette.grid, "linecolor": palette.grid, "zeroline": False}
+    figure.update_xaxes(**line, type="log", title={"text": cost, "standoff": 4}, dtick=1)
+    figure.update_yaxes(**line, title={"text": quality, "standoff": 4})
+    figure.update_layout(dragmode=False)
+    return figure
+
+
+def curve_svg(steps: Sequence[float], values: Sequence[float], label: str) -> str:
+    """A line over steps as an inline SVG of the text's colour, spanning its box; empty for fewer than two points.
+
+    Args:
+        label: What a screen reader says of it; it must hold no markup.
+    """
+    if len(steps) < 2:
+        return ""
+    width, height = CURVE
+    low, span = min(values), (max(values) - min(values)) or 1.0
+    reach = (steps[-1] - steps[0]) or 1.0
+    points = " ".join(
+        f"{width * (step - steps[0]) / reach:.1f},{2 + (height - 4) * (1 - (value - low) / span):.1f}"
+        for step, value in zip(steps, values, strict=True)
+    )
+    return (
+        f'<svg class="curve" viewBox="0 0 {width} {height}" role="img" aria-label="{label}" '
+        f'preserveAspectRatio="none"><polyline points="{points}" fill="none" stroke="currentColor" '
+        'stroke-width="1.5" vector-effect="non-scaling-stroke"/></svg>'
+    )

@@ -1,0 +1,54 @@
+"""What denoisers take from the noise, and what from the speech: a point for each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+
+from .theme import ENGLISH, GAP, PALETTES, Theme, Words, frame
+
+HEIGHT = 280  # px
+LEAST_SPAN = 6.0  # dB that an axis shows at least: what differs by tenths lies close together
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "pentagon", "hexagon")
+SIDES = ("top center", "bottom center", "middle right", "middle left")  # of the points in turn, for names that are near
+
+
+def trade_figure(
+    points: Sequence[tuple[str, float, float]], *, theme: Theme = "light", words: Words = ENGLISH
+) -> go.Figure:
+    """Speech attenuation against noise attenuation: the better, the further to the right and the higher.
+
+    Args:
+        points: Name, noise attenuation and speech attenuation of each, in dB.
+        theme: Of the page.
+        words: In the reader's language.
+    """
+    palette = PALETTES[theme]
+    figure = go.Figure(layout=frame(HEIGHT, GAP, theme))
+    for k, (title, noise, speech) in enumerate(points):
+        trace = go.Scatter(
+            x=[noise],
+            y=[speech],
+            text=[title],
+            mode="markers+text",
+            textposition=SIDES[k % len(SIDES)],
+            marker={"size": 10, "symbol": SYMBOLS[k % len(SYMBOLS)], "color": palette.marks[1]},
+            cliponaxis=False,
+            hovertemplate=f"{title}<br>{words.noise_attenuation}: %{{x:.1f}}<br>{words.attenuation}: %{{y:.1f}}"
+            "<extra></extra>",
+        )
+        figure.add_trace(trace)
+    line = {"gridcolor": palette.grid, "linecolor": palette.grid, "zerolinecolor": palette.grid}
+    noises, speeches = [noise for _, noise, _ in points], [speech for _, _, speech in points]
+    figure.update_xaxes(**line, range=_span(noises), title={"text": words.noise_attenuation, "standoff": 4})
+    figure.update_yaxes(**line, range=_span(speeches)[::-1], title={"text": words.attenuation, "standoff": 4})
+    figure.update_layout(dragmode=False)
+    return figure
+
+
+def _span(values: Sequence[float]) -> list[float]:
+    """An axis over values and nothing, with room for names."""
+    lowest, highest = min([0.0, *values]), max([LEAST_SPAN, *values])
+    room = 0.15 * (highest - lowest)
+    return [lowest - room, highest + room]

@@ -1,0 +1,393 @@
+"""The Bench tab: noisy speech whose clean speech is known, true numbers before and after, curves over the SNR."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from denoise_app.audio.mix import NOISES
+from denoise_app.inference.engine import Cancelled
+from denoise_app.inference.sweep import HIGHEST_SNR, LOWEST_SNR, MOST_SECONDS, snrs
+from denoise_app.plots.scores import sweep_figure
+from denoise_app.plots.theme import Theme
+from denoise_app.plots.theme import Words as FigureWords
+from denoise_app.ui import bench, panels
+from denoise_app.ui import bench_panels as said
+from denoise_app.ui.bench import MOST, STEPS, Mix, Recorded, Swept, Trial
+from denoise_app.ui.bridge import Offer, Worker
+from denoise_app.ui.language import Words, say_for
+from denoise_app.ui.player import build_player, player_value
+from denoise_app.ui.problems import Unready, explained
+from denoise_app.ui.session import Session, Sessions
+from denoise_app.ui.side_by_side import name
+from denoise_app.ui.texts import LANGUAGES, Say
+
+from .clean import THEME, scroll_to
+
+FILE = "file"  # the choice of a noise that is uploaded
+USUAL_NOISE, USUAL_SNR, USUAL_STEP = "pink", 5, 5
+
+Given = dict[Any, Any]
+Updates = dict[Any, Any]
+
+
+class BenchTab:
+    """The tab's widgets, and what happens when they are used.
+
+    Args:
+        page: The page that the tab lies in.
+        worker: Does the work.
+        sessions: Opens a visit.
+        words: The page's texts.
+        speech: Clean recordings to try.
+        noises: Recordings of noise to try.
+        work_queue: Name of the queue of all that computes; sweeps wait in one of their own, for they take minutes.
+        minutes: How long a visit's files are kept after their last use.
+    """
+
+    def __init__(
+        self,
+        page: gr.Blocks,
+        worker: Worker,
+        sessions: Sessions,
+        words: Words,
+        speech: Sequence[Path],
+        noises: Sequence[Path],
+        work_queue: str,
+        minutes: int,
+    ) -> None:
+        self._worker = worker
+        self._sessions = sessions
+        self._words = words
+        self._speech = speech
+        self._noises = {path.stem: path for path in noises}
+        self._work_queue = work_queue
+        self.session = gr.State(None, time_to_live=60 * minutes, delete_callback=sessions.close)
+        self.theme = gr.Textbox("light", visible="hidden")
+        with gr.Row(elem_id="bench", equal_height=False):
+            with gr.Column(elem_id="bench-controls", min_width=300):
+                self._build_sounds()
+                self._build_denoisers()
+                self._build_sweep()
+            with gr.Column(elem_id="bench-outcome", elem_classes=["outcome"], min_width=300):
+                self._build_outcome()
+        self._wire(page)
+
+    # ------------------------------------------------------------------------------------------------- widgets
+
+    def _build_sounds(self) -> None:
+        words = self._words
+        with gr.Column(elem_classes=["sheet"]):
+            self.mode = gr.Radio(
+                [(words(f"bench.mode.{mode}"), mode) for mode in ("mix", "pair")],
+                value="mix",
+                label=words("bench.mode"),
+                elem_id="bench-mode",
+            )
+            with gr.Column() as self.mixing:
+                gr.HTML(words.made("html.bench-speech", lambda say: panels.heading(say("bench.speech"))))
+                self.clean = self._upload("bench-clean", "bench.speech")
+                gr.HTML(words.made("html.bench-examples", lambda say: panels.hint(say("source.examples"))))
+                with gr.Row(elem_id="bench-examples", elem_classes=["examples"]):
+                    self.examples = [
+                        gr.Button(words(f"bench.example.{path.stem}"), size="sm", min_width=0, scale=0)
+                        for path in self._speech
+                    ]
+                gr.HTML(words.made("html.bench-noise", lambda say: panels.heading(say("bench.noise"))))
+                self.kind = gr.Dropdown(
+                    self._noise_choices(),
+                    value=USUAL_NOISE,
+                    label=words("bench.kind"),
+                    info=words("bench.kind-help"),
+                    filterable=False,
+                    elem_id="bench-kind",
+                )
+                with gr.Column(visible=False) as self.uploading:
+                    self.noise = self._upload("bench-noise", "bench.noise-file")
+                self.snr = gr.Slider(
+                    LOWEST_SNR, HIGHEST_SNR, USUAL_SNR, step=0.5, label=words("bench.snr"), elem_id="bench-snr"
+                )
+                self.seed = gr.Number(0, precision=0, label=words("bench.seed"), info=words("bench.seed-help"))
+            with gr.Column(visible=False) as self.pairing:
+                gr.HTML(words.made("html.bench-pair-noisy", lambda say: panels.heading(say("bench.pair-noisy"))))
+                self.pair_noisy = self._upload("bench-pair-noisy", "bench.pair-noisy")
+                gr.HTML(words.made("html.bench-pair-clean", lambda say: panels.heading(say("bench.pair-clean"))))
+                self.pair_clean = self._upload("bench-pair-clean", "bench.pair-clean")
+                gr.HTML(words.made("html.bench-pair-help", lambda say: panels.hint(say("bench.pair-help"))))
+
+    def _upload(self, elem_id: str, label: str) -> gr.Audio:
+        return gr.Audio(
+            sources=["upload"],
+            type="filepath",
+            label=self._words(label),
+            show_label=False,
+            buttons=[],
+            editable=False,  # the browser's trimming would change rate and bit depth
+            elem_id=elem_id,
+            elem_classes=["recording"],
+        )
+
+    def _noise_choices(self) -> list[Any]:
+        """Noises by rule, recordings of noise, and a file of the user's own."""
+        kinds = (*NOISES, *self._noises, FILE)
+        made = self._words.made
+        return [(made(f"html.bench-noise.{kind}", partial(said.noise_label, kind=kind)), kind) for kind in kinds]
+
+    def _build_denoisers(self) -> None:
+        words = self._words
+        with gr.Column(elem_classes=["sheet"]):
+            gr.HTML(words.made("html.bench-denoisers", lambda say: panels.heading(say("model.heading"))))
+            self.offers = gr.Dropdown(
+                [  # as of now, so that a page of before a restart may still choose; loading it brings the newest
+                    (words.made(f"html.bench-offer.{offer.key}", partial(name, offer=offer)), offer.key)
+                    for offer in self._worker.offers()
+                ],
+                multiselect=True,
+                max_choices=MOST,
+                label=words.made("html.bench-offers", lambda say: say("bench.denoisers", most=MOST)),
+                elem_id="bench-denoisers",
+            )
+            with gr.Row():
+                self.start = gr.Button(words("bench.run"), variant="primary", size="lg", elem_id="bench-run")
+                self.cancel = gr.Button(words("run.cancel"), size="lg", visible=False, elem_id="bench-cancel")
+
+    def _build_sweep(self) -> None:
+        words = self._words
+        with gr.Column(elem_classes=["sheet"], elem_id="bench-sweeping") as self.sweeping:
+            gr.HTML(words.made("html.bench-sweep", lambda say: panels.heading(say("bench.sweep"))))
+            gr.HTML(words.made("html.bench-sweep-help", self._sweep_help))
+            self.step = gr.Radio(
+                [(f"{step} dB", step) for step in STEPS],
+                value=USUAL_STEP,
+                label=words("bench.step"),
+                elem_id="bench-step",
+            )
+            self.begin = gr.Button(words("bench.sweep-start"), size="lg", elem_id="bench-sweep-start")
+
+    @staticmethod
+    def _sweep_help(say: Say) -> str:
+        return panels.hint(say("bench.sweep-help", low=f"{LOWEST_SNR:g}", high=f"{HIGHEST_SNR:g}"))
+
+    def _build_outcome(self) -> None:
+        words = self._words
+        self.said = gr.HTML(elem_id="bench-said")
+        seconds = f"{MOST_SECONDS:g}"
+        self.empty = gr.HTML(
+            words.made(
+                "html.bench-empty",
+                lambda say: panels.empty(say("bench.empty"), say("bench.empty-more", seconds=seconds)),
+            ),
+            elem_id="bench-empty",
+        )
+        # Hidden by page.css until they have a heading: what Gradio has not put on the page loses what generators send.
+        with gr.Column(elem_id="bench-result"):
+            self.heading = gr.HTML(elem_id="bench-heading")
+            self.player = build_player(LANGUAGES, elem_id="bench-player")
+            self.table = gr.HTML(elem_id="bench-table")
+        with gr.Column(elem_id="bench-sweep", elem_classes=["sheet"]):
+            self.swept = gr.HTML(elem_id="bench-swept")
+            self.plot = gr.Plot(label=words("bench.plot"), show_label=False, elem_id="bench-plot")
+            gr.HTML(words.made("html.bench-plot-help", lambda say: panels.hint(say("bench.plot-help"))))
+            self.sweep_said = gr.HTML(elem_id="bench-sweep-said")
+
+    # -------------------------------------------------------------------------------------------------- wiring
+
+    def _wire(self, page: gr.Blocks) -> None:
+        quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+        quick = quiet | {"concurrency_limit": None}
+        page.load(self.on_load, None, self.offers, **quick)
+        page.load(None, None, self.theme, js=THEME, api_visibility="private")
+        self.mode.change(self.on_mode, self.mode, [self.mixing, self.pairing, self.sweeping], **quick)
+        self.kind.change(lambda kind: gr.Column(visible=kind == FILE), self.kind, self.uploading, **quick)
+        for button, path in zip(self.examples, self._speech, strict=True):
+            button.click(self.example_handler(path), self.session, [self.clean, self.session], **quick)
+
+        asked = {
+            *(self.session, self.mode, self.clean, self.kind, self.noise, self.snr, self.seed),
+            *(self.pair_noisy, self.pair_clean, self.offers, self.step, self.theme),
+        }
+        buttons = [self.start, self.begin, self.cancel]
+        around = [self.session, self.said, *buttons]
+        curve = [self.swept, self.plot, self.sweep_said]
+        work = quiet | {"concurrency_id": self._work_queue}
+        sweeping = quiet | {"concurrency_id": f"{self._work_queue}-sweep", "concurrency_limit": 1}
+        runs = []
+        for button, handler, shown, queue in (
+            (self.start, self.on_run, [self.empty, self.heading, self.player, self.table], work),
+            (self.begin, self.on_sweep, [self.empty, *curve], sweeping),
+        ):
+            pressed = button.click(
+                self.on_press, self.session, around, queue=False, js=scroll_to("#bench-outcome"), **quiet
+            )
+            run = pressed.then(handler, asked, [*around, *shown], **queue)
+            run.failure(self.on_failure, self.session, [self.said, *buttons], queue=False, **quiet)
+            runs.append(run)
+        self.cancel.click(
+            self.on_cancel,
+            {self.session, self.theme},
+            [self.said, *buttons, *curve],
+            cancels=runs,
+            queue=False,
+            **quiet,
+        )
+
+    # ------------------------------------------------------------------------------------------------------ choices
+
+    def on_load(self, request: gr.Request) -> Any:
+        """The list of denoisers, with the recommended one and a classical one chosen."""
+        say, offers, best = say_for(request), self._worker.offers(), self._worker.recommended()
+        classical = [offer for offer in offers if offer.manifest is None and offer.model == "wiener"]
+        chosen = list(dict.fromkeys(offer.key for offer in (best, *classical)))
+        return gr.Dropdown(choices=[(name(say, offer), offer.key) for offer in offers], value=chosen)
+
+    def on_mode(self, mode: str) -> tuple[Any, Any, Any]:
+        mixing = mode == "mix"
+        return gr.Column(visible=mixing), gr.Column(visible=not mixing), gr.Column(visible=mixing)
+
+    def example_handler(self, path: Path) -> Callable[[Session | None], tuple[str, Session]]:
+        def on_example(session: Session | None) -> tuple[str, Session]:
+            session = session or self._sessions.open()
+            return str(session.adopt(path)), session
+
+        return on_example
+
+    def _chosen(self, say: Say, given: Given) -> tuple[Offer, ...]:
+        keys = given[self.offers] or []
+        if not 1 <= len(set(keys)) <= MOST:
+            raise Unready(say("bench.how-many", most=MOST))
+        return tuple(self._worker.find(key) for key in dict.fromkeys(keys))
+
+    def _mix(self, say: Say, given: Given) -> Mix:
+        clean, kind, seed = given[self.clean], given[self.kind], given[self.seed]
+        if not clean:
+            raise Unready(say("bench.no-speech"))
+        if kind == FILE and not given[self.noise]:
+            raise Unready(say("bench.no-noise"))
+        if seed is None or seed < 0:
+            raise Unready(say("bench.bad-seed"))
+        noise: Path | str = Path(given[self.noise]) if kind == FILE else self._noises.get(str(kind), str(kind))
+        self._check_there(say, Path(clean), noise)
+        return Mix(Path(clean), noise, int(seed), float(given[self.snr]))
+
+    def _recorded(self, say: Say, given: Given) -> Recorded:
+        noisy, clean = given[self.pair_noisy], given[self.pair_clean]
+        if not (noisy and clean):
+            raise Unready(say("bench.no-pair"))
+        self._check_there(say, Path(noisy), Path(clean))
+        return Recorded(Path(noisy), Path(clean))
+
+    @staticmethod
+    def _check_there(say: Say, *paths: Path | str) -> None:
+        if not all(path.is_file() for path in paths if isinstance(path, Path)):
+            raise Unready(say("error.gone"))
+
+    # --------------------------------------------------------------------------------------------------------- work
+
+    def on_press(self, session: Session | None, request: gr.Request) -> tuple[Any, ...]:
+        """Takes the order at once, for there may be others whose turn comes first; from now on it can be cancelled."""
+        say = say_for(request)
+        session = session or self._sessions.open()
+        session.begin()
+        waiting = panels.working(say, say("run.waiting"), None)
+        return session, waiting, *self._buttons(busy=True)
+
+    def _buttons(self, busy: bool) -> tuple[Any, Any, Any]:
+        """Run, sweep and cancel."""
+        return gr.Button(interactive=not busy), gr.Button(interactive=not busy), gr.Button(visible=busy)
+
+    def _ready(self) -> Updates:
+        return dict(zip((self.start, self.begin, self.cancel), self._buttons(busy=False), strict=True))
+
+    def on_failure(self, session: Session | None, request: gr.Request) -> tuple[Any, ...]:
+        """Gradio did not let the work begin: too many others wait, or the server knows this page's files no more."""
+        say = say_for(request)
+        if session is not None:
+            session.stop()
+        return panels.alert(say, say("bench.refused")), *self._buttons(busy=False)
+
+    def on_run(self, given: Given, request: gr.Request) -> Iterator[Updates]:
+        """A mixture, or two recordings, through the chosen denoisers."""
+        say = say_for(request)
+
+        def work(session: Session) -> Iterator[Updates]:
+            asked = self._mix(say, given) if given[self.mode] == "mix" else self._recorded(say, given)
+            offers = self._chosen(say, given)
+            for step in bench.run(self._worker, session, asked, offers, self._job(session)):
+                yield self._shown(say, step) if isinstance(step, Trial) else {self.said: said.progress(say, step)}
+
+        yield from self._worked(say, given, work)
+
+    def on_sweep(self, given: Given, request: gr.Request) -> Iterator[Updates]:
+        """Improvements over the SNR, point by point."""
+        say = say_for(request)
+
+        def work(session: Session) -> Iterator[Updates]:
+            asked, offers = self._mix(say, given), self._chosen(say, given)
+            at = snrs(given[self.step] if given[self.step] in STEPS else USUAL_STEP)
+            for step in bench.sweep(self._worker, session, asked, offers, at, self._job(session)):
+                if isinstance(step, Swept):
+                    yield {self.empty: "", **self._drawn(say, step, given[self.theme])}
+                else:
+                    yield {self.said: said.progress(say, step)}
+
+        yield from self._worked(say, given, work)
+
+    @staticmethod
+    def _job(session: Session) -> Any:
+        assert session.job is not None
+        return session.job
+
+    def _worked(self, say: Say, given: Given, work: Callable[[Session], Iterator[Updates]]) -> Iterator[Updates]:
+        """What some work shows, and how it ended; nothing where it was cancelled or overtaken while it waited."""
+        session: Session = given[self.session]
+        job = session.job
+        yield {self.session: session}
+        if job is None or not job.running:
+            return
+        try:
+            for updates in work(session):
+                yield {self.session: session, **updates}
+            yield {self.session: session, **self._ready(), self.said: ""}
+        except Cancelled:
+            text = panels.finished(say, say("bench.cancelled"))
+            yield {self.session: session, **self._ready(), self.said: text}
+        except Exception as error:
+            yield {self.session: session, **self._ready(), self.said: panels.alert(say, explained(say, error))}
+        finally:
+            job.end()
+
+    def on_cancel(self, given: Given, request: gr.Request) -> Updates:
+        """Stops what is under way; of a sweep what is done is shown."""
+        say, session = say_for(request), given[self.session]
+        updates: Updates = {self.said: panels.finished(say, say("bench.cancelled")), **self._ready()}
+        if session is None:
+            return updates
+        session.stop()
+        if isinstance(session.drawn, Swept) and session.drawn.found.points:
+            updates |= self._drawn(say, session.drawn, given[self.theme])
+        return updates
+
+    def _shown(self, say: Say, trial: Trial) -> Updates:
+        """A trial on the page; what is heard first is the first result, as soon as there is one."""
+        versions = said.versions(say, trial)
+        selected = versions[2].key if len(versions) > 2 else said.NOISY
+        return {
+            self.empty: "",
+            self.heading: said.heading(say, trial),
+            self.player: player_value(versions, selected=selected),
+            self.table: said.table(say, trial),
+        }
+
+    def _drawn(self, say: Say, swept: Swept, theme: Theme) -> Updates:
+        """A sweep on the page, with the points that it has."""
+        words = FigureWords(snr=say("bench.snr-in"))
+        ends = (swept.snrs[0], swept.snrs[-1])
+        return {
+            self.swept: said.swept_heading(say, swept),
+            self.plot: sweep_figure(said.curves(say, swept), said.axes(say, swept), ends, theme=theme, words=words),
+            self.sweep_said: said.said_of_sweep(say, swept),
+        }

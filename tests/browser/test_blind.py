@@ -1,0 +1,344 @@
+"""Blind listening in a real browser: what is heard is what is asked about, and nothing tells names before the end."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from denoise_app.audio.clip import Clip
+from denoise_app.ui import app as page
+from denoise_app.ui import blind, comparison
+from denoise_app.ui.bridge import Worker
+from denoise_app.ui.session import Sessions
+
+playwright = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
+
+pytestmark = pytest.mark.browser
+
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+PLAYER = "document.querySelector('#blind-player .denoise-player')?.parentElement.denoisePlayer"
+SECONDS = 90_000  # ms
+LISTENING = 1000 * blind.SOONEST + 100  # ms that somebody listens before an answer
+LISTEN_IN = """
+  window.answers = [];
+  const fetched = window.fetch;
+  window.fetch = async (...given) => {
+    const answer = await fetched(...given);
+    const place = window.answers.push("") - 1;
+    const copy = answer.clone().body?.pipeThrough(new TextDecoderStream()).getReader();
+    const read = async () => {
+      for (let part = await copy?.read(); part && !part.done; part = await copy.read()) {
+        window.answers[place] += part.value;
+      }
+    };
+    read().catch(() => null); // the page broke it off
+    return answer;
+  };
+"""  # every answer as it comes, streams too; what is asked for in other ways is seen in `asked`
+NAMES = ("hybrid", "log-mag", "mmse-lsa", "my secret talk")  # long enough not to occur in sound as base64 by chance
+
+
+@dataclass
+class Served:
+    """A page, and the trials of the tests that were begun on it."""
+
+    url: str
+    blocks: Any
+    plans: list[tuple[blind.Trial, ...]] = field(default_factory=list)
+
+
+def serve(visits: Path, **options: Any) -> Served:
+    app = page.build(Worker(), Sessions(visits))
+    _, url, _ = page.launch(app, server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **options)
+    return Served(url, app.blocks)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
+        patch.delenv("DENOISE_VOTES", raising=False)
+        running = serve(tmp_path_factory.mktemp("visits"))
+        draw = blind.draw
+
+        def noted(*given: Any) -> tuple[blind.Trial, ...]:
+            running.plans.append(draw(*given))
+            return running.plans[-1]
+
+        patch.setattr(blind, "draw", noted)
+        patch.setattr(comparison, "measure", lambda *_: iter(()))  # numbers take long, and are not what this is about
+        yield running
+        running.blocks.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        missing = "no chromium on this machine: the page is not tested"
+        pytest.fail(missing) if os.environ.get("CI") == "true" else pytest.skip(missing)
+    with playwright.sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def talk(speech: Clip, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seconds of speech in noise."""
+    path = tmp_path_factory.mktemp("talk") / "my secret talk.wav"
+    clean = speech.samples[0][: 2 * speech.sample_rate]
+    noise = 0.1 * np.std(clean) * np.random.default_rng(4).standard_normal(clean.size)
+    soundfile.write(path, clean + noise, speech.sample_rate, "PCM_16")
+    return path
+
+
+class Visit:
+    """A page with a comparison of two losses and a classical denoiser."""
+
+    def __init__(self, browser: Any, url: str, talk: Path, **options: Any) -> None:
+        self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, "locale": "en-US"} | options)
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(SECONDS)
+        self.problems: list[str] = []
+        self.asked: list[Any] = []
+        self.under_way: set[Any] = set()
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.page.on("websocket", lambda socket: self.problems.append(f"nobody looks into {socket.url}"))
+        self.page.add_init_script(LISTEN_IN)
+        self.page.on("request", self._asked)
+        self.page.on("requestfailed", lambda request: self.under_way.discard(request))
+        self.page.on("requestfinished", lambda request: self.under_way.discard(request))
+        self.page.goto(url)
+        self.page.wait_for_selector("#denoise")
+        self.page.get_by_role("tab").nth(1).click()
+        self.page.wait_for_selector("#compare-start")
+        self.page.wait_for_function("document.querySelector('#compare-columns').innerText.includes('mmse-lsa')")
+        self.page.locator("#compare .recording input[type=file]").set_input_files(talk)
+        self.page.wait_for_function("document.querySelector('#compare').innerText.includes('LUFS')")
+        self.page.locator("#compare-start").click()
+        self.page.wait_for_selector("#blind-versions input[type=checkbox]")
+        self.page.wait_for_selector("#compare-cancel", state="hidden")
+        self.wait_until_quiet()
+
+    def _asked(self, request: Any) -> None:
+        self.under_way.add(request)
+        self.asked.append(request)
+
+    def answers(self) -> list[str]:
+        """What the server has answered since this was asked for last."""
+        self.wait_until_quiet()
+        assert {request.resource_type for request in self.asked} <= {"fetch"}
+        self.asked.clear()
+        found: list[str] = self.page.evaluate("window.answers.splice(0)")
+        return found
+
+    def wait_until_quiet(self) -> None:
+        """Until the server has nothing more to say, but for the beat by which Gradio knows that a page is open."""
+        quiet = 0
+        for _ in range(SECONDS // 100):
+            self.page.wait_for_timeout(100)
+            open_answers = [request.url for request in self.under_way if "/heartbeat/" not in request.url]
+            quiet = 0 if open_answers else quiet + 1
+            if quiet == 10:
+                return
+        raise AssertionError(f"still answering: {open_answers}")
+
+    def begin(self, kind: str, trials: int, *more: int) -> None:
+        """Begins a test of the first two versions and of those at `more` places."""
+        self.page.locator(f"#blind-kind input[value={kind}]").check()
+        for place in more:
+            self.page.locator("#blind-versions input[type=checkbox]").nth(place).check()
+        number = self.page.locator("#blind-trials input[type=number]")
+        number.fill(str(trials))
+        number.press("Enter")
+        self.page.locator("#blind-start").click()
+        self.wait_for_trial(1)
+
+    def wait_for_trial(self, number: int) -> None:
+        text = f"Trial {number} of"
+        self.page.wait_for_function("text => document.querySelector('#blind').innerText.includes(text)", arg=text)
+        self.page.wait_for_function(f"{PLAYER}?.state === 'ready'")
+        self.page.wait_for_timeout(LISTENING)
+
+    def heard(self) -> dict[str, np.ndarray]:
+        """What the page plays under each letter."""
+        script = f"""async () => {{
+          const player = {PLAYER}, found = {{}};
+          for (const version of player.versions) {{
+            const rendered = await player.render({{ start: 0, seconds: player.seconds, version }});
+            found[version] = Array.from(rendered.channels[0]);
+          }}
+          return found;
+        }}"""
+        return {key: np.array(samples) for key, samples in self.page.evaluate(script).items()}
+
+    def close(self) -> None:
+        self.context.close()
+        assert self.problems == []
+
+
+@pytest.fixture(scope="module")
+def compared(browser: Any, served: Served, talk: Path) -> Iterator[Visit]:
+    opened = Visit(browser, served.url, talk)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def visit(compared: Visit) -> Visit:
+    """The page of all these tests, with names to choose from."""
+    if compared.page.locator("#blind-again").is_visible():
+        compared.page.locator("#blind-again").click()
+        compared.page.wait_for_selector("#blind-start")
+    compared.wait_until_quiet()
+    return compared
+
+
+def told(text: str) -> list[str]:
+    """Names in what a browser was sent, readable parts of signed tokens included."""
+    tokens = re.findall(r'"token": ?"([\w=-]+)\.[0-9a-f]{64}"', text)
+    readable = text + "".join(base64.urlsafe_b64decode(token).decode() for token in tokens)
+    return [name for name in NAMES if name in readable]
+
+
+def test_nine_of_ten_right_and_no_name_before_the_end(visit: Visit, served: Served) -> None:
+    assert told(visit.page.locator("#blind").inner_html())  # names can be chosen, so the search works
+    visit.page.evaluate("window.answers.splice(0)")
+    visit.asked.clear()
+    visit.begin("abx", 10)
+    plan = served.plans[-1]
+    for number, trial in enumerate(plan, 1):
+        visit.wait_for_trial(number)
+        assert told(visit.page.locator("#blind").evaluate("node => node.outerHTML")) == []
+        right, wrong = ("a", "b") if trial.x == trial.a else ("b", "a")
+        if number in (1, 2):
+            heard = visit.heard()
+            np.testing.assert_allclose(heard["x"], heard[right], atol=1e-5)
+            assert np.abs(heard["x"] - heard[wrong]).max() > 1e-3
+        if number == 10:
+            texts = visit.answers()
+            assert [name for text in texts for name in told(text)] == []
+            counts = [sum(f"Trial {k} of 10" in text for text in texts) for k in range(1, 11)]
+            assert counts == [1] * 10  # the answers to all clicks are among them
+            samples = [json.loads(text)["data"] for text in texts if '"format"' in text and '"data"' in text]
+            assert len(samples) == len(set(samples)) == 2 + 10  # no two are equal, those of A, B and every X
+            assert len({len(sample) for sample in samples}) == 1
+        visit.page.locator(f"#blind-abx-{wrong if number == 7 else right}").click()
+    visit.page.wait_for_selector(".blind-outcome")
+    assert set(told("".join(visit.answers()))) == {"hybrid", "log-mag"}  # the search would have found them
+    outcome = visit.page.locator("#blind-outcome").inner_text()
+    assert "9 of 10 right" in outcome and "p = 0.0107" in outcome and "you do hear a difference" in outcome
+    names = ("gru/hybrid", "gru/log-mag")
+    assert f"A was {names[plan[0].a]}, B was {names[plan[0].b]}." in outcome
+    with visit.page.expect_download() as started:
+        visit.page.get_by_role("link", name="Answers (JSON)").click()
+    (test,) = json.loads(Path(started.value.path()).read_text("utf-8"))["tests"]
+    assert test["right"] == 9 and test["recording"] == "my secret talk.wav"
+    assert [trial["x"] for trial in test["trials"]] == [names[trial.x or 0] for trial in plan]
+
+
+def test_the_keyboard_is_enough_and_eyes_do_not_help(visit: Visit) -> None:
+    visit.begin("abx", 5)
+    assert visit.page.evaluate("document.activeElement.matches('.blind-progress')")
+    visit.page.keyboard.press("Tab")
+    assert visit.page.evaluate("document.activeElement.matches('#blind-player .play')")
+    for key, version in (("x", "x"), ("2", "b"), ("a", "a"), ("3", "x"), ("B", "b"), ("1", "a")):
+        visit.page.keyboard.press(key)
+        assert visit.page.evaluate(f"{PLAYER}.version") == version
+    visit.page.keyboard.press("Space")
+    visit.page.wait_for_function(f"{PLAYER}.playing && {PLAYER}.position > 0.1")
+    painted = """() => {
+      const canvas = document.querySelector('#blind-player .timeline canvas');
+      const lane = Math.floor(canvas.height / 5);
+      const pixels = canvas.getContext('2d').getImageData(0, 2, canvas.width, lane).data;
+      return pixels.some((byte) => byte !== 0);
+    }"""
+    assert not visit.page.evaluate(painted)
+    assert not visit.page.locator("#blind-player .meter").is_visible()
+    assert visit.page.locator("#compare-player").count() and not visit.page.locator("#compare-player").is_visible()
+    visit.page.locator("#blind-abx-b").focus()
+    visit.page.keyboard.press("Enter")
+    visit.wait_for_trial(2)
+    assert not visit.page.evaluate(f"{PLAYER}.playing")  # nobody goes on hearing what was X before
+    visit.page.locator("#blind-abx-a").dblclick()
+    visit.wait_for_trial(3)
+    assert "Trial 3 of 5" in visit.page.locator("#blind-progress").inner_text()
+    visit.page.locator("#blind-end").click()
+    visit.page.wait_for_selector(".blind-outcome")
+    assert "after 2 of 5 trials" in visit.page.locator("#blind-outcome").inner_text()
+    assert visit.page.evaluate("document.activeElement.matches('.blind-outcome')")
+    assert visit.page.locator("#compare-player").is_visible()
+
+
+def test_preferences_end_in_a_table_that_can_be_taken_along(visit: Visit, served: Served) -> None:
+    visit.begin("preference", 6, 2)
+    for number, trial in enumerate(served.plans[-1], 1):
+        visit.wait_for_trial(number)
+        assert list(visit.heard()) == ["a", "b"]
+        # always the recommended one, else no difference
+        choice = "none" if 0 not in (trial.a, trial.b) else "a" if trial.a == 0 else "b"
+        visit.page.locator(f"#blind-preference-{choice}").click()
+    visit.page.wait_for_selector(".blind-outcome")
+    rows = visit.page.locator(".blind-outcome table").first.locator("tbody tr")
+    assert rows.count() == 3 and rows.first.locator("th").inner_text() == "gru/hybrid"
+    assert rows.first.locator("td").nth(2).inner_text() == rows.first.locator("td").nth(3).inner_text() == "4"
+    with visit.page.expect_download() as started:
+        visit.page.get_by_role("link", name="Answers (CSV)").click()
+    answers = Path(started.value.path()).read_text("utf-8").splitlines()
+    assert sum(",preference," in answer for answer in answers) == 6
+    visit.page.locator("#blind-again").click()
+    visit.page.locator("#blind-versions input[type=checkbox]").nth(3).wait_for()  # all can be chosen again
+
+
+def test_a_page_of_a_server_that_is_no_more_is_told_so(
+    browser: Any, talk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    first = serve(tmp_path / "first")
+    visit = Visit(browser, first.url, talk)
+    visit.begin("abx", 5)
+    first.blocks.close()
+    port = int(first.url.rstrip("/").rsplit(":", 1)[1])
+    second = serve(tmp_path / "second", server_port=port)
+    try:
+        visit.page.locator("#blind-abx-a").click()
+        visit.page.wait_for_selector("text=This blind test is no longer on the server")
+        assert visit.page.locator("#blind-start").is_visible()
+    finally:
+        visit.context.close()
+        second.blocks.close()
+
+
+def test_on_a_phone_in_the_dark_and_in_chinese_it_fits(browser: Any, served: Served, talk: Path) -> None:
+    options = {"viewport": {"width": 390, "height": 844}, "color_scheme": "dark", "locale": "zh-CN"}
+    visit = Visit(browser, served.url, talk, **options)
+    visit.page.locator("#blind-trials input[type=number]").fill("5")
+    visit.page.locator("#blind-start").click()
+    visit.page.wait_for_function(f"{PLAYER}?.state === 'ready'")
+    sideways = "document.documentElement.scrollWidth - innerWidth"
+    assert visit.page.evaluate(sideways) <= 0
+    assert "X 与 A 相同，还是与 B 相同？" in visit.page.locator("#blind").inner_text()
+    visit.page.wait_for_timeout(LISTENING)
+    visit.page.locator("#blind-abx-a").click()
+    visit.page.wait_for_function("document.querySelector('#blind').innerText.includes('第 2 次')")
+    visit.page.locator("#blind-end").click()
+    visit.page.wait_for_selector(".blind-outcome")
+    assert visit.page.evaluate(sideways) <= 0
+    box = visit.page.locator(".blind-outcome").bounding_box()
+    assert box["x"] + box["width"] <= 390
+    visit.close()
