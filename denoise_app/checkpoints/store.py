@@ -69,13 +69,14 @@ def _invalid(manifest: Manifest, problem: str) -> CheckpointError:
     return CheckpointError.of("manifest-invalid", name=manifest.name, problem=problem)
 
 
-def save(folder: Path, module: nn.Module, manifest: Manifest) -> Manifest:
+def save(folder: Path, module: nn.Module, manifest: Manifest, half: bool = False) -> Manifest:
     """Write a checkpoint that `load` will take: all three files beside their places first, then renamed.
 
     Args:
         folder: Made when it is not there; a checkpoint in it is replaced.
         module: Built by the registry from `manifest.model` and `manifest.config`.
         manifest: What is known from training; what can be read from the module and its file is filled in here.
+        half: Write 16 bits for each number, as bundled weights have them; `load` makes 32 of them again.
 
     Returns:
         The manifest as written.
@@ -84,7 +85,7 @@ def save(folder: Path, module: nn.Module, manifest: Manifest) -> Manifest:
         CheckpointError: the module is not what the manifest says, holds values that are not finite, or cannot be
             written; what was in the folder before is kept.
     """
-    tensors = {key: value.detach().cpu().contiguous().clone() for key, value in module.state_dict().items()}
+    tensors = {key: _written(value, half) for key, value in module.state_dict().items()}
     data = safetensors.torch.save(tensors, metadata={"format": "pt"})
     manifest = replace(
         manifest,
@@ -96,6 +97,11 @@ def save(folder: Path, module: nn.Module, manifest: Manifest) -> Manifest:
     _check_fit(tensors, manifest)
     _write(folder, manifest.name, {WEIGHTS: data, **_texts(manifest)})
     return read_manifest(folder)
+
+
+def _written(value: Tensor, half: bool) -> Tensor:
+    value = value.detach().cpu().contiguous().clone()
+    return value.half() if half and value.dtype == torch.float32 else value
 
 
 @cache
@@ -208,7 +214,8 @@ def _misfits(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> I
     yield from (f"{key!r} is missing" for key in expected if key not in tensors)
     for key, wanted in expected.items():
         found = tensors[key]
-        if found.dtype != wanted.dtype or found.shape != wanted.shape:
+        fitting = (wanted.dtype, torch.float16) if wanted.dtype == torch.float32 else (wanted.dtype,)
+        if found.dtype not in fitting or found.shape != wanted.shape:
             yield f"{key!r} is {found.dtype} {tuple(found.shape)}, not {wanted.dtype} {tuple(wanted.shape)}"
         elif not bool(torch.isfinite(found).all()):
             yield f"{key!r} holds values that are not finite"

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,10 @@ from denoise_app.denoiser import Denoiser
 from denoise_app.inference import catalog, device, engine
 from denoise_app.inference.separation import runner
 from denoise_app.inference.sources import block_frames
-from denoise_app.metrics.report import METRICS, measure
-from denoise_app.plots.spectrogram import linked_figure, spectrogram_db, speech_attenuation
+from denoise_app.metrics.report import METRICS, measure, score
+from denoise_app.plots.grid import COLUMNS, spectrogram_grid, waveform_grid
+from denoise_app.plots.spectrogram import describe, linked_figure, spectrogram_db, speech_attenuation
+from denoise_app.plots.waveform import envelope
 from denoise_app.spectral.stft import SpectralDenoiser
 
 DURATIONS = (10.0, 600.0, 3600.0)  # seconds of sound whose memory is measured
@@ -44,6 +46,8 @@ ROUNDS = 5  # the quickest counts: whatever else the machine does only slows
 RATE, CHANNELS = 48_000, 2  # of the files whose memory and clicks are measured
 CLICK_SECONDS = 10.0
 CLICK_ROUNDS = 3
+COMPARED = 6  # denoisers side by side, the lightest at hand
+ACROSS = 3  # panels of a comparison beside each other
 STARTS = 3
 MEGABYTE = 1 << 20
 
@@ -62,7 +66,8 @@ def run(
         say: Told what is being measured.
 
     Returns:
-        "machine", "startup", and "denoisers": a row for each with "speed", "memory" and "click"; `table` explains them.
+        "machine", "startup", "comparison", and "denoisers": a row for each with "speed", "memory" and "click"; `table`
+        explains them.
 
     Raises:
         CheckpointError: there is no model of such a name.
@@ -96,6 +101,12 @@ def run(
                     row["click"] = found
                 else:
                     row["memory"][f"{seconds:g}"] = found
+        write_long(source, CLICK_SECONDS)
+        light = sorted(range(len(pairs)), key=lambda i: factors[APP_THREADS][i]["ratio"])[:COMPARED]
+        say(f"{len(light)} side by side, {CLICK_SECONDS:g} s of sound")
+        report["comparison"] = _elsewhere(
+            "comparison", APP_THREADS, pairs=[pairs[i] for i in light], source=str(source)
+        )
     return report | {"denoisers": rows}
 
 
@@ -285,6 +296,57 @@ def _click(denoiser: Denoiser, source: Path) -> dict[str, float]:
     return {"result": result, **clock.laps}
 
 
+# -------------------------------------------------------------------------------------------------------- comparison
+
+
+def comparison(pairs: Sequence[tuple[str, str | None]], source: str) -> dict[str, Any]:
+    """Seconds of each step of a comparison, in the order of the page, the median of some; and their ratios.
+
+    Returns:
+        "names", "seconds" by step, "ratios" to the STFT pair's time for the same sound, and "megabytes" of the figures.
+    """
+    denoisers = {f"{model}/{loss}" if loss else model: catalog.load(model, loss) for model, loss in pairs}
+    _compare(denoisers, Path(source))  # what is loaded at the first time is there by then
+    rounds, sizes = zip(*(_compare(denoisers, Path(source)) for _ in range(CLICK_ROUNDS)), strict=True)
+    seconds = {step: statistics.median(laps[step] for laps in rounds) for step in rounds[0]}
+    pair = min(seconds_to_run(Transform(), seconds=CLICK_SECONDS) for _ in range(ROUNDS))
+    ratios = {step: taken / pair for step, taken in seconds.items()}
+    return {"names": list(denoisers), "seconds": seconds, "ratios": ratios, "megabytes": max(sizes) / MEGABYTE}
+
+
+def _compare(denoisers: Mapping[str, Denoiser], source: Path) -> tuple[dict[str, float], int]:
+    """Seconds of each step, and the bytes of the figures."""
+    clock = _Clock()
+    settings, results = engine.Settings(container="wav"), []
+    with tempfile.TemporaryDirectory(prefix="denoise-comparison-") as folder:
+        for k, denoiser in enumerate(denoisers.values()):
+            separation = engine.separate(source, denoiser, Path(folder))
+            results.append(engine.render(separation, settings, Path(folder, f"{k}.wav")).path)
+            if k == 0:
+                clock.lap("first sound")
+        clock.lap("other sounds")
+        rate = probe(source).sample_rate
+        noisy, *sounds = (mid(read(path).samples)[0] for path in (source, *results))
+        looks = [spectrogram_db(samples, rate, COLUMNS) for samples in (noisy, *sounds)]
+        for look in looks[1:]:
+            describe(looks[0], look)
+        outlines = [envelope(noisy - samples, rate, COLUMNS) for samples in sounds]
+        clock.lap("spectrograms")
+        names = list(denoisers)
+        figures = (
+            spectrogram_grid(list(zip(["noisy", *names], looks, strict=True)), ACROSS),
+            waveform_grid(list(zip(names, outlines, strict=True)), ACROSS),
+        )
+        size = sum(len(figure.to_json()) for figure in figures)
+        clock.lap("figures")
+        possible = [metric for metric in METRICS.values() if not metric.needs_reference]
+        for slow in (False, True):
+            for samples in (noisy, *sounds):
+                score(samples, rate, keys=[metric.key for metric in possible if metric.slow == slow])
+            clock.lap("slow metrics" if slow else "fast metrics")
+    return clock.laps, size
+
+
 class _Clock:
     """Names what the time since the last lap went into."""
 
@@ -351,6 +413,11 @@ def table(report: Report) -> str:
             ],
         ),
     ]
+    if rows:
+        found = report["comparison"]
+        title = f"{', '.join(found['names'])} side by side, {CLICK_SECONDS:g} s of 48 kHz stereo, one thread"
+        steps = [[step, f"{found['seconds'][step]:.2f}", f"{found['ratios'][step]:.0f} x"] for step in found["seconds"]]
+        sections.append(_section(f"{title}; figures of {found['megabytes']:.2f} MB", ["", "seconds", ""], steps))
     return "\n\n".join(sections)
 
 
@@ -377,7 +444,7 @@ def _section(title: str, head: list[str], rows: list[list[str]]) -> str:
     return "\n".join([title, *(line.rstrip() for line in lines)])
 
 
-TASKS: dict[str, Callable[..., Any]] = {"speed": speed, "memory": memory, "click": click}
+TASKS: dict[str, Callable[..., Any]] = {"speed": speed, "memory": memory, "click": click, "comparison": comparison}
 
 if __name__ == "__main__":  # what `_elsewhere` starts
     print(json.dumps(TASKS[sys.argv[1]](**json.loads(sys.argv[2]))))

@@ -19,7 +19,7 @@ import soundfile
 from denoise_app.audio.clip import Clip
 from denoise_app.ui import app as page
 from denoise_app.ui import blind, comparison
-from denoise_app.ui.bridge import Worker
+from denoise_app.ui.bridge import Offer, Worker
 from denoise_app.ui.session import Sessions
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
@@ -52,6 +52,17 @@ LISTEN_IN = """
 NAMES = ("hybrid", "log-mag", "mmse-lsa", "my secret talk")  # long enough not to occur in sound as base64 by chance
 
 
+class ThreeOffers(Worker):
+    """The real one with three denoisers, whatever other checkpoints there are."""
+
+    def offers(self) -> list[Offer]:
+        known = {offer.key: offer for offer in super().offers()}
+        return [known[key] for key in ("gru/hybrid", "gru/log-mag", "mmse-lsa")]
+
+    def recommended(self, model: str | None = None) -> Offer:
+        return next(offer for offer in self.offers() if model in (None, offer.model))
+
+
 @dataclass
 class Served:
     """A page, and the trials of the tests that were begun on it."""
@@ -62,7 +73,7 @@ class Served:
 
 
 def serve(visits: Path, **options: Any) -> Served:
-    app = page.build(Worker(), Sessions(visits))
+    app = page.build(ThreeOffers(), Sessions(visits))
     _, url, _ = page.launch(app, server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **options)
     return Served(url, app.blocks)
 
