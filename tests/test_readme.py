@@ -55,8 +55,8 @@ def test_the_five_lines_of_python_run(elsewhere: Path) -> None:
 def test_the_line_of_the_command_line_runs(elsewhere: Path) -> None:
     (line,) = [block.strip() for block in blocks("bash") if block.startswith("python -m denoise_app denoise")]
     run([sys.executable, *line.split()[1:]], elsewhere)
-    examples = {path.name for path in (ROOT / "examples").glob("*.flac")}
-    assert {path.name for path in (elsewhere / "cleaned").iterdir()} == examples
+    examples = {path.name for path in (ROOT / "examples").rglob("*.flac")}
+    assert {path.name for path in (elsewhere / "cleaned").rglob("*.flac")} == examples
 
 
 def test_ci_runs_the_very_command_of_the_readme() -> None:

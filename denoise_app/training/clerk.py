@@ -23,6 +23,7 @@ from .validation import Validator
 
 LOG_STEPS = 50
 REPORT_SECONDS = 30.0
+CURVE_POINTS = 50  # of the loss over the budget, for the checkpoint's card
 
 
 class Clerk:
@@ -40,6 +41,8 @@ class Clerk:
     ) -> None:
         self.run, self.corpora, self.validator, self.say = run, corpora, validator, say
         self.heard: list[float] = []  # losses since the last check
+        self.recent: list[float] = []  # losses since the last point of the curve
+        self.drawn = run.progress
         self.reported = run.seconds
         out = run.config.out
         out.mkdir(parents=True, exist_ok=True)
@@ -58,6 +61,9 @@ class Clerk:
         """One step, of which the loss, its parts and the length of the gradient are known."""
         run = self.run
         self.heard.append(total.item())
+        self.recent.append(total.item())
+        if run.progress - self.drawn >= 1 / CURVE_POINTS:
+            self._draw({})
         if run.step % LOG_STEPS == 0:
             for name, part in parts.items():
                 self.log.add_scalar(f"loss/{name}", part.item(), run.step)
@@ -74,7 +80,7 @@ class Clerk:
         scores = self.validator.score(run.average) if self.validator else {}
         for name, value in scores.items():
             self.log.add_scalar(f"validation/{name}", value, run.step)
-        run.curve.append({"step": run.step, "minutes": round(run.seconds / 60, 2), "loss": self._loss(), **scores})
+        self._draw(scores)
         score = self.validator.rank(scores) if self.validator else None
         if score is None or run.best is None or score > run.best:
             run.best = score
@@ -82,6 +88,17 @@ class Clerk:
         run.save()
         self._report(scores)
         self.heard = []
+
+    def _draw(self, scores: dict[str, float]) -> None:
+        """A point of the curve: the mean loss since the last one, and the scores where they were taken."""
+        run = self.run
+        point = {"step": run.step, "minutes": round(run.seconds / 60, 2), **scores}
+        if self.recent:
+            point["loss"] = round(sum(self.recent) / len(self.recent), 5)
+        if run.curve and run.curve[-1]["step"] == run.step:
+            point = run.curve.pop() | point
+        run.curve.append(point)
+        self.recent, self.drawn = [], run.progress
 
     def _loss(self) -> float:
         return sum(self.heard) / max(len(self.heard), 1)

@@ -13,7 +13,7 @@ from . import flow
 from .bridge import NO_LIMIT_DB, QUICK, Worker, channels_from, settings_from
 from .flow import Order, Result
 from .language import say_for
-from .report import report
+from .report import Made, report
 from .session import Sessions
 from .texts import Say
 
@@ -74,7 +74,7 @@ def endpoint(worker: Worker, sessions: Sessions) -> Callable[..., Iterator[Answe
             *_, result = flow.denoise(worker, session, order, session.begin(), preview=False)
             assert isinstance(result, Result)
             *_, measured = flow.measure(worker, session, result, [QUICK])
-            told = report(measured)  # while the files have the names that it looks for
+            told = report(Made.of(measured))  # while the files have the names that it looks for
             yield (
                 _named(result.after, result.copy_name("denoised")),
                 _named(result.removed, result.copy_name("removed")),

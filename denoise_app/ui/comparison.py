@@ -57,6 +57,7 @@ class Column:
         gain_db: What makes it as loud as its neighbours, at most 0.
         numbers: Metric key -> before and after; without those that are still to be measured.
         computing: Seconds that the denoiser took.
+        device: Where it ran.
     """
 
     offer: Offer
@@ -65,6 +66,7 @@ class Column:
     gain_db: float = 0.0
     numbers: dict[str, Measured] = field(default_factory=dict)
     computing: float = 0.0
+    device: str = ""
 
     @property
     def key(self) -> str:
@@ -212,7 +214,7 @@ def _column(worker: Worker, session: Session, path: Path, offer: Offer, job: Job
             rendered = worker.render(separation, SETTINGS, room, lambda _: None, stopped, with_removed=False)
         finally:
             separation.remove()
-        return Column(offer, rendered, computing=separation.seconds_taken)
+        return Column(offer, rendered, computing=separation.seconds_taken, device=separation.device)
 
     running = Background(work, job)
     try:

@@ -357,12 +357,12 @@ def downloads(say: Say, token: str, names: Mapping[str, str], link: str = "") ->
 
     Args:
         token: Of the parcel.
-        names: "after", "removed", "plots", "report", "all" -> what the user's copy is called; without "report" while
-            numbers are still being measured.
+        names: "after", "removed", "plots", "report", "all", "compared" -> what the user's copy is called; with "after",
+            but without "report" while numbers are still being measured.
         link: The query of an address that restores the denoiser and its settings.
     """
     links = []
-    for key in ("after", "removed", "plots", "report", "all"):
+    for key in ("after", "removed", "plots", "report", "all", "compared"):
         if key in names:
             style = "primary" if key == "after" else ""
             name = escape(names[key], quote=True)
@@ -370,12 +370,11 @@ def downloads(say: Say, token: str, names: Mapping[str, str], link: str = "") ->
                 f'<a class="download {style}" href="{address(token, names[key])}" download="{name}">'
                 f"{ICON_DOWNLOAD}{say(f'download.{key}')}</a>"
             )
-        elif key == "report":
+        elif key == "report" and "after" in names:
             links.append(f'<span class="download later">{say("download.report-later")}</span>')
     if link:
-        links.append(
-            f'<a class="download" href="{escape(link, quote=True)}" target="_blank">{say("download.link")}</a>'
-        )
+        href = escape(link, quote=True)
+        links.append(f'<a class="download" href="{href}" target="_blank">{say("download.link")}</a>')
     return f'<nav class="downloads" aria-label="{say("download.name")}">{"".join(links)}</nav>'
 
 

@@ -3,18 +3,49 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from denoise_app.audio.clip import FileInfo
 from denoise_app.inference import replay
-from denoise_app.inference.engine import Levels
+from denoise_app.inference.engine import Levels, Rendered, Settings
 from denoise_app.metrics.report import METRICS
 
-from .flow import Result
+from .bridge import Offer
+from .flow import Numbers, Result
 
 
-def report(result: Result) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Made:
+    """A sound and how it came about.
+
+    Attributes:
+        recording: What it was made from.
+        offer, settings: By which denoiser, and how.
+        rendered: The sound.
+        device: Where the denoiser ran.
+        real_time_factor: Seconds of work per second of sound.
+        numbers: What was measured.
+    """
+
+    recording: Path
+    offer: Offer
+    settings: Settings
+    rendered: Rendered
+    device: str
+    real_time_factor: float
+    numbers: Numbers
+
+    @classmethod
+    def of(cls, result: Result) -> Made:
+        """What the Clean tab shows."""
+        order, separation = result.order, result.separation
+        facts = (result.rendered, separation.device, separation.real_time_factor, result.numbers)
+        return cls(order.path, order.offer, order.settings, *facts)
+
+
+def report(made: Made) -> dict[str, Any]:
     """A JSON object, which `replay` takes; what is not known is null. Its keys stay; new ones may be added.
 
     versions: of the libraries that the samples depend on.
@@ -25,7 +56,7 @@ def report(result: Result) -> dict[str, Any]:
     channels. gain_db, cut_samples: what was done to the level. notes: what is odd about the recording.
     metrics: key -> unit, better ("higher", "lower", "neither"), estimated, before, after.
     """
-    rendered, separation, offer = result.rendered, result.separation, result.order.offer
+    rendered, offer = made.rendered, made.offer
     told = replay.told(
         replay.Receipt(
             model=offer.model,
@@ -33,24 +64,24 @@ def report(result: Result) -> dict[str, Any]:
             revision=offer.revision,
             sha256=offer.manifest.sha256 if offer.manifest else None,
             channels=rendered.channels,
-            settings=result.order.settings,
-            recording=replay.fingerprint(result.before),
-            output=replay.fingerprint(result.after),
+            settings=made.settings,
+            recording=replay.fingerprint(made.recording),
+            output=replay.fingerprint(rendered.path),
         )
     )
     return told | {
         "versions": replay.versions(),
-        "name": result.order.path.name,
+        "name": made.recording.name,
         "recording": told["recording"] | _sound(rendered.info_in, rendered.levels_in),
         "output": told["output"] | _sound(rendered.info_out, rendered.levels_out),
         "denoiser": told["denoiser"]
         | {
             "source": offer.source,
             "repo": offer.repo,
-            "sample_rate": separation.model_rate,
-            "delay_seconds": separation.delay_seconds,
-            "device": separation.device,
-            "real_time_factor": separation.real_time_factor,
+            "sample_rate": rendered.model_rate,
+            "delay_seconds": offer.latency / offer.sample_rate,
+            "device": made.device,
+            "real_time_factor": made.real_time_factor,
         },
         "gain_db": rendered.gain_db,
         "true_peak_dbtp": _finite(rendered.true_peak_dbtp),
@@ -65,9 +96,9 @@ def report(result: Result) -> dict[str, Any]:
                 "before": _finite(measured.before),
                 "after": _finite(measured.after),
             }
-            for key, measured in result.numbers.measured.items()
+            for key, measured in made.numbers.measured.items()
         },
-        "excerpts": {"count": result.numbers.excerpts, "seconds": result.numbers.excerpt_seconds},
+        "excerpts": {"count": made.numbers.excerpts, "seconds": made.numbers.excerpt_seconds},
     }
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from html import escape
 
 from denoise_app.metrics.report import METRICS
+from denoise_app.plots.spectrogram import SpectrogramData
 
 from . import numbers, panels
 from .bridge import EXCERPT_SECONDS, EXCERPTS, WHOLE_SECONDS, Offer
@@ -210,6 +211,12 @@ def favours(say: Say, offers: Sequence[Offer]) -> str:
 
 
 # --------------------------------------------------------------------------------------------------------- the figures
+
+
+def spectrograms(say: Say, comparison: Comparison, view: View) -> list[tuple[str, SpectrogramData]]:
+    """What the grid shows, with its names: the recording, and every column that came out."""
+    looks = [view.noisy, *(view.columns[column.key].spectrogram for column in comparison.ready)]
+    return list(zip(labels(say, comparison), looks, strict=True))
 
 
 def said_of_grid(say: Say, comparison: Comparison, reference: int | None) -> str:

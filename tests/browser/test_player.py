@@ -93,6 +93,12 @@ def values(sounds: Sounds) -> dict[str, Callable[[], dict[str, Any] | None]]:
     return {
         "three": lambda: player_value(versions("before", "after", "removed", gains=(-6.0, 0.0, 3.0))),
         "three again": lambda: player_value(versions("before", "stronger", "removed", gains=(-6.0, 0.0, 3.0))),
+        "ten": lambda: player_value(
+            [
+                *versions("before", "after", "removed", gains=(-6.0, 0.0, 3.0)),
+                *(Version(f"more{k}", f"more{k}", sounds.folder / "stronger.wav") for k in range(7)),
+            ]
+        ),
         "triplets": lambda: player_value([Version(key, key, sounds.folder / "before.wav") for key in "abc"]),
         "stereo": lambda: player_value(versions("stereo")),
         "deep": lambda: player_value(versions("deep")),
@@ -545,6 +551,20 @@ def test_a_new_value_of_the_same_recording_goes_on_where_it_was(player: Driver, 
     assert player.run("player.versions") == ["before", "stronger", "removed"]
     player.run("[player.clearRegion(), player.setMatched(false)]")
     assert np.array_equal(player.rendered(1, version="stronger"), sounds.samples("stronger")[:, :RATE])
+
+
+def test_versions_that_come_later_leave_it_playing_and_the_tenth_has_the_key_0(player: Driver, sounds: Sounds) -> None:
+    player.show("three")
+    player.run("[player.select('removed'), player.setLooping(true), player.seek(1.0), player.play()]")
+    player.wait("player.playing && player.position > 1.02")
+    player.show("ten")
+    assert player.run("[player.playing, player.version, player.versions.length]") == [True, "removed", 10]
+    player.timeline.focus()
+    player.page.keyboard.press("0")
+    player.wait("player.version === 'more6'")
+    assert np.array_equal(player.rendered(1, version="more6"), sounds.samples("stronger")[:, :RATE])
+    assert np.array_equal(player.rendered(1, version="after"), sounds.samples("after")[:, :RATE])
+    assert player.box.locator(".version kbd").last.text_content() == "0"
 
 
 def test_another_recording_starts_over_and_stays_silent(player: Driver) -> None:

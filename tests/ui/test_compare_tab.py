@@ -11,12 +11,14 @@ from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import unquote
 
 import gradio as gr
 import pytest
 
 from denoise_app.checkpoints.manifest import CheckpointError
 from denoise_app.denoiser import Denoiser
+from denoise_app.inference import replay
 from denoise_app.metrics.report import METRICS, Measured
 from denoise_app.ui import side_by_side
 from denoise_app.ui.bridge import Offer
@@ -37,9 +39,9 @@ class Page:
     """The tab as a browser sees it: widgets with values, and what handlers make of them."""
 
     def __init__(self, worker: Any, sessions: Sessions, request: Any = ENGLISH) -> None:
-        self.request = request
+        self.request, self.shelf = request, Shelf()
         with gr.Blocks(analytics_enabled=False) as blocks, gr.Tab("compare") as place:
-            self.tab = CompareTab(blocks, place, worker, sessions, Shelf(), Words(), (), "work", 60)
+            self.tab = CompareTab(blocks, place, worker, sessions, self.shelf, Words(), (), "work", 60)
         tab = self.tab
         self.values: dict[Any, Any] = {
             tab.session: None, tab.audio: None, tab.preset: "columns", tab.columns: ["half/hybrid", "wiener"],
@@ -358,3 +360,23 @@ def test_the_table_below_says_what_the_figures_show(page: Page) -> None:
     assert "Most is taken from the pauses by" in said and "6.0 dB" in said
     rows = Table(said).rows
     assert [row[0][0] for row in rows] == ["Version", "half, hybrid", "wiener"] and rows[1][2][0] == "+6.0"
+
+
+def test_all_of_it_can_be_taken_along_and_replayed(page: Page) -> None:
+    page.values[page.tab.columns] = ["half/hybrid", "wiener"]
+    page.press()
+    assert page.values[page.tab.downloads] == ""
+    page.measure()
+    token, archive = re.findall(r'href="results/([^/]+)/([^"]+)"', page.values[page.tab.downloads])[0]
+    parcel = page.shelf._parcels[token]
+    assert unquote(archive) == parcel.archive == "my talk.compared.zip"
+    assert set(parcel.files) == {
+        "my talk.wav", "my talk.half-hybrid.wav", "my talk.half-hybrid.report.json", "my talk.wiener.wav",
+        "my talk.wiener.report.json", "my talk.compared.html",
+    }  # fmt: skip
+    assert all(path.is_file() for path in parcel.files.values())
+    receipt = replay.read(parcel.files["my talk.wiener.report.json"])
+    assert (receipt.model, receipt.loss, receipt.settings.container) == ("wiener", None, "wav")
+    assert receipt.recording == replay.fingerprint(parcel.files["my talk.wav"])
+    assert receipt.output == replay.fingerprint(parcel.files["my talk.wiener.wav"])
+    assert "Plotly.newPlot" in parcel.files["my talk.compared.html"].read_text("utf-8")

@@ -10,7 +10,7 @@ from typing import Any
 from denoise_app.inference.engine import Settings
 from denoise_app.ui import flow
 from denoise_app.ui.flow import Order, Result
-from denoise_app.ui.report import report
+from denoise_app.ui.report import Made, report
 from denoise_app.ui.session import Session
 
 
@@ -21,7 +21,7 @@ def test_it_holds_what_was_done_and_what_came_of_it(
     *_, result = flow.denoise(worker, session, Order(path, worker.recommended(), "mid", Settings()), session.begin())
     assert isinstance(result, Result)
     *_, result = flow.measure(worker, session, result)
-    told = json.loads(json.dumps(report(result), allow_nan=False))
+    told = json.loads(json.dumps(report(Made.of(result)), allow_nan=False))
     assert set(told) == {
         "version", "versions", "name", "recording", "output", "denoiser", "settings", "gain_db", "true_peak_dbtp",
         "limited", "cut_samples", "notes", "metrics", "excerpts",

@@ -20,7 +20,7 @@ from denoise_app.ui.flow import PREVIEW_SECONDS, Order, Result, Step
 from denoise_app.ui.language import Words, say_for
 from denoise_app.ui.player import Version, build_player, player_value
 from denoise_app.ui.problems import Unready, explained
-from denoise_app.ui.report import report
+from denoise_app.ui.report import Made, report
 from denoise_app.ui.session import Session, Sessions
 from denoise_app.ui.source import Source
 from denoise_app.ui.texts import LANGUAGES, Say
@@ -398,7 +398,7 @@ class CleanTab:
             files[names["plots"]] = self._drawn_page(say, session, result)
             names["report"] = result.copy_name("report")
             written = result.after.with_name("report.json")
-            written.write_text(json.dumps(report(result), indent=1, ensure_ascii=False), "utf-8")
+            written.write_text(json.dumps(report(Made.of(result)), indent=1, ensure_ascii=False), "utf-8")
             files[names["report"]] = written
             names["all"] = result.copy_name("zip")
         self._shelf.remove(session.folder)

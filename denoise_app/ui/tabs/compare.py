@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -11,16 +12,18 @@ import gradio as gr
 from denoise_app.audio.errors import AudioError
 from denoise_app.inference.engine import Cancelled
 from denoise_app.plots.grid import spectrogram_grid, waveform_grid
+from denoise_app.plots.page import page
 from denoise_app.plots.theme import Words as FigureWords
 from denoise_app.plots.trade import trade_figure
 from denoise_app.ui import comparison, panels, side_by_side
 from denoise_app.ui.bridge import Offer, Worker
-from denoise_app.ui.comparison import MOST, MOST_SECONDS, Comparison, View
-from denoise_app.ui.downloads import Shelf
-from denoise_app.ui.flow import Step
+from denoise_app.ui.comparison import MOST, MOST_SECONDS, Column, Comparison, View
+from denoise_app.ui.downloads import Parcel, Shelf
+from denoise_app.ui.flow import Numbers, Step
 from denoise_app.ui.language import Words, say_for
 from denoise_app.ui.player import build_player, player_value
 from denoise_app.ui.problems import Unready, explained
+from denoise_app.ui.report import Made, report
 from denoise_app.ui.session import Session, Sessions
 from denoise_app.ui.source import Source
 from denoise_app.ui.texts import LANGUAGES, Say
@@ -129,6 +132,7 @@ class CompareTab:
             self.table = gr.HTML(
                 js_on_load=Path(__file__).parents[1].joinpath("sortable.js").read_text("utf-8"), elem_id="compare-table"
             )
+            self.downloads = gr.HTML(elem_id="compare-downloads")
             self.blind = BlindPanel(self._sessions, self._shelf, words, self.session, self._minutes)
             self.favours = gr.HTML(elem_id="compare-favours")
             with gr.Column(elem_classes=["sheet", "timed"], visible=False) as self.figures:
@@ -158,7 +162,7 @@ class CompareTab:
         self.preset.change(self.on_preset, self.preset, [self.columns, self.model], **quick)
 
         buttons = [self.said, self.start, self.cancel]
-        shown = [self.empty, self.heading, self.player, self.table, self.favours, self.show]
+        shown = [self.empty, self.heading, self.player, self.table, self.downloads, self.favours, self.show]
         asked = {self.session, self.audio, self.preset, self.columns, self.model}
         begun = [self.session, *buttons]
         scroll = scroll_to("#compare-outcome")
@@ -174,7 +178,7 @@ class CompareTab:
         }
         run.then(**drawing, **quiet)
         self.blind.follow(run)
-        run.then(self.on_measure, self.session, [self.session, self.table], **quiet)
+        run.then(self.on_measure, self.session, [self.session, self.table, self.downloads], **quiet)
         self.show.input(**drawing, **quick)
         self.cancel.click(self.on_cancel, self.session, buttons, cancels=[run], queue=False, **quiet)
 
@@ -294,6 +298,7 @@ class CompareTab:
             self.heading: side_by_side.heading(say, compared),
             self.player: player_value(versions, selected=versions[1].key),
             self.table: side_by_side.table(say, compared),
+            self.downloads: "",
             self.favours: side_by_side.favours(say, [column.offer for column in compared.columns]),
             self.show: gr.Dropdown(choices=[(say("compare.show.levels"), LEVELS), *differences], value=LEVELS),
         }
@@ -307,8 +312,25 @@ class CompareTab:
         try:
             for compared in comparison.measure(self._worker, session, session.result):
                 yield {self.session: session, self.table: side_by_side.table(say, compared)}
+            yield {self.session: session, self.downloads: self._offer(say, session, session.result)}
         except Exception as error:
             yield {self.table: side_by_side.table(say, session.result) + panels.alert(say, explained(say, error))}
+
+    def _offer(self, say: Say, session: Session, compared: Comparison) -> str:
+        """The link to a zip of it all: every sound with a report that `replay` takes, and the figures."""
+        stem = compared.path.stem
+        files = {compared.path.name: compared.path}
+        for column in compared.ready:
+            name = f"{stem}.{column.key.replace('/', '-')}"
+            files |= {f"{name}{column.path.suffix}": column.path, f"{name}.report.json": _reported(compared, column)}
+        spectrograms = side_by_side.spectrograms(say, compared, comparison.look(session, compared))
+        drawn = compared.ready[0].path.with_name("comparison.html")
+        grid = spectrogram_grid(spectrograms, WIDE, words=figure_words(say))
+        drawn.write_text(page(grid, compared.path.name, say.language), "utf-8")
+        archive = f"{stem}.compared.zip"
+        self._shelf.remove(session.folder)
+        token = self._shelf.put(Parcel(files | {f"{stem}.compared.html": drawn}, archive))
+        return panels.downloads(say, token, {"compared": archive})
 
     # ------------------------------------------------------------------------------------------------- figures
 
@@ -336,7 +358,7 @@ class CompareTab:
         names = side_by_side.labels(say, compared)
         keys = [side_by_side.NOISY, *(column.key for column in compared.ready)]
         looks = [view.columns[key] for key in keys[1:]]
-        spectrograms = list(zip(names, [view.noisy, *(look.spectrogram for look in looks)], strict=True))
+        spectrograms = side_by_side.spectrograms(say, compared, view)
         reference = keys.index(show) if show in keys else None
         removed = list(zip(names[1:], (look.removed for look in looks), strict=True))
         points = [
@@ -353,6 +375,24 @@ class CompareTab:
             self.trade: gr.Plot(trade_figure(points, **style) if points else None, visible=bool(points)),
             self.trade_said: side_by_side.said_of_figures(say, compared, view),
         }
+
+
+def _reported(compared: Comparison, column: Column) -> Path:
+    """The report of a column, beside its sound."""
+    assert column.rendered is not None
+    seconds = compared.info.seconds
+    made = Made(
+        recording=compared.path,
+        offer=column.offer,
+        settings=comparison.SETTINGS,
+        rendered=column.rendered,
+        device=column.device,
+        real_time_factor=column.computing / seconds if seconds else 0.0,
+        numbers=Numbers(column.numbers),
+    )
+    written = column.path.with_name("report.json")
+    written.write_text(json.dumps(report(made), indent=1, ensure_ascii=False), "utf-8")
+    return written
 
 
 def models_with_losses(offers: Sequence[Offer]) -> list[str]:
