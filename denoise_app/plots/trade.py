@@ -48,7 +48,7 @@ def trade_figure(
 
 
 def _span(values: Sequence[float]) -> list[float]:
-    """An axis over values and nothing, with room for names."""
-    lowest, highest = min([0.0, *values]), max([LEAST_SPAN, *values])
-    room = 0.15 * (highest - lowest)
-    return [lowest - room, highest + room]
+    """An axis over values, with room for names."""
+    lowest, highest = min(values, default=0.0), max(values, default=0.0)
+    half = max(1.3 * (highest - lowest), LEAST_SPAN) / 2
+    return [(lowest + highest) / 2 - half, (lowest + highest) / 2 + half]

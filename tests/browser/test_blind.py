@@ -292,7 +292,7 @@ def test_the_keyboard_is_enough_and_eyes_do_not_help(visit: Visit) -> None:
     visit.page.locator("#blind-end").click()
     visit.page.wait_for_selector(".blind-outcome")
     assert "after 2 of 5 trials" in visit.page.locator("#blind-outcome").inner_text()
-    assert visit.page.evaluate("document.activeElement.matches('.blind-outcome')")
+    visit.page.wait_for_function("document.activeElement.matches('.blind-outcome')")
     assert visit.page.locator("#compare-player").is_visible()
 
 
