@@ -145,7 +145,7 @@ def test_keys_switch_and_the_samples_are_those_of_the_version_at_matched_loudnes
     compared: Visit, served: Served
 ) -> None:
     keys = compared.page.evaluate(f"{PLAYER}.versions")
-    assert keys[0] == "noisy" and keys[3] == "mmse-lsa" and len(set(keys)) == 4
+    assert keys[0] == "noisy" and "mmse-lsa" in keys and len(set(keys)) == 4
     sounds = {path.parent.name: path for path in served.visits.rglob("after.wav")}
     assert len(sounds) == 3
     files = [soundfile.read(path, dtype="float32")[0] for path in sounds.values()]
@@ -190,7 +190,7 @@ def test_the_table_is_sorted_by_clicks_and_by_keys_without_running_anything(comp
     compared.wait_for_numbers()
     loads = compared.page.evaluate(f"{PLAYER}.loads")
     first = compared.order()
-    assert first[0] == "Noisy recording" and first[3] == "mmse-lsa"
+    assert first[0] == "Noisy recording" and "mmse-lsa" in first
     head = compared.page.locator(f"{TABLE} thead th", has_text="SNR (estimated)")
     head.locator("button").click()
     values = compared.values("SNR (estimated)")

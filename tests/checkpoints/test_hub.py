@@ -101,6 +101,25 @@ def test_names_one_repository(hub: Any, online: Any, small_checkpoint: Files) ->
     assert Path(pull(online, "stranger/chosen", commit, env={"DENOISE_HUB_REPO": "stranger/chosen"})).is_dir()
 
 
+def test_shows_a_revision_before_anything_of_it_is_fetched(hub: Any, online: Any, small_checkpoint: Files) -> None:
+    commit = hub.add("friend/dated", small_checkpoint)
+    for revision in (commit, "main", None):
+        found, problems = listing(online, "friend/dated", 30.0, revision)
+        assert problems == [] and [(entry["revision"], entry["folder"]) for entry in found] == [(commit, None)]
+        assert found[0]["manifest"]["licence"] and found[0]["manifest"]["size"] > 0
+    assert not any("model.safetensors" in line for line in hub.log)
+    found, problems = listing(online, "friend/dated", 30.0, "0" * 40)
+    assert found == [] and [problem["reason"] for problem in problems] == ["hub-not-found"]
+
+
+@pytest.mark.parametrize("revision", ["../main", "a b", "-x", "", "x" * 101, "a\nb"])
+def test_no_odd_revision_is_asked_for(hub: Any, online: Any, small_checkpoint: Files, revision: str) -> None:
+    hub.add("friend/dated", small_checkpoint)
+    hub.log.clear()
+    found, problems = listing(online, "friend/dated", 30.0, revision)
+    assert found == [] and [problem["reason"] for problem in problems] == ["hub-bad-name"] and hub.log == []
+
+
 def test_asks_nobody_when_nobody_is_named(hub: Any, online: Any, small_checkpoint: Files) -> None:
     hub.add("friend/weights", small_checkpoint)
     assert listing(online, env={}) == ([], [])

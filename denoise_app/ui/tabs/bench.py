@@ -223,7 +223,7 @@ class BenchTab:
             pressed = button.click(
                 self.on_press, self.session, around, queue=False, js=scroll_to("#bench-outcome"), **quiet
             )
-            run = pressed.then(handler, asked, [*around, *shown], **queue)
+            run = pressed.then(handler, asked, [*around, *shown], trigger_mode="multiple", **queue)  # as in Clean
             run.failure(self.on_failure, self.session, [self.said, *buttons], queue=False, **quiet)
             runs.append(run)
         self.cancel.click(

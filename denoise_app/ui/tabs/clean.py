@@ -197,7 +197,8 @@ class CleanTab:
         buttons = [self.said, self.start, self.cancel]
         begun = [self.session, *buttons]
         pressed = self.start.click(self.on_press, self.session, begun, queue=False, js=scroll_to("#outcome"), **quiet)
-        run = pressed.then(self.on_denoise, asked, [*around, *shown], **work)
+        # "multiple": else the browser drops an order while it still takes a cancelled one for pending
+        run = pressed.then(self.on_denoise, asked, [*around, *shown], trigger_mode="multiple", **work)
         run.failure(self.on_busy, self.session, buttons, queue=False, **quiet)
         settled = run.then(self.on_settings, asked, [*around, *shown], **work)
         drawing = [self.session, self.scale, self.theme], [self.session, self.figures, self.plot, self.figures_said]

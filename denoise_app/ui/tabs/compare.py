@@ -167,7 +167,8 @@ class CompareTab:
         begun = [self.session, *buttons]
         scroll = scroll_to("#compare-outcome")
         pressed = self.start.click(self.on_press, self.session, begun, queue=False, js=scroll, **quiet)
-        run = pressed.then(self.on_compare, asked, [*begun, *shown], concurrency_id=self._work_queue, **quiet)
+        work = quiet | {"concurrency_id": self._work_queue, "trigger_mode": "multiple"}  # as in the Clean tab
+        run = pressed.then(self.on_compare, asked, [*begun, *shown], **work)
         run.failure(self.on_busy, self.session, buttons, queue=False, **quiet)
         drawn = [self.figures, self.grid, self.grid_said, self.removed, self.trading, self.trade, self.trade_said]
         drawing: dict[str, Any] = {
