@@ -53,12 +53,14 @@ class Session:
         job: The newest work; None before the first.
         result: What is shown; None before the first one.
         drawn: What was read for the figures of a result, and of which.
+        cancelled: Whether the user has just cancelled an order.
     """
 
     folder: Path
     job: Job | None = None
     result: Any = None
     drawn: Any = None
+    cancelled: bool = False
 
     def begin(self) -> Job:
         """A new job in place of the old one, which is told to stop."""
@@ -70,6 +72,21 @@ class Session:
         """Tells the work under way to stop."""
         if self.job is not None:
             self.job.stop()
+
+    def cancel(self) -> None:
+        """The user no longer wants what was ordered."""
+        self.stop()
+        self.cancelled = True
+
+    def refused(self) -> bool:
+        """Whether an order that the browser says has failed was refused; then nothing is under way any more.
+
+        The browser says so of cancelled orders too, sometimes when the next one has already been given.
+        """
+        cancelled, self.cancelled = self.cancelled, False
+        if not cancelled:
+            self.stop()
+        return not cancelled
 
     @property
     def busy(self) -> bool:

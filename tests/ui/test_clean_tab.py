@@ -242,6 +242,19 @@ def test_too_many_who_wait_are_told(page: Page) -> None:
     assert "Too many" in said and start.constructor_args["interactive"] and not cancel.constructor_args["visible"]
 
 
+def test_a_cancelled_order_that_is_called_a_failure_later_stops_nothing(page: Page, recording: Make) -> None:
+    """Gradio says so of what it cancelled, at times when the next order has been given."""
+    page.values[page.tab.audio] = str(recording())
+    page.order()
+    page.tab.on_cancel(page.session, page.request)
+    page.order()
+    assert page.tab.on_busy(page.session, page.request) == (gr.skip(),) * 3
+    page.press(page.tab.on_denoise)
+    assert page.session.result is not None
+    page.order()
+    assert "Too many" in page.tab.on_busy(page.session, page.request)[0], "the next failure is a refusal again"
+
+
 def test_a_long_recording_shows_its_preview_first(page: Page, recording: Make) -> None:
     page.values[page.tab.audio] = str(recording(seconds=31.0, rate=8_000))
     steps = page.denoise()

@@ -305,8 +305,8 @@ class BenchTab:
     def on_failure(self, session: Session | None, request: gr.Request) -> tuple[Any, ...]:
         """Gradio did not let the work begin: too many others wait, or the server knows this page's files no more."""
         say = say_for(request)
-        if session is not None:
-            session.stop()
+        if session is not None and not session.refused():
+            return gr.skip(), gr.skip(), gr.skip(), gr.skip()
         return panels.alert(say, say("bench.refused")), *self._buttons(busy=False)
 
     def on_run(self, given: Given, request: gr.Request) -> Iterator[Updates]:
@@ -366,7 +366,7 @@ class BenchTab:
         updates: Updates = {self.said: panels.finished(say, say("bench.cancelled")), **self._ready()}
         if session is None:
             return updates
-        session.stop()
+        session.cancel()
         if isinstance(session.drawn, Swept) and session.drawn.found.points:
             updates |= self._drawn(say, session.drawn, given[self.theme])
         return updates

@@ -275,11 +275,11 @@ class CleanTab:
         said = panels.progress(say_for(request), Step("waiting"), PREVIEW_SECONDS, heard=False)
         return session, said, gr.Button(interactive=False), gr.Button(visible=True)
 
-    def on_busy(self, session: Session | None, request: gr.Request) -> tuple[str, Any, Any]:
+    def on_busy(self, session: Session | None, request: gr.Request) -> tuple[Any, Any, Any]:
         """Gradio did not let the work begin: too many others wait."""
+        if session is not None and not session.refused():
+            return gr.skip(), gr.skip(), gr.skip()
         say = say_for(request)
-        if session is not None:
-            session.stop()
         return panels.alert(say, say("run.busy")), gr.Button(interactive=True), gr.Button(visible=False)
 
     def on_denoise(self, given: Given, request: gr.Request) -> Iterator[Updates]:
@@ -329,7 +329,7 @@ class CleanTab:
     def on_cancel(self, session: Session | None, request: gr.Request) -> tuple[str, Any, Any]:
         say = say_for(request)
         if session is not None:
-            session.stop()
+            session.cancel()
         text = panels.finished(say, say("run.cancelled"))
         return text, gr.Button(interactive=True), gr.Button(visible=False)
 
