@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
@@ -22,62 +21,35 @@ from denoise_app.ui import bench_panels
 from denoise_app.ui.app import BENCH_EXAMPLES
 from denoise_app.ui.bridge import Worker
 from denoise_app.ui.language import Words
-from denoise_app.ui.session import Session, Sessions
+from denoise_app.ui.session import Sessions
 from denoise_app.ui.tabs.bench import FILE, BenchTab
 from denoise_app.ui.texts import CHINESE, ENGLISH, Say
 
+from . import tab_page
+from .tab_page import TabPage
+
 RATE = 16_000
-IN_ENGLISH = SimpleNamespace(headers={"accept-language": "en-US,en;q=0.9"})
-IN_CHINESE = SimpleNamespace(headers={"accept-language": "zh-CN,zh;q=0.9"})
 
 
-class Page:
-    """The tab as a browser sees it: widgets with values, and what handlers make of them."""
-
-    def __init__(self, worker: Any, sessions: Sessions, clean: Path, request: Any = IN_ENGLISH) -> None:
-        self.request = request
+class Page(TabPage):
+    def __init__(self, worker: Any, sessions: Sessions, clean: Path, request: Any = tab_page.ENGLISH) -> None:
+        noises = sorted(BENCH_EXAMPLES.glob("noise-*"))
         with gr.Blocks(analytics_enabled=False) as blocks:
-            self.tab = BenchTab(
-                blocks, worker, sessions, Words(), (), sorted(BENCH_EXAMPLES.glob("noise-*")), "work", 60
-            )
-        tab = self.tab
-        self.values: dict[Any, Any] = {
+            tab = BenchTab(blocks, worker, sessions, Words(), (), noises, "work", 60)
+        values: dict[Any, Any] = {
             tab.session: None, tab.mode: "mix", tab.clean: str(clean), tab.kind: "pink", tab.noise: None, tab.snr: 5,
             tab.seed: 0, tab.pair_noisy: None, tab.pair_clean: None, tab.offers: ["half/hybrid", "wiener"],
             tab.step: 10, tab.theme: "light",
         }  # fmt: skip
-
-    def take(self, updates: dict[Any, Any]) -> None:
-        for widget, update in updates.items():
-            self.values[widget] = update.constructor_args if isinstance(update, gr.Button) else update
-
-    def order(self) -> None:
-        tab = self.tab
-        pressed = tab.on_press(self.values[tab.session], self.request)
-        self.take(dict(zip((tab.session, tab.said, tab.start, tab.begin, tab.cancel), pressed, strict=True)))
-        assert self.values[tab.start]["interactive"] is False and self.values[tab.cancel]["visible"] is True
-
-    def press(self, handler: Callable[..., Any]) -> list[dict[Any, Any]]:
-        self.order()
-        steps = []
-        for step in handler(dict(self.values), self.request):
-            self.take(step)
-            steps.append(step)
-        return steps
+        super().__init__(tab, values, request)
 
     def run(self) -> list[dict[Any, Any]]:
-        return self.press(self.tab.on_run)
+        self.order()
+        return self.follow(self.tab.on_run(dict(self.values), self.request))
 
     def sweep(self) -> list[dict[Any, Any]]:
-        return self.press(self.tab.on_sweep)
-
-    @property
-    def session(self) -> Session:
-        found: Session = self.values[self.tab.session]
-        return found
-
-    def said(self) -> str:
-        return str(self.values[self.tab.said])
+        self.order()
+        return self.follow(self.tab.on_sweep(dict(self.values), self.request))
 
 
 QUICK = ("snr", "si_sdr", "stoi", "mse")
@@ -201,12 +173,12 @@ def test_what_is_missing_is_told_and_the_page_stays_usable(page: Page, widget: s
     kept = page.values[getattr(page.tab, widget)]
     page.values[getattr(page.tab, widget)] = value
     page.run()
-    assert 'role="alert"' in page.said() and text(ENGLISH[told]).format(most=6)[:30] in text(page.said())
-    assert "/nowhere" not in page.said() and page.values[page.tab.start]["interactive"] is True
+    assert 'role="alert"' in page.said and text(ENGLISH[told]).format(most=6)[:30] in text(page.said)
+    assert "/nowhere" not in page.said and page.values[page.tab.start]["interactive"] is True
     page.values[getattr(page.tab, widget)] = kept
     page.values[page.tab.offers] = ["wiener"]
     page.run()
-    assert page.said() == ""
+    assert page.said == ""
 
 
 @pytest.mark.parametrize("kind", ["silence", "text", "short"])
@@ -218,11 +190,14 @@ def test_bad_speech_is_told_in_both_languages(
         path.write_text("this is text")
     else:
         soundfile.write(path, np.zeros(RATE if kind == "silence" else 100), RATE)
-    for request, word in ((IN_ENGLISH, "speech" if kind != "text" else "sound file"), (IN_CHINESE, "bad.wav")):
+    for request, word in (
+        (tab_page.ENGLISH, "speech" if kind != "text" else "sound file"),
+        (tab_page.CHINESE, "bad.wav"),
+    ):
         page = Page(worker, sessions, path, request)
         page.run()
-        assert word in page.said() and str(tmp_path) not in page.said() and 'role="alert"' in page.said()
-        assert ("That did not" in page.said()) == (request is IN_ENGLISH)
+        assert word in page.said and str(tmp_path) not in page.said and 'role="alert"' in page.said
+        assert ("That did not" in page.said) == (request is tab_page.ENGLISH)
 
 
 # ---------------------------------------------------------------------------------------------------------------- pairs
@@ -251,7 +226,7 @@ def test_a_clean_file_of_other_speech_is_refused_with_its_correlation(pair: Page
     soundfile.write(tmp_path / "other.wav", speech.samples[0, -2 * RATE :], RATE, "FLOAT")
     pair.values[pair.tab.pair_clean] = str(tmp_path / "other.wav")
     pair.run()
-    assert re.search(r"correlation is 0\.\d\d at best, and 0\.15 is needed", pair.said())
+    assert re.search(r"correlation is 0\.\d\d at best, and 0\.15 is needed", pair.said)
     assert pair.session.result is None
 
 
@@ -289,7 +264,7 @@ def test_a_cancelled_sweep_shows_what_is_done_and_goes_on_from_there(
 
     monkeypatch.setattr(Measurements, "put", stop_after_two)
     page.sweep()
-    assert "Cancelled" in page.said()
+    assert "Cancelled" in page.said
     page.take(page.tab.on_cancel(dict(page.values), page.request))
     assert list(page.values[page.tab.plot].data[0].x) == [-10, 0]
     assert page.values[page.tab.start]["interactive"] is True
@@ -302,14 +277,14 @@ def test_cancel_before_the_turn_has_come_does_nothing_at_all(page: Page, worker:
     page.order()
     page.take(page.tab.on_cancel(dict(page.values), page.request))
     assert list(page.tab.on_run(dict(page.values), page.request)) == [{page.tab.session: page.session}]
-    assert not worker.loaded and "Cancelled" in page.said()
+    assert not worker.loaded and "Cancelled" in page.said
 
 
 def test_a_page_of_an_earlier_server_is_told_so(page: Page) -> None:
-    told = page.tab.on_failure(None, page.request)
-    assert "server was started again" in told[0] and told[1].constructor_args["interactive"] is True
+    page.refuse()
+    assert "server was started again" in page.said and page.ready
     page.take(page.tab.on_cancel(dict(page.values), page.request))  # without a session
-    assert "Cancelled" in page.said()
+    assert "Cancelled" in page.said
 
 
 def test_six_at_once_get_their_own(worker: Any, sessions: Sessions, clean: Path) -> None:
@@ -328,7 +303,7 @@ def test_six_at_once_get_their_own(worker: Any, sessions: Sessions, clean: Path)
 
 
 def test_everything_is_said_in_chinese_too(worker: Any, sessions: Sessions, clean: Path) -> None:
-    page = Page(worker, sessions, clean, IN_CHINESE)
+    page = Page(worker, sessions, clean, tab_page.CHINESE)
     page.values[page.tab.step] = 10
     page.run()
     page.sweep()

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
@@ -20,57 +19,34 @@ from denoise_app.checkpoints.manifest import CheckpointError
 from denoise_app.ui import link
 from denoise_app.ui.downloads import Shelf
 from denoise_app.ui.language import Words
-from denoise_app.ui.session import Session, Sessions
+from denoise_app.ui.session import Sessions
 from denoise_app.ui.tabs.clean import CleanTab
 
+from .tab_page import CHINESE, ENGLISH, TabPage
+
 Make = Callable[..., Path]
-ENGLISH = SimpleNamespace(headers={"accept-language": "en-US,en;q=0.9"})
-CHINESE = SimpleNamespace(headers={"accept-language": "zh-CN,zh;q=0.9"})
 
 
-class Page:
-    """The tab as a browser sees it: widgets with values, and what handlers make of them."""
-
+class Page(TabPage):
     def __init__(
         self, worker: Any, sessions: Sessions, examples: tuple[Path, ...] = (), request: Any = ENGLISH
     ) -> None:
-        self.shelf, self.request = Shelf(), request
+        self.shelf = Shelf()
         with gr.Blocks(analytics_enabled=False) as blocks:
-            self.tab = CleanTab(blocks, worker, sessions, self.shelf, Words(), examples, "work", 60)
-        tab = self.tab
-        self.values: dict[Any, Any] = {
+            tab = CleanTab(blocks, worker, sessions, self.shelf, Words(), examples, "work", 60)
+        values: dict[Any, Any] = {
             tab.session: None, tab.audio: None, tab.checkpoint: "half/hybrid", tab.channels: "each", tab.strength: 100,
             tab.most: 60, tab.high_band: "follow", tab.loudness: "keep", tab.lufs: -16, tab.true_peak: -1,
             tab.format: "", tab.bits: 0,
         }  # fmt: skip
-
-    def take(self, updates: dict[Any, Any]) -> None:
-        for widget, update in updates.items():
-            value = update.constructor_args if isinstance(update, gr.blocks.Block) else update
-            if isinstance(value, dict) and isinstance(update, gr.blocks.Block):
-                self.values[widget] = {**(self.values.get(widget) or {}), **value} if widget in self.values else value
-            else:
-                self.values[widget] = value
+        super().__init__(tab, values, request)
 
     def press(self, handler: Callable[..., Any]) -> list[dict[Any, Any]]:
-        steps = list(handler(dict(self.values), self.request))
-        for step in steps:
-            self.take(step)
-        return steps
-
-    @property
-    def session(self) -> Session:
-        found: Session = self.values[self.tab.session]
-        return found
+        return self.follow(handler(dict(self.values), self.request))
 
     def denoise(self) -> list[dict[Any, Any]]:
         self.order()
         return self.press(self.tab.on_denoise)
-
-    def order(self) -> None:
-        pressed = self.tab.on_press(self.values[self.tab.session], self.request)
-        self.take(dict(zip((self.tab.session, self.tab.said, self.tab.start, self.tab.cancel), pressed, strict=True)))
-        assert self.values[self.tab.start]["interactive"] is False and self.values[self.tab.cancel]["visible"] is True
 
 
 @pytest.fixture
@@ -208,12 +184,11 @@ def test_cancel_ends_the_work_and_keeps_the_recording(page: Page, recording: Mak
     running = page.tab.on_denoise(dict(page.values), page.request)
     page.take(next(running))
     page.take(next(running))
-    said, start, cancel = page.tab.on_cancel(page.session, page.request)
-    assert "Cancelled" in said and start.constructor_args["interactive"] and not cancel.constructor_args["visible"]
+    page.cancel()
+    assert "Cancelled" in page.said and page.ready
     worker.gate.set()
-    for step in running:
-        page.take(step)
-    assert "Cancelled" in page.values[page.tab.said] and page.session.result is None
+    page.follow(running)
+    assert "Cancelled" in page.said and page.ready and page.session.result is None
     assert page.values[page.tab.audio] is not None
     assert [path for path in page.session.folder.rglob("*") if path.is_file()] == []
 
@@ -221,7 +196,7 @@ def test_cancel_ends_the_work_and_keeps_the_recording(page: Page, recording: Mak
 def test_an_order_that_is_cancelled_before_its_turn_never_begins(page: Page, recording: Make, worker: Any) -> None:
     page.values[page.tab.audio] = str(recording())
     page.order()
-    page.tab.on_cancel(page.session, page.request)
+    page.cancel()
     assert page.press(page.tab.on_denoise) == [{page.tab.session: page.session}]
     assert worker.loaded == [] and page.session.result is None
 
@@ -237,22 +212,25 @@ def test_pressing_twice_denoises_once(page: Page, recording: Make, worker: Any) 
 
 def test_too_many_who_wait_are_told(page: Page) -> None:
     page.order()
-    said, start, cancel = page.tab.on_busy(page.session, page.request)
+    page.refuse()
     assert not page.session.busy
-    assert "Too many" in said and start.constructor_args["interactive"] and not cancel.constructor_args["visible"]
+    assert "Too many" in page.said and page.ready
 
 
 def test_a_cancelled_order_that_is_called_a_failure_later_stops_nothing(page: Page, recording: Make) -> None:
     """Gradio says so of what it cancelled, at times when the next order has been given."""
     page.values[page.tab.audio] = str(recording())
     page.order()
-    page.tab.on_cancel(page.session, page.request)
+    page.cancel()
     page.order()
-    assert page.tab.on_busy(page.session, page.request) == (gr.skip(),) * 3
+    before = dict(page.values)
+    page.refuse()
+    assert page.values == before
     page.press(page.tab.on_denoise)
     assert page.session.result is not None
     page.order()
-    assert "Too many" in page.tab.on_busy(page.session, page.request)[0], "the next failure is a refusal again"
+    page.refuse()
+    assert "Too many" in page.said, "the next failure is a refusal again"
 
 
 def test_a_long_recording_shows_its_preview_first(page: Page, recording: Make) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from urllib.parse import unquote
 
@@ -25,61 +24,39 @@ from denoise_app.ui.bridge import Offer
 from denoise_app.ui.comparison import Comparison
 from denoise_app.ui.downloads import Shelf
 from denoise_app.ui.language import Words
-from denoise_app.ui.session import Session, Sessions
+from denoise_app.ui.session import Sessions
 from denoise_app.ui.tabs.compare import LEVELS, CompareTab, models_with_losses
 from denoise_app.ui.texts import Say
 
+from .tab_page import CHINESE, ENGLISH, TabPage
+
 Make = Callable[..., Path]
-ENGLISH = SimpleNamespace(headers={"accept-language": "en-US,en;q=0.9"})
-CHINESE = SimpleNamespace(headers={"accept-language": "zh-CN,zh;q=0.9"})
 LIMIT = 2_000_000  # bytes of JSON that six spectrograms may be
 
 
-class Page:
-    """The tab as a browser sees it: widgets with values, and what handlers make of them."""
-
+class Page(TabPage):
     def __init__(self, worker: Any, sessions: Sessions, request: Any = ENGLISH) -> None:
-        self.request, self.shelf = request, Shelf()
+        self.shelf = Shelf()
         with gr.Blocks(analytics_enabled=False) as blocks, gr.Tab("compare") as place:
-            self.tab = CompareTab(blocks, place, worker, sessions, self.shelf, Words(), (), "work", 60)
-        tab = self.tab
-        self.values: dict[Any, Any] = {
+            tab = CompareTab(blocks, place, worker, sessions, self.shelf, Words(), (), "work", 60)
+        values: dict[Any, Any] = {
             tab.session: None, tab.audio: None, tab.preset: "columns", tab.columns: ["half/hybrid", "wiener"],
             tab.model: "half", tab.show: LEVELS,
         }  # fmt: skip
+        super().__init__(tab, values, request)
 
-    def take(self, updates: dict[Any, Any]) -> None:
-        for widget, update in updates.items():
-            value = update.constructor_args if isinstance(update, gr.blocks.Block) else update
-            self.values[widget] = value.get("value", value) if isinstance(value, dict) and "choices" in value else value
+    def changed(self, widget: Any, properties: dict[str, Any]) -> Any:
+        return properties["value"] if "choices" in properties else super().changed(widget, properties)
 
     def press(self) -> list[dict[Any, Any]]:
-        tab = self.tab
-        pressed = tab.on_press(self.values[tab.session], self.request)
-        self.take(dict(zip((tab.session, tab.said, tab.start, tab.cancel), pressed, strict=True)))
-        assert self.values[tab.start]["interactive"] is False and self.values[tab.cancel]["visible"] is True
-        return self.follow(tab.on_compare(dict(self.values), self.request))
+        self.order()
+        return self.follow(self.tab.on_compare(dict(self.values), self.request))
 
     def measure(self) -> list[dict[Any, Any]]:
         return self.follow(self.tab.on_measure(self.session, self.request))
 
     def draw(self, show: str = LEVELS, screen: str = "light 1280") -> None:
         self.take(self.tab.on_draw(self.values[self.tab.session], show, screen, self.request))
-
-    def follow(self, handler: Any) -> list[dict[Any, Any]]:
-        steps = list(handler)
-        for step in steps:
-            self.take(step)
-        return steps
-
-    @property
-    def session(self) -> Session:
-        found: Session = self.values[self.tab.session]
-        return found
-
-    @property
-    def said(self) -> str:
-        return str(self.values[self.tab.said])
 
 
 @pytest.fixture
@@ -241,16 +218,14 @@ def test_where_every_model_fails_the_reason_is_told(page: Page, worker: Any, mon
 
 def test_cancel_keeps_what_is_done(page: Page, worker: Any) -> None:
     tab = page.tab
-    pressed = tab.on_press(None, page.request)
-    page.values[tab.session] = pressed[0]
+    page.order()
     running = tab.on_compare(dict(page.values), page.request)
     for step in running:
         page.take(step)
         if tab.player in step:
             worker.gate = threading.Event()
-            said, start, cancel = tab.on_cancel(page.session, page.request)
-            assert "stays" in said and start.constructor_args["interactive"]
-            assert not cancel.constructor_args["visible"]
+            page.cancel()
+            assert "stays" in page.said and page.ready
             worker.gate.set()
     assert "Cancelled" in page.said and len(page.session.result.columns) == 1
     page.draw()
@@ -259,17 +234,16 @@ def test_cancel_keeps_what_is_done(page: Page, worker: Any) -> None:
 
 def test_an_order_that_is_cancelled_before_its_turn_never_begins(page: Page, worker: Any) -> None:
     tab = page.tab
-    page.values[tab.session] = tab.on_press(None, page.request)[0]
-    tab.on_cancel(page.session, page.request)
+    page.order()
+    page.cancel()
     assert list(tab.on_compare(dict(page.values), page.request)) == [{tab.session: page.session}]
     assert worker.loaded == []
 
 
 def test_too_many_who_wait_are_told(page: Page) -> None:
-    session = page.tab.on_press(None, page.request)[0]
-    said, start, cancel = page.tab.on_busy(session, page.request)
-    assert not session.busy and "Too many" in said
-    assert start.constructor_args["interactive"] and not cancel.constructor_args["visible"]
+    page.order()
+    page.refuse()
+    assert not page.session.busy and "Too many" in page.said and page.ready
 
 
 def test_a_page_that_is_older_than_the_server_is_told_to_compare_again(page: Page) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 import gradio as gr
 
 from denoise_app.audio.mix import NOISES
-from denoise_app.inference.engine import Cancelled
 from denoise_app.inference.sweep import HIGHEST_SNR, LOWEST_SNR, MOST_SECONDS, snrs
 from denoise_app.plots.scores import sweep_figure
 from denoise_app.plots.theme import Theme
@@ -20,19 +19,16 @@ from denoise_app.ui import bench_panels as said
 from denoise_app.ui.bench import MOST, STEPS, Mix, Recorded, Swept, Trial
 from denoise_app.ui.bridge import Offer, Worker
 from denoise_app.ui.language import Words, say_for
+from denoise_app.ui.orders import QUIET, Given, Orders, Updates
 from denoise_app.ui.player import build_player, player_value
-from denoise_app.ui.problems import Unready, explained
-from denoise_app.ui.session import Session, Sessions
+from denoise_app.ui.problems import Unready
+from denoise_app.ui.scripts import THEME
+from denoise_app.ui.session import Job, Session, Sessions
 from denoise_app.ui.side_by_side import name
 from denoise_app.ui.texts import LANGUAGES, Say
 
-from .clean import THEME, scroll_to
-
 FILE = "file"  # the choice of a noise that is uploaded
 USUAL_NOISE, USUAL_SNR, USUAL_STEP = "pink", 5, 5
-
-Given = dict[Any, Any]
-Updates = dict[Any, Any]
 
 
 class BenchTab:
@@ -75,6 +71,9 @@ class BenchTab:
                 self._build_sweep()
             with gr.Column(elem_id="bench-outcome", elem_classes=["outcome"], min_width=300):
                 self._build_outcome()
+        starts = [self.start, self.begin]
+        texts = "bench.cancelled", "bench.refused"
+        self.orders = Orders(sessions, self.session, self.said, starts, self.cancel, *texts)
         self._wire(page)
 
     # ------------------------------------------------------------------------------------------------- widgets
@@ -197,10 +196,9 @@ class BenchTab:
     # -------------------------------------------------------------------------------------------------- wiring
 
     def _wire(self, page: gr.Blocks) -> None:
-        quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-        quick = quiet | {"concurrency_limit": None}
+        quick = QUIET | {"concurrency_limit": None}
         page.load(self.on_load, None, self.offers, **quick)
-        page.load(None, None, self.theme, js=THEME, api_visibility="private")
+        page.load(None, None, self.theme, js=f"() => {THEME}", api_visibility="private")
         self.mode.change(self.on_mode, self.mode, [self.mixing, self.pairing, self.sweeping], **quick)
         self.kind.change(lambda kind: gr.Column(visible=kind == FILE), self.kind, self.uploading, **quick)
         for button, path in zip(self.examples, self._speech, strict=True):
@@ -210,29 +208,19 @@ class BenchTab:
             *(self.session, self.mode, self.clean, self.kind, self.noise, self.snr, self.seed),
             *(self.pair_noisy, self.pair_clean, self.offers, self.step, self.theme),
         }
-        buttons = [self.start, self.begin, self.cancel]
-        around = [self.session, self.said, *buttons]
         curve = [self.swept, self.plot, self.sweep_said]
-        work = quiet | {"concurrency_id": self._work_queue}
-        sweeping = quiet | {"concurrency_id": f"{self._work_queue}-sweep", "concurrency_limit": 1}
-        runs = []
-        for button, handler, shown, queue in (
-            (self.start, self.on_run, [self.empty, self.heading, self.player, self.table], work),
-            (self.begin, self.on_sweep, [self.empty, *curve], sweeping),
-        ):
-            pressed = button.click(
-                self.on_press, self.session, around, queue=False, js=scroll_to("#bench-outcome"), **quiet
-            )
-            run = pressed.then(handler, asked, [*around, *shown], trigger_mode="multiple", **queue)  # as in Clean
-            run.failure(self.on_failure, self.session, [self.said, *buttons], queue=False, **quiet)
-            runs.append(run)
+        shown = [self.empty, self.heading, self.player, self.table]
+        wire = self.orders.wire
+        run = wire(self.start, self.on_run, asked, shown, "#bench-outcome", concurrency_id=self._work_queue)
+        apart = {"concurrency_id": f"{self._work_queue}-sweep", "concurrency_limit": 1}
+        sweep = wire(self.begin, self.on_sweep, asked, [self.empty, *curve], "#bench-outcome", **apart)
         self.cancel.click(
             self.on_cancel,
             {self.session, self.theme},
-            [self.said, *buttons, *curve],
-            cancels=runs,
+            [*self.orders.told, *curve],
+            cancels=[run, sweep],
             queue=False,
-            **quiet,
+            **QUIET,
         )
 
     # ------------------------------------------------------------------------------------------------------ choices
@@ -287,88 +275,42 @@ class BenchTab:
 
     # --------------------------------------------------------------------------------------------------------- work
 
-    def on_press(self, session: Session | None, request: gr.Request) -> tuple[Any, ...]:
-        """Takes the order at once, for there may be others whose turn comes first; from now on it can be cancelled."""
-        say = say_for(request)
-        session = session or self._sessions.open()
-        session.begin()
-        waiting = panels.working(say, say("run.waiting"), None)
-        return session, waiting, *self._buttons(busy=True)
-
-    def _buttons(self, busy: bool) -> tuple[Any, Any, Any]:
-        """Run, sweep and cancel."""
-        return gr.Button(interactive=not busy), gr.Button(interactive=not busy), gr.Button(visible=busy)
-
-    def _ready(self) -> Updates:
-        return dict(zip((self.start, self.begin, self.cancel), self._buttons(busy=False), strict=True))
-
-    def on_failure(self, session: Session | None, request: gr.Request) -> tuple[Any, ...]:
-        """Gradio did not let the work begin: too many others wait, or the server knows this page's files no more."""
-        say = say_for(request)
-        if session is not None and not session.refused():
-            return gr.skip(), gr.skip(), gr.skip(), gr.skip()
-        return panels.alert(say, say("bench.refused")), *self._buttons(busy=False)
-
     def on_run(self, given: Given, request: gr.Request) -> Iterator[Updates]:
         """A mixture, or two recordings, through the chosen denoisers."""
         say = say_for(request)
+        session: Session = given[self.session]
 
-        def work(session: Session) -> Iterator[Updates]:
+        def work(job: Job) -> Iterator[Updates]:
             asked = self._mix(say, given) if given[self.mode] == "mix" else self._recorded(say, given)
             offers = self._chosen(say, given)
-            for step in bench.run(self._worker, session, asked, offers, self._job(session)):
+            for step in bench.run(self._worker, session, asked, offers, job):
                 yield self._shown(say, step) if isinstance(step, Trial) else {self.said: said.progress(say, step)}
 
-        yield from self._worked(say, given, work)
+        yield from self.orders.carry_out(say, session, work)
 
     def on_sweep(self, given: Given, request: gr.Request) -> Iterator[Updates]:
         """Improvements over the SNR, point by point."""
         say = say_for(request)
+        session: Session = given[self.session]
 
-        def work(session: Session) -> Iterator[Updates]:
+        def work(job: Job) -> Iterator[Updates]:
             asked, offers = self._mix(say, given), self._chosen(say, given)
             at = snrs(given[self.step] if given[self.step] in STEPS else USUAL_STEP)
-            for step in bench.sweep(self._worker, session, asked, offers, at, self._job(session)):
+            for step in bench.sweep(self._worker, session, asked, offers, at, job):
                 if isinstance(step, Swept):
                     yield {self.empty: "", **self._drawn(say, step, given[self.theme])}
                 else:
                     yield {self.said: said.progress(say, step)}
 
-        yield from self._worked(say, given, work)
-
-    @staticmethod
-    def _job(session: Session) -> Any:
-        assert session.job is not None
-        return session.job
-
-    def _worked(self, say: Say, given: Given, work: Callable[[Session], Iterator[Updates]]) -> Iterator[Updates]:
-        """What some work shows, and how it ended; nothing where it was cancelled or overtaken while it waited."""
-        session: Session = given[self.session]
-        job = session.job
-        yield {self.session: session}
-        if job is None or not job.running:
-            return
-        try:
-            for updates in work(session):
-                yield {self.session: session, **updates}
-            yield {self.session: session, **self._ready(), self.said: ""}
-        except Cancelled:
-            text = panels.finished(say, say("bench.cancelled"))
-            yield {self.session: session, **self._ready(), self.said: text}
-        except Exception as error:
-            yield {self.session: session, **self._ready(), self.said: panels.alert(say, explained(say, error))}
-        finally:
-            job.end()
+        yield from self.orders.carry_out(say, session, work)
 
     def on_cancel(self, given: Given, request: gr.Request) -> Updates:
         """Stops what is under way; of a sweep what is done is shown."""
-        say, session = say_for(request), given[self.session]
-        updates: Updates = {self.said: panels.finished(say, say("bench.cancelled")), **self._ready()}
-        if session is None:
-            return updates
-        session.cancel()
-        if isinstance(session.drawn, Swept) and session.drawn.found.points:
-            updates |= self._drawn(say, session.drawn, given[self.theme])
+        session: Session | None = given[self.session]
+        told = self.orders.on_cancel(session, request)
+        updates: Updates = dict(zip(self.orders.told, told, strict=True))
+        if session is not None and isinstance(session.drawn, Swept) and session.drawn.found.points:
+            updates |= self._drawn(say_for(request), session.drawn, given[self.theme])
         return updates
 
     def _shown(self, say: Say, trial: Trial) -> Updates:

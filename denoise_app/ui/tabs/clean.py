@@ -18,15 +18,14 @@ from denoise_app.ui.downloads import Parcel, Shelf
 from denoise_app.ui.figures import figure
 from denoise_app.ui.flow import PREVIEW_SECONDS, Order, Result, Step
 from denoise_app.ui.language import Words, say_for
+from denoise_app.ui.orders import QUIET, Given, Orders, Updates
 from denoise_app.ui.player import Version, build_player, player_value
 from denoise_app.ui.problems import Unready, explained
 from denoise_app.ui.report import Made, report
-from denoise_app.ui.session import Session, Sessions
+from denoise_app.ui.scripts import THEME
+from denoise_app.ui.session import Job, Session, Sessions
 from denoise_app.ui.source import Source
 from denoise_app.ui.texts import LANGUAGES, Say
-
-Given = dict[Any, Any]
-Updates = dict[Any, Any]
 
 
 class CleanTab:
@@ -73,6 +72,7 @@ class CleanTab:
                 self._build_advanced()
             with gr.Column(elem_id="outcome", elem_classes=["outcome"], min_width=300):
                 self._build_outcome()
+        self.orders = Orders(sessions, self.session, self.said, [self.start], self.cancel, "run.cancelled")
         self._wire(page)
 
     # ------------------------------------------------------------------------------------------------- widgets
@@ -179,44 +179,39 @@ class CleanTab:
         ]
 
     def _wire(self, page: gr.Blocks) -> None:
-        quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-        quick = quiet | {"concurrency_limit": None}
-        work = quiet | {"concurrency_id": self._work_queue}
+        quick = QUIET | {"concurrency_limit": None}
+        work = {"concurrency_id": self._work_queue}
         choice = [self.model, self.checkpoint, self.about]
         restored = [*choice, self.said, *self._settings_inputs, self.channels]
         page.load(self.on_load, self.address, restored, js="() => location.search", **quick)
-        page.load(None, None, self.theme, js=THEME, api_visibility="private")
+        page.load(None, None, self.theme, js=f"() => {THEME}", api_visibility="private")
         self.model.input(self.on_model, self.model, choice, **quick)
         self.checkpoint.input(self.on_checkpoint, self.checkpoint, self.about, **quick)
         self.hub.click(self.on_hub, {self.checkpoint}, [*choice, self.hub_said], **quick)
         self.loudness.change(lambda kind: gr.Row(visible=kind == "target"), self.loudness, self.target_row, **quick)
 
-        shown = [self.heading, self.player, self.fidelity, self.downloads, self.cards]
-        around = [self.session, self.said, self.empty, self.start, self.cancel]
+        shown = [self.empty, self.heading, self.player, self.fidelity, self.downloads, self.cards]
         asked = {self.session, self.audio, self.checkpoint, self.channels, *self._settings_inputs}
-        buttons = [self.said, self.start, self.cancel]
-        begun = [self.session, *buttons]
-        pressed = self.start.click(self.on_press, self.session, begun, queue=False, js=scroll_to("#outcome"), **quiet)
-        # "multiple": else the browser drops an order while it still takes a cancelled one for pending
-        run = pressed.then(self.on_denoise, asked, [*around, *shown], trigger_mode="multiple", **work)
-        run.failure(self.on_busy, self.session, buttons, queue=False, **quiet)
-        settled = run.then(self.on_settings, asked, [*around, *shown], **work)
+        run = self.orders.wire(self.start, self.on_denoise, asked, shown, "#outcome", **work)
+        changing = [self.session, self.said, *shown]
+        settled = run.then(self.on_settings, asked, changing, **QUIET, **work)
         drawing = [self.session, self.scale, self.theme], [self.session, self.figures, self.plot, self.figures_said]
         measuring = self.session, [self.session, self.cards, self.downloads]
-        settled.then(self.on_draw, *drawing, **quiet)
-        settled.then(self.on_measure, *measuring, **quiet)
+        settled.then(self.on_draw, *drawing, **QUIET)
+        settled.then(self.on_measure, *measuring, **QUIET)
         changed = gr.on(
             [widget.change for widget in self._settings_inputs],
             self.on_settings,
             asked,
-            [*around, *shown],
+            changing,
             trigger_mode="always_last",
+            **QUIET,
             **work,
         )
-        changed.then(self.on_draw, *drawing, **quiet)
-        changed.then(self.on_measure, *measuring, **quiet)
+        changed.then(self.on_draw, *drawing, **QUIET)
+        changed.then(self.on_measure, *measuring, **QUIET)
         self.scale.input(self.on_draw, *drawing, **quick)
-        self.cancel.click(self.on_cancel, self.session, buttons, cancels=[run], queue=False, **quiet)
+        self.cancel.click(self.orders.on_cancel, self.session, self.orders.told, cancels=[run], queue=False, **QUIET)
 
     # ---------------------------------------------------------------------------------------- choosing a denoiser
 
@@ -268,43 +263,16 @@ class CleanTab:
 
     # -------------------------------------------------------------------------------------------------- denoising
 
-    def on_press(self, session: Session | None, request: gr.Request) -> tuple[Session, str, Any, Any]:
-        """Takes the order at once, for there may be others whose turn comes first; from now on it can be cancelled."""
-        session = session or self._sessions.open()
-        session.begin()
-        said = panels.progress(say_for(request), Step("waiting"), PREVIEW_SECONDS, heard=False)
-        return session, said, gr.Button(interactive=False), gr.Button(visible=True)
-
-    def on_busy(self, session: Session | None, request: gr.Request) -> tuple[Any, Any, Any]:
-        """Gradio did not let the work begin: too many others wait."""
-        if session is not None and not session.refused():
-            return gr.skip(), gr.skip(), gr.skip()
-        say = say_for(request)
-        return panels.alert(say, say("run.busy")), gr.Button(interactive=True), gr.Button(visible=False)
-
     def on_denoise(self, given: Given, request: gr.Request) -> Iterator[Updates]:
-        """Does what was ordered, unless it has been cancelled or overtaken in the meantime."""
+        """Does what was ordered."""
         say = say_for(request)
         session: Session = given[self.session]
-        job = session.job
-        yield {self.session: session}
-        if job is None or not job.running:
-            return
-        yield {
-            self.session: session,
-            self.said: panels.progress(say, Step("loading"), PREVIEW_SECONDS, heard=False),
-        }
-        ready = {self.session: session, self.start: gr.Button(interactive=True), self.cancel: gr.Button(visible=False)}
-        try:
+
+        def work(job: Job) -> Iterator[Updates]:
             order = self._order(say, given, session)
             yield from self._followed(say, session, flow.denoise(self._worker, session, order, job))
-            yield ready | {self.said: ""}
-        except Cancelled:
-            yield ready | {self.said: panels.finished(say, say("run.cancelled"))}
-        except Exception as error:
-            yield ready | {self.said: panels.alert(say, explained(say, error))}
-        finally:
-            job.end()
+
+        yield from self.orders.carry_out(say, session, work)
 
     def on_settings(self, given: Given, request: gr.Request) -> Iterator[Updates]:
         """Renders what is shown again, where the settings are other ones by now; while a denoiser runs it waits."""
@@ -325,13 +293,6 @@ class CleanTab:
             yield {self.session: session, self.said: panels.alert(say, explained(say, error))}
         finally:
             job.end()
-
-    def on_cancel(self, session: Session | None, request: gr.Request) -> tuple[str, Any, Any]:
-        say = say_for(request)
-        if session is not None:
-            session.cancel()
-        text = panels.finished(say, say("run.cancelled"))
-        return text, gr.Button(interactive=True), gr.Button(visible=False)
 
     def on_measure(self, session: Session | None, request: gr.Request) -> Iterator[Updates]:
         """The numbers of what is shown, as they become known."""
@@ -433,16 +394,3 @@ class CleanTab:
             given[self.format],
             given[self.bits],
         )
-
-
-THEME = "() => document.body.classList.contains('dark') ? 'dark' : 'light'"
-
-
-def scroll_to(place: str) -> str:
-    """Brings a part of the page into view where it is not, for those who press a button above it."""
-    return f"""(...given) => {{
-  const outcome = document.querySelector("{place}");
-  const {{ top }} = outcome.getBoundingClientRect();
-  if (top < 0 || top > innerHeight / 2) outcome.scrollIntoView({{ block: "start" }});
-  return given;
-}}"""

@@ -10,7 +10,6 @@ from typing import Any, Literal
 import gradio as gr
 
 from denoise_app.audio.errors import AudioError
-from denoise_app.inference.engine import Cancelled
 from denoise_app.plots.grid import spectrogram_grid, waveform_grid
 from denoise_app.plots.page import page
 from denoise_app.plots.theme import Words as FigureWords
@@ -21,23 +20,22 @@ from denoise_app.ui.comparison import MOST, MOST_SECONDS, Column, Comparison, Vi
 from denoise_app.ui.downloads import Parcel, Shelf
 from denoise_app.ui.flow import Numbers, Step
 from denoise_app.ui.language import Words, say_for
+from denoise_app.ui.orders import QUIET, Given, Orders, Updates
 from denoise_app.ui.player import build_player, player_value
 from denoise_app.ui.problems import Unready, explained
 from denoise_app.ui.report import Made, report
-from denoise_app.ui.session import Session, Sessions
+from denoise_app.ui.scripts import SORTABLE, THEME
+from denoise_app.ui.session import Job, Session, Sessions
 from denoise_app.ui.source import Source
 from denoise_app.ui.texts import LANGUAGES, Say
 
 from .blind import BlindPanel
-from .clean import scroll_to
 
 USUAL = ("mmse-lsa", "wiener")  # what the recommended denoiser is compared with where nothing was chosen
 LEVELS = "levels"  # shown in the grid, instead of differences from a version
 WIDE, PHONE = 3, 640  # panels side by side; px of the page's width below which there is one
 
 Preset = Literal["columns", "losses"]
-Given = dict[Any, Any]
-Updates = dict[Any, Any]
 
 
 class CompareTab:
@@ -84,6 +82,7 @@ class CompareTab:
                     self._build_choice()
             with gr.Column(elem_id="compare-outcome", elem_classes=["outcome"]):
                 self._build_outcome()
+        self.orders = Orders(sessions, self.session, self.said, [self.start], self.cancel, "compare.cancelled")
         self._wire(page, tab)
 
     # ------------------------------------------------------------------------------------------------- widgets
@@ -129,9 +128,7 @@ class CompareTab:
         with gr.Column(elem_id="compare-result", elem_classes=["result"]):
             self.heading = gr.HTML()
             self.player = build_player(LANGUAGES, elem_id="compare-player")
-            self.table = gr.HTML(
-                js_on_load=Path(__file__).parents[1].joinpath("sortable.js").read_text("utf-8"), elem_id="compare-table"
-            )
+            self.table = gr.HTML(js_on_load=SORTABLE, elem_id="compare-table")
             self.downloads = gr.HTML(elem_id="compare-downloads")
             self.blind = BlindPanel(self._sessions, self._shelf, words, self.session, self._minutes)
             self.favours = gr.HTML(elem_id="compare-favours")
@@ -155,21 +152,16 @@ class CompareTab:
     # -------------------------------------------------------------------------------------------------- wiring
 
     def _wire(self, page: gr.Blocks, tab: gr.Tab) -> None:
-        quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-        quick = quiet | {"concurrency_limit": None}
+        quick = QUIET | {"concurrency_limit": None}
         page.load(self.on_load, None, [self.columns, self.model], **quick)
         tab.select(self.on_select, None, [self.columns, self.model], **quick)
         self.preset.change(self.on_preset, self.preset, [self.columns, self.model], **quick)
 
-        buttons = [self.said, self.start, self.cancel]
         shown = [self.empty, self.heading, self.player, self.table, self.downloads, self.favours, self.show]
         asked = {self.session, self.audio, self.preset, self.columns, self.model}
-        begun = [self.session, *buttons]
-        scroll = scroll_to("#compare-outcome")
-        pressed = self.start.click(self.on_press, self.session, begun, queue=False, js=scroll, **quiet)
-        work = quiet | {"concurrency_id": self._work_queue, "trigger_mode": "multiple"}  # as in the Clean tab
-        run = pressed.then(self.on_compare, asked, [*begun, *shown], **work)
-        run.failure(self.on_busy, self.session, buttons, queue=False, **quiet)
+        run = self.orders.wire(
+            self.start, self.on_compare, asked, shown, "#compare-outcome", concurrency_id=self._work_queue
+        )
         drawn = [self.figures, self.grid, self.grid_said, self.removed, self.trading, self.trade, self.trade_said]
         drawing: dict[str, Any] = {
             "fn": self.on_draw,
@@ -177,11 +169,11 @@ class CompareTab:
             "outputs": [self.session, self.said, *drawn],
             "js": SCREEN,
         }
-        run.then(**drawing, **quiet)
+        run.then(**drawing, **QUIET)
         self.blind.follow(run)
-        run.then(self.on_measure, self.session, [self.session, self.table, self.downloads], **quiet)
+        run.then(self.on_measure, self.session, [self.session, self.table, self.downloads], **QUIET)
         self.show.input(**drawing, **quick)
-        self.cancel.click(self.on_cancel, self.session, buttons, cancels=[run], queue=False, **quiet)
+        self.cancel.click(self.orders.on_cancel, self.session, self.orders.told, cancels=[run], queue=False, **QUIET)
 
     # ---------------------------------------------------------------------------------------------- what to compare
 
@@ -224,49 +216,18 @@ class CompareTab:
 
     # ------------------------------------------------------------------------------------------------- comparing
 
-    def on_press(self, session: Session | None, request: gr.Request) -> tuple[Session, str, Any, Any]:
-        """Takes the order at once, for there may be others whose turn comes first; from now on it can be cancelled."""
-        say = say_for(request)
-        session = session or self._sessions.open()
-        session.begin()
-        waiting = panels.working(say, say("run.waiting"), None)
-        return session, waiting, gr.Button(interactive=False), gr.Button(visible=True)
-
-    def on_busy(self, session: Session | None, request: gr.Request) -> tuple[Any, Any, Any]:
-        """Gradio did not let the work begin: too many others wait."""
-        if session is not None and not session.refused():
-            return gr.skip(), gr.skip(), gr.skip()
-        say = say_for(request)
-        return panels.alert(say, say("run.busy")), gr.Button(interactive=True), gr.Button(visible=False)
-
-    def on_cancel(self, session: Session | None, request: gr.Request) -> tuple[str, Any, Any]:
-        say = say_for(request)
-        if session is not None:
-            session.cancel()
-        text = panels.finished(say, say("compare.cancelled"))
-        return text, gr.Button(interactive=True), gr.Button(visible=False)
-
     def on_compare(self, given: Given, request: gr.Request) -> Iterator[Updates]:
-        """Runs what was ordered, unless it has been cancelled or overtaken in the meantime."""
+        """Runs what was ordered."""
         say = say_for(request)
         session: Session = given[self.session]
-        job = session.job
-        yield {self.session: session}
-        if job is None or not job.running:
-            return
-        ready = {self.session: session, self.start: gr.Button(interactive=True), self.cancel: gr.Button(visible=False)}
-        try:
+
+        def work(job: Job) -> Iterator[Updates]:
             offers = self._chosen(say, given)
             comparison.checked(offers)  # before the recording is looked for: it is the nearer mistake
             steps = comparison.compare(self._worker, session, self._recording(say, given, session), offers, job)
             yield from self._followed(say, session, steps, offers)
-            yield ready | {self.said: ""}
-        except Cancelled:
-            yield ready | {self.said: panels.finished(say, say("compare.cancelled"))}
-        except Exception as error:
-            yield ready | {self.said: panels.alert(say, explained(say, error))}
-        finally:
-            job.end()
+
+        yield from self.orders.carry_out(say, session, work)
 
     def _recording(self, say: Say, given: Given, session: Session) -> Path:
         path = given[self.audio]
@@ -414,7 +375,4 @@ def figure_words(say: Say) -> FigureWords:
     )
 
 
-SCREEN = """(session, show) => {
-  const theme = document.body.classList.contains("dark") ? "dark" : "light";
-  return [session, show, theme + " " + innerWidth];
-}"""
+SCREEN = f"(session, show) => [session, show, ({THEME}) + ' ' + innerWidth]"

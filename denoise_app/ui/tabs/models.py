@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -14,14 +13,10 @@ from denoise_app.plots.theme import Theme
 from denoise_app.ui import board, panels
 from denoise_app.ui.bridge import Offer, Worker
 from denoise_app.ui.language import Words, say_for
+from denoise_app.ui.orders import QUIET
 from denoise_app.ui.problems import explained
+from denoise_app.ui.scripts import SORTABLE, THEME
 from denoise_app.ui.texts import Say
-
-SORTABLE = Path(__file__).parents[1].joinpath("sortable.js").read_text("utf-8")
-THEME = "(...given) => [...given.slice(0, -1), document.body.classList.contains('dark') ? 'dark' : 'light']"
-
-Filters = tuple[str, str, str]
-"""(part of the recordings, kind of denoiser, metric of the figures)"""
 
 
 class ModelsTab:
@@ -113,26 +108,26 @@ class ModelsTab:
     # -------------------------------------------------------------------------------------------------- wiring
 
     def _wire(self, page: gr.Blocks) -> None:
-        quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
+        quick = QUIET | {"concurrency_limit": None}
         theme = gr.Textbox("light", visible="hidden")
         filters = [self.group, self.kind, self.metric, theme]
         plots = [self.matrix, self.matrix_said, *self.scatters.values()]
-        page.load(self.on_load, None, [self.cards, self.group, self.others], **quiet)
+        page.load(self.on_load, None, [self.cards, self.group, self.others], **quick)
         gr.on(
-            [page.load, self.group.input, self.kind.input], self.on_table, [self.group, self.kind], self.table, **quiet
+            [page.load, self.group.input, self.kind.input], self.on_table, [self.group, self.kind], self.table, **quick
         )
         gr.on(
             [page.load, *(widget.input for widget in (self.group, self.kind, self.metric))],
             self.on_figures,
             filters,
             plots,
-            js=THEME,
-            **quiet,
+            js=f"(...given) => [...given.slice(0, -1), {THEME}]",
+            **quick,
         )
         hub = [self.found, self.said, self.choice, self.preview, self.pull]
-        self.look.click(self.on_look, [self.repo, self.revision], hub, **quiet)
-        self.choice.input(self.on_choice, [self.found, self.choice], self.preview, **quiet)
-        self.pull.click(self.on_pull, [self.found, self.choice], [self.said, self.preview, self.cards], **quiet)
+        self.look.click(self.on_look, [self.repo, self.revision], hub, **quick)
+        self.choice.input(self.on_choice, [self.found, self.choice], self.preview, **quick)
+        self.pull.click(self.on_pull, [self.found, self.choice], [self.said, self.preview, self.cards], **quick)
 
     # ------------------------------------------------------------------------------------------------ the leaderboard
 
