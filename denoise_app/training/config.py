@@ -90,7 +90,7 @@ class TrainConfig:
         steps: Budget in steps instead, where minutes is None.
         learning_rate, last_learning_rate: The highest, and the last as a share of it; a cosine leads down.
         warm_up: Share of the budget in which the learning rate rises.
-        weight_decay: Of AdamW.
+        weight_decay: Share that the weights lose at each step, times the learning rate.
         clip_norm: Longest gradient.
         ema: Share that the averaged weights, which are the result, keep of themselves at each step.
         seed: Of the first weights, the rooms, and every batch.

@@ -145,12 +145,9 @@ def _steps(run: Run, mixer: Mixer, clerk: Clerk | None, stopped: threading.Event
 def _gradients(run: Run, parts: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
     """Gradients of the sum of the parts, cut to the longest that is allowed: the sum, and their norm before."""
     total = torch.stack(list(parts.values())).sum()
-    run.optimizer.zero_grad(set_to_none=True)
+    run.model.zero_grad(set_to_none=True)
     total.backward()
-    norm = nn.utils.clip_grad_norm_(run.model.parameters(), run.config.clip_norm)
-    for group in run.optimizer.param_groups:
-        group["lr"] = run.learning_rate()
-    return total.detach(), norm
+    return total.detach(), nn.utils.clip_grad_norm_(run.model.parameters(), run.config.clip_norm)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from denoise_app.models.registry import build
 
 from .config import TrainConfig, TrainingError
 from .distributed import World
+from .optimizer import Optimizer
 from .start import initialise
 
 STATE = "state.pt"
@@ -59,9 +60,7 @@ class Run:
         self.config, self.world = config, world
         self.model = build(config.model, config.model_config).to(world.device)
         self.average = copy.deepcopy(self.model).requires_grad_(False)
-        self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-        )
+        self.optimizer = Optimizer(self.model, config.learning_rate, config.weight_decay)
         self.step = 0
         self.seconds = 0.0
         self.hours_heard = 0.0
@@ -100,11 +99,12 @@ class Run:
 
     def update(self, norm: Tensor) -> bool:
         """Take the step that the gradients ask for; False where their norm is not finite and the weights are kept."""
+        rate = self.learning_rate()
         self.step += 1
         self.hours_heard += self.world.size * self.config.recipe.batch * self.config.recipe.seconds / 3600
         if not bool(torch.isfinite(norm)):
             return False
-        self.optimizer.step()
+        self.optimizer.step(rate)
         self._update_average()
         return True
 
