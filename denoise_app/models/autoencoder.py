@@ -48,13 +48,10 @@ class AutoencoderConfig:
     def __post_init__(self) -> None:
         check_bounds(
             self,
-            window=(64, 4096),
-            hop=(16, 2048),
             past=(0, 16),
             look_ahead=(0, 8),
             hidden=(8, 4096),
             code=(4, 2048),
-            memory=(0.1, 60.0),
         )
 
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from denoise_app.spectral.stft import Stft
 
-from .layers import FLOOR, SILENCE, check_bounds
+from .layers import FLOOR, check_bounds, level_around
 
 POOLS = ((1, 2), (2, 2), (1, 2), (2, 2), (1, 2))
 """(frames, bins) that are pooled from scale to scale. Frequency comes first and most, which makes the net quick; no
@@ -49,11 +49,8 @@ class CnnConfig:
     def __post_init__(self) -> None:
         check_bounds(
             self,
-            window=(64, 4096),
-            hop=(16, 2048),
             channels=(1, 64),
             scales=(1, len(POOLS)),
-            level_seconds=(0.1, 10.0),
         )
 
 
@@ -114,9 +111,7 @@ class Cnn(nn.Module):
         It is 0 in silence, as is what the convolutions take to lie beyond the ends, and 1 at the level.
         """
         power = (spectra.real.square() + spectra.imag.square()).transpose(1, 2)  # (B, F, N) -> (B, N, F)
-        side = self.level_frames
-        level = F.avg_pool1d(power.mean(2)[:, None], 2 * side + 1, 1, side, count_include_pad=False)  # (B, 1, N)
-        relative = power[:, :, 1:] / (level.transpose(1, 2) + SILENCE)
+        relative = power[:, :, 1:] / level_around(power, self.level_frames)
         return torch.log1p(relative / FLOOR)[:, None] / math.log1p(1 / FLOOR)
 
     def gain(self, spectra: Tensor) -> Tensor:

@@ -65,8 +65,6 @@ class FrcrnConfig:
     def __post_init__(self) -> None:
         check_bounds(
             self,
-            window=(64, 4096),
-            hop=(16, 2048),
             rounds=(1, 4),
             levels=(2, 10),
             stride=(1, 2),
@@ -76,7 +74,6 @@ class FrcrnConfig:
             bottom=(1, 1024),
             frames=(1, 512),
             attention=(1, 512),
-            memory=(0.1, 60.0),
         )
         if self.bins[-2] < 2:
             raise ValueError(f"{self.levels} levels are too many for {self.bins[0]} bins")

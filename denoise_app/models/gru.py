@@ -48,15 +48,8 @@ class GruConfig:
     def __post_init__(self) -> None:
         check_bounds(
             self,
-            window=(64, 4096),
-            hop=(16, 2048),
             single_bins=(1, self.window // 2),
-            wide_bands=(1, 512),
-            width=(8, 2048),
             hidden=(8, 2048),
-            layers=(1, 8),
-            memory=(0.1, 60.0),
-            floor=(0.0, 0.9),
         )
 
 

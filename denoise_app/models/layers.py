@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from denoise_app.spectral.stft import Stft
@@ -17,9 +18,23 @@ FLOOR = 1e-5  # of the recent level: bands below it, and those that hold exact z
 QUIET = 1e-4  # of the mean power: bins below it have no phase worth telling
 
 
-def check_bounds(config: object, **bounds: tuple[float, float]) -> None:
-    """Raises ValueError where a setting of a Config lies outside its (lowest, highest)."""
-    for name, (low, high) in bounds.items():
+BOUNDS: dict[str, tuple[float, float]] = {
+    "window": (64, 4096),
+    "hop": (16, 2048),
+    "wide_bands": (1, 512),
+    "width": (8, 2048),
+    "layers": (1, 8),
+    "memory": (0.1, 60.0),
+    "level_seconds": (0.1, 10.0),
+    "floor": (0.0, 0.9),
+}
+"""(lowest, highest) of settings that mean the same in every Config that has them."""
+
+
+def check_bounds(config: object, **own: tuple[float, float]) -> None:
+    """Raises ValueError where a setting of a Config lies outside BOUNDS or its own (lowest, highest)."""
+    common = {name: bounds for name, bounds in BOUNDS.items() if hasattr(config, name)}
+    for name, (low, high) in (common | own).items():
         if not low <= getattr(config, name) <= high:
             raise ValueError(f"{name} must lie in {low}..{high}, not {getattr(config, name)}")
 
@@ -83,6 +98,12 @@ class RunningMean:
             means.append(total[:, :, :-1] / total[:, :, -1:])
             sums = total[:, -1]
         return torch.cat(means, dim=1), sums
+
+
+def level_around(power: Tensor, side: int) -> Tensor:
+    """Mean of power (B, N, F) over F and `side` frames to each side, fewer at the ends: (B, N, 1), never 0."""
+    means = power.mean(2)[:, None]
+    return F.avg_pool1d(means, 2 * side + 1, 1, side, count_include_pad=False).transpose(1, 2) + SILENCE
 
 
 class FeatureSums(NamedTuple):

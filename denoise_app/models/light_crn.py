@@ -55,15 +55,11 @@ class LightCrnConfig:
     def __post_init__(self) -> None:
         check_bounds(
             self,
-            window=(64, 4096),
-            hop=(16, 2048),
             single_bins=(1, self.window // 2),
-            wide_bands=(1, 512),
             channels=(4, 256),
             blocks=(1, 8),
             full_width=(4, 1024),
             full_channels=(1, 64),
-            memory=(0.1, 60.0),
         )
         if self.channels % 2:
             raise ValueError(f"channels must be even, not {self.channels}")

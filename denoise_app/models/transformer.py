@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from denoise_app.spectral.stft import Stft
 
-from .layers import FLOOR, SILENCE, check_bounds
+from .layers import FLOOR, check_bounds, level_around
 
 STEP = 2  # frames of a token
 BINS = 8  # of a token
@@ -51,13 +51,10 @@ class TransformerConfig:
     def __post_init__(self) -> None:
         check_bounds(
             self,
-            window=(64, 4096),
-            hop=(16, 2048),
             channels=(4, 512),
             heads=(1, 32),
             blocks=(1, 16),
             reach=(1, 512),
-            level_seconds=(0.1, 10.0),
         )
         if self.channels % self.heads or self.channels % 2:
             raise ValueError(f"channels must be a multiple of 2 and of the heads, not {self.channels}")
@@ -173,8 +170,7 @@ class Transformer(nn.Module):
         """Complex (B, F, N) -> magnitude, real and imaginary part against the level to the power 0.3, (B, 3, N, F)."""
         real, imag = spectra.real.transpose(1, 2), spectra.imag.transpose(1, 2)  # (B, F, N) -> (B, N, F)
         power = real.square() + imag.square()
-        side = self.level_frames
-        level = F.avg_pool1d(power.mean(2)[:, None], 2 * side + 1, 1, side, count_include_pad=False).mT + SILENCE
+        level = level_around(power, self.level_frames)
         relative = power / level
         shrink = (relative + FLOOR).pow((COMPRESSION - 1) / 2)  # m^0.3 / m
         size = shrink * relative.sqrt()

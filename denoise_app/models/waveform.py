@@ -54,9 +54,7 @@ class WaveformConfig:
             widest=(self.channels, 2048),
             depth=(1, 8),
             stride=(2, 16),
-            layers=(1, 8),
             look_ahead=(0, 16),
-            memory=(0.1, 60.0),
         )
         if self.hop > 4096:
             raise ValueError(f"stride ** depth must not exceed 4096, not {self.hop}")

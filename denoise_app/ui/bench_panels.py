@@ -14,6 +14,7 @@ from denoise_app.plots.scores import Axis, Curve
 from . import numbers, panels
 from .bench import Doing, Mix, Swept, Trial
 from .bridge import Offer
+from .comparison import NOISY
 from .player import Version
 from .problems import explained
 from .side_by_side import name
@@ -22,7 +23,7 @@ from .texts import Say
 DIGITS = {"pesq_wb": 2, "pesq_nb": 2, STAND_IN: 2, "stoi": 3, "estoi": 3}
 LEAST_SPANS = {"si_sdr": 5.0, "pesq_wb": 0.5, STAND_IN: 0.5, "stoi": 0.05}  # of an axis, in the metric's unit
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-CLEAN, NOISY = "clean", "noisy"
+CLEAN = "clean"
 
 
 def progress(say: Say, doing: Doing) -> str:

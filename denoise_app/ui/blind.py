@@ -31,14 +31,13 @@ from denoise_app.audio.errors import UserError
 from denoise_app.audio.level import from_db
 from denoise_app.metrics.listening import Score, Vote, bradley_terry, luck
 
-from .comparison import Comparison
+from .comparison import NOISY, Comparison
 from .texts import LANGUAGES
 
 FEWEST_TRIALS, MOST_TRIALS = 5, 50
 MOST_SECONDS = 30.0  # ITU-R BS.1116 advises 10 to 25 s: nobody remembers a detail for longer
 SOONEST = 0.7  # s after a trial has begun: what comes earlier is the second half of a double click
 DITHER = 2.0**-22  # of full scale, -132 dB: below the last bit of 24, and off the grid of 16
-NOISY = "noisy"  # what the recording itself is called among the candidates
 FLOAT = Encoding("wav", "FLOAT")
 
 Kind = Literal["abx", "preference"]

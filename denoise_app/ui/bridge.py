@@ -270,12 +270,10 @@ class Worker:
         """(time,): the mean of the channels of what is listened to of a recording, from it or from a result of it."""
         return np.concatenate([_mean(path, part) for part in _listened_to(info)])
 
-    def score(
-        self, samples: Samples, sample_rate: int, keys: Iterable[str], clean: Samples | None = None
-    ) -> dict[str, float | MetricUnavailable]:
-        """Metrics of (time,), with or without the clean recording: see `report.score`."""
+    def score(self, samples: Samples, sample_rate: int, keys: Iterable[str]) -> dict[str, float | MetricUnavailable]:
+        """Metrics of (time,) that need no clean recording: see `report.score`."""
         with self._at_work():
-            return score(samples, sample_rate, clean, keys)
+            return score(samples, sample_rate, None, keys)
 
     def measure(self, excerpts: Excerpts, keys: Iterable[str]) -> dict[str, Measured]:
         """Metrics before and after, by their keys in `METRICS`."""

@@ -34,7 +34,7 @@ MOST_LOSSES = MOST_VERSIONS - 1  # columns of one model, which may be compared o
 MOST_SECONDS = WINDOW_SECONDS  # of a recording: what the player holds at once; it also bounds the disk
 MOST_TURNED_DOWN = 20.0  # dB: a column that is nearly silent does not silence the others
 SETTINGS = engine.Settings(container="wav")  # a lossy format would be heard beside the denoiser
-TRUE_QUICK, TRUE_SLOW = ("si_sdr",), ("pesq_wb", "stoi")  # metrics that need the clean recording
+NOISY = "noisy"  # the recording itself among the versions
 
 
 class ComparisonError(UserError):
@@ -89,7 +89,6 @@ class Comparison:
         info: What it is.
         columns: In the order that was asked for.
         gain_db: What makes the noisy recording as loud as the columns, at most 0.
-        clean: The same without noise, aligned, where the user has it.
         whole_seconds: Length of the recording before it was cut.
     """
 
@@ -97,7 +96,6 @@ class Comparison:
     info: FileInfo
     columns: tuple[Column, ...] = ()
     gain_db: float = 0.0
-    clean: Path | None = None
     whole_seconds: float = 0.0
 
     @property
@@ -159,7 +157,7 @@ def checked(offers: Sequence[Offer]) -> tuple[Offer, ...]:
 
 
 def compare(
-    worker: Worker, session: Session, path: Path, offers: Sequence[Offer], job: Job, clean: Path | None = None
+    worker: Worker, session: Session, path: Path, offers: Sequence[Offer], job: Job
 ) -> Iterator[Step | Comparison]:
     """Runs denoisers over a recording, one after another; after each comes the comparison with one more column.
 
@@ -168,7 +166,6 @@ def compare(
     Args:
         path: The recording, in the visit's folder; of more than two minutes only the first two are compared.
         offers: See `checked`.
-        clean: The same without noise, aligned and of the same length and rate.
 
     Raises:
         ComparisonError: See `checked`.
@@ -178,7 +175,7 @@ def compare(
     comparison: Comparison | None = None
     try:
         columns = checked(offers)
-        comparison = _beginning(worker, session, Comparison(path, worker.probe(path), clean=clean))
+        comparison = _beginning(worker, session, Comparison(path, worker.probe(path)))
         for offer in columns:
             column = yield from _column(worker, session, comparison.path, offer, job)
             comparison = replace(comparison, columns=(*comparison.columns, column)).matched()
@@ -246,18 +243,14 @@ def _show(session: Session, comparison: Comparison) -> None:
 def measure(worker: Worker, session: Session, comparison: Comparison) -> Iterator[Comparison]:
     """The comparison with more and more numbers: what is quick for all columns, then the slow ones column by column.
 
-    It ends early where another comparison has taken its place. A true metric is told only with a clean recording.
+    It ends early where another comparison has taken its place.
     """
     rate, noisy = comparison.info.sample_rate, worker.heard(comparison.path, comparison.info)
-    clean = (
-        None if comparison.clean is None else fit(worker.heard(comparison.clean, comparison.info)[None], noisy.size)[0]
-    )
-    true = (TRUE_QUICK, TRUE_SLOW) if clean is not None else ((), ())
-    for keys in (true[0] + QUICK, SLOW + true[1]):
-        before = worker.score(noisy, rate, keys, clean)
+    for keys in (QUICK, SLOW):
+        before = worker.score(noisy, rate, keys)
         for column in comparison.ready:
             sound = fit(worker.heard(column.path, comparison.info)[None], noisy.size)[0]
-            found = paired(before, worker.score(sound, rate, keys, clean))
+            found = paired(before, worker.score(sound, rate, keys))
             shown: Comparison | None = session.result
             if shown is None or shown.path != comparison.path:
                 return

@@ -12,13 +12,11 @@ from denoise_app.plots.spectrogram import SpectrogramData
 
 from . import numbers, panels
 from .bridge import EXCERPT_SECONDS, EXCERPTS, WHOLE_SECONDS, Offer
-from .comparison import TRUE_QUICK, TRUE_SLOW, Comparison, Look, View
+from .comparison import NOISY, Comparison, Look, View
 from .flow import Step
 from .player import Version, number_key
 from .problems import explained
 from .texts import Say
-
-NOISY = "noisy"  # the recording itself among the versions
 
 
 def name(say: Say, offer: Offer) -> str:
@@ -117,7 +115,7 @@ def table(say: Say, comparison: Comparison) -> str:
     heads += [
         panels.sortable_head(trait.head, trait.unit, trait.better, say(f"compare.{trait.better}")) for trait in traits
     ]
-    remarks = [say("compare.one-clip")] + ([] if comparison.clean else [say("compare.estimated")])
+    remarks = [say("compare.one-clip"), say("compare.estimated")]
     if comparison.info.seconds > WHOLE_SECONDS:
         remarks.append(say("cards.excerpts", count=EXCERPTS, seconds=f"{EXCERPT_SECONDS:g}"))
     return (
@@ -133,16 +131,14 @@ def _joined(say: Say, sentences: Sequence[str]) -> str:
 
 def _metrics(say: Say, comparison: Comparison) -> list[Trait]:
     """What was measured of every version."""
-    true = (*TRUE_QUICK, *TRUE_SLOW) if comparison.clean else ()
     traits = []
-    for key in (*true, *panels.CARDS):
+    for key in panels.CARDS:
         metric = METRICS[key]
-        head = say(f"compare.{key}") if key in true else say(f"cards.{key}")
         found = [column.numbers.get(key) for column in comparison.ready]
         before = next((one.before for one in found if one is not None), None)
         values = [before, *(one.after if one else None for one in found)]
-        digits = {"pesq_wb": 2, "stoi": 3}.get(key, panels.DIGITS.get(key, 1))
-        traits.append(Trait(key, head, say(panels.UNITS[metric.unit]), metric.better, digits, values))
+        digits = panels.DIGITS.get(key, 1)
+        traits.append(Trait(key, say(f"cards.{key}"), say(panels.UNITS[metric.unit]), metric.better, digits, values))
     return traits
 
 

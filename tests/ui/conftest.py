@@ -82,11 +82,9 @@ class FakeWorker(Worker):
         found = super().measure(excerpts, quick) if quick else {}
         return found | {key: Measured(2.0, 3.0) for key in keys if key.startswith("dnsmos")}
 
-    def score(
-        self, samples: Samples, sample_rate: int, keys: Iterable[str], clean: Samples | None = None
-    ) -> dict[str, float | MetricUnavailable]:
+    def score(self, samples: Samples, sample_rate: int, keys: Iterable[str]) -> dict[str, float | MetricUnavailable]:
         quick = [key for key in keys if not key.startswith("dnsmos")]
-        return super().score(samples, sample_rate, quick, clean) | dict.fromkeys(set(keys) - set(quick), 3.0)
+        return super().score(samples, sample_rate, quick) | dict.fromkeys(set(keys) - set(quick), 3.0)
 
 
 @pytest.fixture(scope="session")
