@@ -114,7 +114,7 @@ class TrainConfig:
     recipe: Recipe = Recipe()
     minutes: float | None = None
     steps: int = 10_000
-    learning_rate: float = 1.5e-3
+    learning_rate: float = 3e-3
     last_learning_rate: float = 0.015  # as a share of the first
     warm_up: float = 0.05  # share of the budget
     weight_decay: float = 0.01

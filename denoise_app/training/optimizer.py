@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd
 
 LEAST_SIDE = 8  # of a matrix that Muon takes; narrower ones have no directions to balance
 
@@ -20,7 +19,8 @@ class Optimizer:
     """Updates a model's parameters in place; they must stay where they are, as they do when a state is loaded.
 
     Args:
-        model: Its linear, convolutional and recurrent weights go to Muon; kernels as matrices (out, in x taps).
+        model: Its linear, convolutional and recurrent weights go to Muon, those of several axes as the matrix that
+            comes nearest to a square.
         learning_rate: At first.
         weight_decay: Decoupled, for all parameters.
     """
@@ -28,7 +28,7 @@ class Optimizer:
     def __init__(self, model: nn.Module, learning_rate: float, weight_decay: float) -> None:
         matrices = _matrices(model)
         # Muon takes two axes only: each matrix is seen through another tensor on the same memory
-        self._pairs = [(weight, nn.Parameter(weight.detach().flatten(1))) for weight in matrices]
+        self._pairs = [(weight, nn.Parameter(_as_matrix(weight.detach()))) for weight in matrices]
         known = {id(weight) for weight in matrices}
         others = [parameter for parameter in model.parameters() if id(parameter) not in known]
         self._parts: list[torch.optim.Optimizer] = []
@@ -42,7 +42,7 @@ class Optimizer:
     def step(self, learning_rate: float) -> None:
         """One update from the gradients that the parameters hold."""
         for weight, matrix in self._pairs:
-            matrix.grad = None if weight.grad is None else weight.grad.flatten(1)
+            matrix.grad = None if weight.grad is None else _as_matrix(weight.grad)
         for part in self._parts:
             for group in part.param_groups:
                 group["lr"] = learning_rate
@@ -59,13 +59,22 @@ class Optimizer:
             part.load_state_dict(saved)
 
 
+def _as_matrix(weight: Tensor) -> Tensor:
+    """The axes before some place as rows and those from it on as columns, so that the shorter side is longest."""
+    place = max(range(1, weight.ndim), key=lambda axis: min(weight.shape[:axis].numel(), weight.shape[axis:].numel()))
+    return weight.view(weight.shape[:place].numel(), -1)
+
+
 def _matrices(model: nn.Module) -> list[Tensor]:
-    found: list[Tensor] = []
-    for module in model.modules():
-        if isinstance(module, (nn.Linear, nn.RNNBase, _ConvNd)) and getattr(module, "groups", 1) == 1:
-            found += [
-                weight
-                for weight in module.parameters(recurse=False)
-                if weight.ndim > 1 and min(weight.flatten(1).shape) >= LEAST_SIDE
-            ]
-    return found
+    """Weights that mix: not those of norms and of channels apart, and no filters."""
+    mixing = (
+        module
+        for module in model.modules()
+        if not isinstance(module, nn.LayerNorm) and getattr(module, "groups", 1) == 1
+    )
+    return [
+        weight
+        for module in mixing
+        for name, weight in module.named_parameters(recurse=False)
+        if name.startswith("weight") and weight.ndim > 1 and min(_as_matrix(weight).shape) >= LEAST_SIDE
+    ]
