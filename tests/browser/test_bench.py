@@ -2,80 +2,27 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
-from gradio.context import Context
 
 from denoise_app.audio.clip import Clip
 from denoise_app.audio.level import active_speech_level, rms, to_db
 from denoise_app.metrics.report import score
-from denoise_app.ui import app as page
-from denoise_app.ui.bridge import Worker
-from denoise_app.ui.session import Sessions
 
-playwright = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
+from . import visit as base
+from .visit import Served
 
 pytestmark = pytest.mark.browser
 
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 PLAYER = "document.querySelector('#bench-player .denoise-player').parentElement.denoisePlayer"
 RATE = 16_000
-SECONDS = 120_000  # ms; a busy machine of two cores needs many times what a quiet one does
 IDLE = "!document.querySelector('#bench-cancel')?.checkVisibility()"
-
-
-@dataclass
-class Served:
-    """The page; `again` serves it anew at the same address, as after a restart: it knows nothing of its visitors."""
-
-    url: str
-    visits: Path
-    app: page.App
-
-    def again(self) -> None:
-        port = int(self.url.rstrip("/").rsplit(":", 1)[1])
-        self.app.blocks.close()
-        self.app = serve(self.visits, server_port=port).app
-
-
-def serve(visits: Path, **options: Any) -> Served:
-    Context.id = 0  # widgets are counted from 0 in a process of its own
-    app = page.build(Worker(), Sessions(visits))
-    _, url, _ = page.launch(app, server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **options)
-    return Served(url, visits, app)
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
-        running = serve(tmp_path_factory.mktemp("visits"))
-        yield running
-        running.app.blocks.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        missing = "no chromium on this machine: the page is not tested"
-        pytest.fail(missing) if os.environ.get("CI") == "true" else pytest.skip(missing)
-    with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")
@@ -86,19 +33,13 @@ def clean(speech: Clip, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-class Visit:
+class Visit(base.Visit):
     """The tab as somebody has it open."""
 
     def __init__(self, browser: Any, url: str, **options: Any) -> None:
-        options = {"viewport": {"width": 1280, "height": 900}, "locale": "en-US"} | options
-        self.context = browser.new_context(**options)
-        self.page = self.context.new_page()
-        self.page.set_default_timeout(SECONDS)
-        self.problems: list[str] = []
-        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
-        self.page.goto(url)
-        self.page.wait_for_selector("#denoise")
-        self.page.get_by_role("tab", name="测试台" if options["locale"].startswith("zh") else "Bench").click()
+        super().__init__(browser, **options)
+        self.open(url)
+        self.page.get_by_role("tab", name="测试台" if options.get("locale") == "zh-CN" else "Bench").click()
         self.page.wait_for_selector("#bench-denoisers .token")
 
     def upload(self, widget: str, path: Path) -> None:
@@ -114,25 +55,10 @@ class Visit:
         self.page.wait_for_function(IDLE)
         self.page.wait_for_function(f"{PLAYER}.state === 'ready'")
 
-    def heard(self, version: str) -> np.ndarray:
-        """What the page plays of a version, (time,), at the level of its file."""
-        script = f"""async (version) => {{
-          const player = {PLAYER};
-          player.setMatched(false);
-          player.select(version);
-          const rendered = await player.render({{ start: 0, seconds: 3 }});
-          return Array.from(rendered.channels[0]);
-        }}"""
-        return np.array(self.page.evaluate(script, version), np.float32)
-
     def number(self, metric: str, column: int) -> float:
         """A number of the table; column 1 is the noisy side."""
         cell = self.page.locator("#bench-table tbody tr").filter(has_text=metric).locator("td").nth(column - 1)
         return float(re.search(r"[−\d.]+", cell.inner_text())[0].replace("−", "-"))  # type: ignore[index]
-
-    def close(self) -> None:
-        self.context.close()
-        assert self.problems == []
 
 
 @pytest.fixture
@@ -140,18 +66,6 @@ def visit(browser: Any, served: Served) -> Iterator[Visit]:
     opened = Visit(browser, served.url)
     yield opened
     opened.close()
-
-
-def check_width(visit: Visit) -> None:
-    wide = visit.page.evaluate(
-        """() => [...document.querySelectorAll("body *")].filter((part) => {
-          const box = part.getBoundingClientRect();
-          const shown = box.width > 1 && box.height > 1 && part.checkVisibility({ visibilityProperty: true });
-          return shown && !part.closest('#js-plotly-tester') && (box.right > innerWidth + 0.5 || box.left < -0.5);
-        }).map((part) => part.tagName + "#" + part.id + "." + part.className)"""
-    )
-    assert wide == []
-    assert visit.page.evaluate("document.scrollingElement.scrollWidth <= innerWidth")
 
 
 def test_what_is_mixed_is_heard_and_measured_exactly(visit: Visit, clean: Path) -> None:
@@ -162,7 +76,7 @@ def test_what_is_mixed_is_heard_and_measured_exactly(visit: Visit, clean: Path) 
     visit.run()
     facts = visit.page.locator("#bench-heading").inner_text()
     assert "Mixed at −2.5 dB" in facts and "my speech.wav + Pink" in facts and "ITU-T P.56" in facts
-    speech, noisy, denoised = (visit.heard(version) for version in ("clean", "noisy", "wiener"))
+    speech, noisy, denoised = (visit.heard(PLAYER, version, 0, 3)[0] for version in ("clean", "noisy", "wiener"))
     level = to_db(rms(noisy - speech))
     assert active_speech_level(speech, RATE) - level == pytest.approx(-2.5, abs=0.01)
     for column, sound in ((1, noisy), (3, denoised)):
@@ -188,8 +102,7 @@ def test_a_pair_is_aligned_and_what_is_no_pair_is_told(visit: Visit, clean: Path
     visit.page.locator("#bench-run").click()
     visit.page.wait_for_selector("#bench-said [role=alert]")
     assert "correlation is 0." in visit.page.locator("#bench-said").inner_text()
-    visit.page.locator("#bench-pair-clean").get_by_label("Clear").first.click()
-    visit.page.wait_for_selector("#bench-pair-clean input[type=file]", state="attached")
+    visit.clear("bench-pair-clean")
     visit.upload("bench-pair-clean", clean)
     visit.run()
     facts = visit.page.locator("#bench-heading").inner_text()
@@ -219,34 +132,31 @@ def test_a_sweep_grows_is_cancelled_and_goes_on_on_a_phone(browser: Any, served:
     visit.page.wait_for_function(f"document.querySelector('#bench-plot .js-plotly-plot') && {data}[0].x.length === 5")
     assert visit.page.evaluate(f"Array.from({data}[0].x)") == [-10, 0, 10, 20, 30]
     visit.page.locator("#bench-sweep-said summary").click()
-    check_width(visit)
+    visit.check_width()
     visit.run()
-    check_width(visit)
+    visit.check_width()
     told = visit.page.locator("#bench-outcome").inner_text()
     assert re.findall(r"[A-Za-z]{3,} [a-z]{2,} [a-z]{2,}", re.sub(r"\S+\.wav", "", told)) == []
     visit.close()
 
 
 def test_every_widget_has_a_name_that_can_be_read_out(visit: Visit) -> None:
-    tree = visit.page.locator("#bench").aria_snapshot()
-    nameless = [
-        line.strip() for line in tree.splitlines() if re.fullmatch(r"\s*- (button|link|combobox|switch|slider):?", line)
-    ]
-    assert nameless == []
+    visit.check_names("#bench")
 
 
-def test_a_page_of_before_a_restart_says_so_and_then_works(browser: Any, served: Served, clean: Path) -> None:
+def test_a_page_of_before_a_restart_says_so_and_then_works(
+    browser: Any, served: Served, uploads: Path, clean: Path
+) -> None:
     visit = Visit(browser, served.url)
     visit.upload("bench-clean", clean)
     served.again()
-    for path in Path(os.environ["GRADIO_TEMP_DIR"]).rglob("*.wav"):
+    for path in uploads.rglob("*.wav"):
         path.unlink()
     visit.page.locator("#bench-run").click()
     visit.page.wait_for_selector("#bench-said [role=alert]")
     told = visit.page.locator("#bench-said").inner_text()
     assert "no longer" in told and "hoose" in told
-    visit.page.locator("#bench-clean").get_by_label("Clear").first.click()
-    visit.page.wait_for_selector("#bench-clean input[type=file]", state="attached")
+    visit.clear("bench-clean")
     visit.upload("bench-clean", clean)
     visit.run()
     visit.context.close()  # a page may complain of a server that was gone

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import re
-import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +14,15 @@ import pytest
 import soundfile
 
 from denoise_app.audio.clip import Clip
-from denoise_app.ui import app as page
 from denoise_app.ui import blind, comparison
 from denoise_app.ui.bridge import Offer, Worker
-from denoise_app.ui.session import Sessions
 
-playwright = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
+from . import visit as base
+from .visit import PATIENCE, Served
 
 pytestmark = pytest.mark.browser
 
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 PLAYER = "document.querySelector('#blind-player .denoise-player')?.parentElement.denoisePlayer"
-SECONDS = 90_000  # ms
 LISTENING = 1000 * blind.SOONEST + 100  # ms that somebody listens before an answer
 LISTEN_IN = """
   window.answers = [];
@@ -51,6 +42,8 @@ LISTEN_IN = """
 """  # every answer as it comes, streams too; what is asked for in other ways is seen in `asked`
 NAMES = ("hybrid", "log-mag", "mmse-lsa", "my secret talk")  # long enough not to occur in sound as base64 by chance
 
+Plans = list[tuple[blind.Trial, ...]]  # the trials of each test that was begun
+
 
 class ThreeOffers(Worker):
     """The real one with three denoisers, whatever other checkpoints there are."""
@@ -63,49 +56,26 @@ class ThreeOffers(Worker):
         return next(offer for offer in self.offers() if model in (None, offer.model))
 
 
-@dataclass
-class Served:
-    """A page, and the trials of the tests that were begun on it."""
-
-    url: str
-    blocks: Any
-    plans: list[tuple[blind.Trial, ...]] = field(default_factory=list)
-
-
-def serve(visits: Path, **options: Any) -> Served:
-    app = page.build(ThreeOffers(), Sessions(visits))
-    _, url, _ = page.launch(app, server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **options)
-    return Served(url, app.blocks)
-
-
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def make_worker() -> type[Worker]:
+    return ThreeOffers
+
+
+@pytest.fixture(scope="module", autouse=True)
+def plans() -> Iterator[Plans]:
+    """What the tests that are begun ask for; the page is without votes and numbers here."""
+    noted: Plans = []
+    draw = blind.draw
+
+    def note(*given: Any) -> tuple[blind.Trial, ...]:
+        noted.append(draw(*given))
+        return noted[-1]
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
         patch.delenv("DENOISE_VOTES", raising=False)
-        running = serve(tmp_path_factory.mktemp("visits"))
-        draw = blind.draw
-
-        def noted(*given: Any) -> tuple[blind.Trial, ...]:
-            running.plans.append(draw(*given))
-            return running.plans[-1]
-
-        patch.setattr(blind, "draw", noted)
+        patch.setattr(blind, "draw", note)
         patch.setattr(comparison, "measure", lambda *_: iter(()))  # numbers take long, and are not what this is about
-        yield running
-        running.blocks.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        missing = "no chromium on this machine: the page is not tested"
-        pytest.fail(missing) if os.environ.get("CI") == "true" else pytest.skip(missing)
-    with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        yield started
-        started.close()
+        yield noted
 
 
 @pytest.fixture(scope="module")
@@ -118,24 +88,19 @@ def talk(speech: Clip, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-class Visit:
+class Visit(base.Visit):
     """A page with a comparison of two losses and a classical denoiser."""
 
     def __init__(self, browser: Any, url: str, talk: Path, **options: Any) -> None:
-        self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, "locale": "en-US"} | options)
-        self.page = self.context.new_page()
-        self.page.set_default_timeout(SECONDS)
-        self.problems: list[str] = []
+        super().__init__(browser, **options)
         self.asked: list[Any] = []
         self.under_way: set[Any] = set()
-        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
         self.page.on("websocket", lambda socket: self.problems.append(f"nobody looks into {socket.url}"))
         self.page.add_init_script(LISTEN_IN)
         self.page.on("request", self._asked)
         self.page.on("requestfailed", lambda request: self.under_way.discard(request))
         self.page.on("requestfinished", lambda request: self.under_way.discard(request))
-        self.page.goto(url)
-        self.page.wait_for_selector("#denoise")
+        self.open(url)
         self.page.get_by_role("tab").nth(1).click()
         self.page.wait_for_selector("#compare-start")
         self.page.wait_for_function("document.querySelector('#compare-columns').innerText.includes('mmse-lsa')")
@@ -161,7 +126,7 @@ class Visit:
     def wait_until_quiet(self) -> None:
         """Until the server has nothing more to say, but for the beat by which Gradio knows that a page is open."""
         quiet = 0
-        for _ in range(SECONDS // 100):
+        for _ in range(PATIENCE // 100):
             self.page.wait_for_timeout(100)
             open_answers = [request.url for request in self.under_way if "/heartbeat/" not in request.url]
             quiet = 0 if open_answers else quiet + 1
@@ -198,10 +163,6 @@ class Visit:
         }}"""
         return {key: np.array(samples) for key, samples in self.page.evaluate(script).items()}
 
-    def close(self) -> None:
-        self.context.close()
-        assert self.problems == []
-
 
 @pytest.fixture(scope="module")
 def compared(browser: Any, served: Served, talk: Path) -> Iterator[Visit]:
@@ -227,12 +188,12 @@ def told(text: str) -> list[str]:
     return [name for name in NAMES if name in readable]
 
 
-def test_nine_of_ten_right_and_no_name_before_the_end(visit: Visit, served: Served) -> None:
+def test_nine_of_ten_right_and_no_name_before_the_end(visit: Visit, plans: Plans) -> None:
     assert told(visit.page.locator("#blind").inner_html())  # names can be chosen, so the search works
     visit.page.evaluate("window.answers.splice(0)")
     visit.asked.clear()
     visit.begin("abx", 10)
-    plan = served.plans[-1]
+    plan = plans[-1]
     for number, trial in enumerate(plan, 1):
         visit.wait_for_trial(number)
         assert told(visit.page.locator("#blind").evaluate("node => node.outerHTML")) == []
@@ -256,9 +217,7 @@ def test_nine_of_ten_right_and_no_name_before_the_end(visit: Visit, served: Serv
     assert "9 of 10 right" in outcome and "p = 0.0107" in outcome and "you do hear a difference" in outcome
     names = ("gru/hybrid", "gru/log-mag")
     assert f"A was {names[plan[0].a]}, B was {names[plan[0].b]}." in outcome
-    with visit.page.expect_download() as started:
-        visit.page.get_by_role("link", name="Answers (JSON)").click()
-    (test,) = json.loads(Path(started.value.path()).read_text("utf-8"))["tests"]
+    (test,) = json.loads(visit.download("Answers (JSON)").decode())["tests"]
     assert test["right"] == 9 and test["recording"] == "my secret talk.wav"
     assert [trial["x"] for trial in test["trials"]] == [names[trial.x or 0] for trial in plan]
 
@@ -296,9 +255,9 @@ def test_the_keyboard_is_enough_and_eyes_do_not_help(visit: Visit) -> None:
     assert visit.page.locator("#compare-player").is_visible()
 
 
-def test_preferences_end_in_a_table_that_can_be_taken_along(visit: Visit, served: Served) -> None:
+def test_preferences_end_in_a_table_that_can_be_taken_along(visit: Visit, plans: Plans) -> None:
     visit.begin("preference", 6, 2)
-    for number, trial in enumerate(served.plans[-1], 1):
+    for number, trial in enumerate(plans[-1], 1):
         visit.wait_for_trial(number)
         assert list(visit.heard()) == ["a", "b"]
         # always the recommended one, else no difference
@@ -308,9 +267,7 @@ def test_preferences_end_in_a_table_that_can_be_taken_along(visit: Visit, served
     rows = visit.page.locator(".blind-outcome table").first.locator("tbody tr")
     assert rows.count() == 3 and rows.first.locator("th").inner_text() == "gru/hybrid"
     assert rows.first.locator("td").nth(2).inner_text() == rows.first.locator("td").nth(3).inner_text() == "4"
-    with visit.page.expect_download() as started:
-        visit.page.get_by_role("link", name="Answers (CSV)").click()
-    answers = Path(started.value.path()).read_text("utf-8").splitlines()
+    answers = visit.download("Answers (CSV)").decode().splitlines()
     assert sum(",preference," in answer for answer in answers) == 6
     visit.page.locator("#blind-again").click()
     visit.page.locator("#blind-versions input[type=checkbox]").nth(3).wait_for()  # all can be chosen again
@@ -320,19 +277,17 @@ def test_a_page_of_a_server_that_is_no_more_is_told_so(
     browser: Any, talk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
-    first = serve(tmp_path / "first")
-    visit = Visit(browser, first.url, talk)
+    served = Served(ThreeOffers, tmp_path / "visits")
+    visit = Visit(browser, served.url, talk)
     visit.begin("abx", 5)
-    first.blocks.close()
-    port = int(first.url.rstrip("/").rsplit(":", 1)[1])
-    second = serve(tmp_path / "second", server_port=port)
+    served.again()
     try:
         visit.page.locator("#blind-abx-a").click()
         visit.page.wait_for_selector("text=This blind test is no longer on the server")
         assert visit.page.locator("#blind-start").is_visible()
     finally:
         visit.context.close()
-        second.blocks.close()
+        served.close()
 
 
 def test_on_a_phone_in_the_dark_and_in_chinese_it_fits(browser: Any, served: Served, talk: Path) -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,77 +12,32 @@ import pytest
 import soundfile
 
 from denoise_app.audio.clip import Clip
-from denoise_app.audio.convert import resample
 from denoise_app.audio.level import from_db
-from denoise_app.audio.mix import mix_at_snr, noise
-from denoise_app.ui import app as page
-from denoise_app.ui.bridge import Worker
-from denoise_app.ui.session import Sessions
 
-playwright = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
+from . import visit as base
+from .visit import PATIENCE, Served, in_pink_noise
 
 pytestmark = pytest.mark.browser
 
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 PLAYER = "document.querySelector('#compare-player .denoise-player').parentElement.denoisePlayer"
 TABLE = "#compare-table table"
 RATE = 16_000
-SECONDS = 90_000  # ms; a busy machine of two cores needs many times what a quiet one does
-
-
-@dataclass(frozen=True)
-class Served:
-    url: str
-    visits: Path
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
-        visits = tmp_path_factory.mktemp("visits")
-        app = page.build(Worker(), Sessions(visits))
-        _, url, _ = page.launch(app, server_name="127.0.0.1", prevent_thread_lock=True, quiet=True)
-        yield Served(url, visits)
-        app.blocks.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        missing = "no chromium on this machine: the page is not tested"
-        pytest.fail(missing) if os.environ.get("CI") == "true" else pytest.skip(missing)
-    with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")
 def talk(speech: Clip, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four seconds of speech in pink noise at 5 dB, 16 kHz, 16 bits."""
-    clean = resample(speech.samples, speech.sample_rate, RATE)[0][: 4 * RATE]
-    noisy, _ = mix_at_snr(clean, noise("pink", clean.size, RATE, np.random.default_rng(11)), 5.0, RATE)
     path = tmp_path_factory.mktemp("talk") / "my talk.wav"
-    soundfile.write(path, 0.5 * noisy / np.abs(noisy).max(), RATE, "PCM_16")
+    soundfile.write(path, in_pink_noise(speech, 4, RATE), RATE, "PCM_16")
     return path
 
 
-class Visit:
+class Visit(base.Visit):
     """The tab as somebody has it open."""
 
     def __init__(self, browser: Any, url: str, **options: Any) -> None:
-        self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, "locale": "en-US"} | options)
-        self.page = self.context.new_page()
-        self.page.set_default_timeout(SECONDS)
-        self.problems: list[str] = []
-        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
-        self.page.goto(url)
-        self.page.wait_for_selector("#denoise")
+        super().__init__(browser, **options)
+        self.open(url)
         self.page.get_by_role("tab").nth(1).click()
         self.page.wait_for_function("document.querySelector('#compare-columns')?.innerText.includes('mmse-lsa')")
 
@@ -103,7 +55,7 @@ class Visit:
         self.page.wait_for_function(
             "document.querySelector('#compare-table table') && "
             "!document.querySelector('#compare-table').innerText.includes('…')",
-            timeout=3 * SECONDS,
+            timeout=3 * PATIENCE,
         )
 
     def order(self) -> list[str]:
@@ -123,10 +75,6 @@ class Visit:
             head,
         )
         return found
-
-    def close(self) -> None:
-        self.context.close()
-        assert self.problems == []
 
 
 @pytest.fixture(scope="module")
@@ -261,18 +209,8 @@ def test_a_phone_does_not_scroll_sideways_and_everything_has_a_name(browser: Any
     visit = Visit(browser, served.url, viewport={"width": 390, "height": 800}, color_scheme="dark", has_touch=True)
     visit.compare(talk)
     visit.page.wait_for_selector("#compare-grid .js-plotly-plot .heatmaplayer image", state="attached")
-    assert visit.page.evaluate("document.scrollingElement.scrollWidth <= innerWidth")
-    wide = visit.page.evaluate(
-        """() => [...document.querySelectorAll("#compare *")].filter((part) => {
-          const box = part.getBoundingClientRect();
-          const shown = box.width > 1 && box.height > 1 && part.checkVisibility({ visibilityProperty: true });
-          return shown && !part.closest(".versus, .scrolls, table") && box.right > innerWidth + 0.5;
-        }).map((part) => part.tagName + "#" + part.id + "." + part.className)"""
-    )
-    assert wide == []
+    visit.check_width("#compare", scrolling=".versus, .scrolls, table")
     region = visit.page.get_by_role("region", name="Numbers of every version")
     assert region.evaluate("part => part.scrollWidth > part.clientWidth && part.tabIndex === 0")
-    tree = visit.page.locator("#compare").aria_snapshot()
-    nameless = re.compile(r"\s*- (button|link|combobox|switch|slider):?")
-    assert [line for line in tree.splitlines() if nameless.fullmatch(line)] == []
+    visit.check_names("#compare")
     visit.close()

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
 import shutil
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,24 +17,17 @@ import pytest
 import soundfile
 
 from denoise_app.audio.clip import Clip
-from denoise_app.audio.convert import resample
-from denoise_app.audio.mix import mix_at_snr, noise
 from denoise_app.denoiser import Denoiser
 from denoise_app.ui import app as page
 from denoise_app.ui.bridge import Offer, Worker
-from denoise_app.ui.session import Sessions
 
-playwright = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
+from . import visit as base
+from .visit import PATIENCE, Served, in_pink_noise
 
 pytestmark = pytest.mark.browser
 
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 PLAYER = "document.querySelector('#player .denoise-player').parentElement.denoisePlayer"
 RATE = 48_000
-SECONDS = 90_000  # ms; a busy machine of two cores needs many times what a quiet one does
 
 
 class GatedWorker(Worker):
@@ -52,67 +43,24 @@ class GatedWorker(Worker):
         return super().denoiser(offer)
 
 
-@dataclass(frozen=True)
-class Served:
-    url: str
-    worker: GatedWorker
-    uploads: Path
-
-
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    uploads = tmp_path_factory.mktemp("uploads")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GRADIO_TEMP_DIR", str(uploads))
-        worker = GatedWorker()
-        app = page.build(worker, Sessions(tmp_path_factory.mktemp("visits")))
-        _, url, _ = page.launch(app, server_name="127.0.0.1", prevent_thread_lock=True, quiet=True)
-        yield Served(url, worker, uploads)
-        app.blocks.close()
+def make_worker() -> type[Worker]:
+    return GatedWorker
 
 
-@pytest.fixture(scope="module")
-def open_browser() -> Iterator[Callable[..., Any]]:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        missing = "no chromium on this machine: the page is not tested"
-        pytest.fail(missing) if os.environ.get("CI") == "true" else pytest.skip(missing)
-    with playwright.sync_playwright() as driver:
-        started: list[Any] = []
-
-        def start(*more: str) -> Any:
-            started.append(driver.chromium.launch(executable_path=chromium, args=[*ARGUMENTS, *more]))
-            return started[-1]
-
-        yield start
-        for browser in started:
-            browser.close()
-
-
-@pytest.fixture(scope="module")
-def browser(open_browser: Callable[..., Any]) -> Any:
-    return open_browser()
-
-
-class Visit:
-    """A page that somebody has open."""
+class Visit(base.Visit):
+    """The Clean tab as somebody has it open."""
 
     def __init__(self, browser: Any, url: str, **options: Any) -> None:
-        self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, "locale": "en-US"} | options)
-        self.page = self.context.new_page()
-        self.page.set_default_timeout(SECONDS)
-        self.problems: list[str] = []
+        super().__init__(browser, **options)
         self.hosts: set[str] = set()
-        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
         self.page.on("request", lambda request: self.hosts.add(request.url.split("/")[2]))
-        self.page.goto(url)
-        self.page.wait_for_selector("#denoise")
+        self.open(url)
         self.page.wait_for_function("document.querySelector('#model input')?.value")
 
     def upload(self, path: Path) -> None:
         if self.page.locator("#recording").get_by_label("Clear").count():
-            self.page.locator("#recording").get_by_label("Clear").first.click()
-            self.page.wait_for_selector("#recording input[type=file]", state="attached")
+            self.clear("recording")
         self.page.locator("#recording input[type=file]").set_input_files(path)
 
     def wait_for_facts(self) -> str:
@@ -130,28 +78,6 @@ class Visit:
         )
         self.page.wait_for_function(f"{PLAYER}.state === 'ready'")
 
-    def heard(self, version: str, start: float, seconds: float) -> np.ndarray:
-        """What the page plays of a version, (channels, time), at the level of its file."""
-        script = f"""async (what) => {{
-          const player = {PLAYER};
-          player.setMatched(false);
-          player.select(what.version);
-          const rendered = await player.render({{ start: what.start, seconds: what.seconds }});
-          return rendered.channels.map((samples) => Array.from(samples));
-        }}"""
-        channels = self.page.evaluate(script, {"version": version, "start": start, "seconds": seconds})
-        return np.array(channels, np.float32)
-
-    def download(self, name: str) -> bytes:
-        with self.page.expect_download() as started:
-            self.page.get_by_role("link", name=name).click()
-        data: bytes = Path(started.value.path()).read_bytes()
-        return data
-
-    def close(self) -> None:
-        self.context.close()
-        assert self.problems == []
-
 
 @pytest.fixture
 def visit(browser: Any, served: Served) -> Iterator[Visit]:
@@ -163,12 +89,9 @@ def visit(browser: Any, served: Served) -> Iterator[Visit]:
 @pytest.fixture(scope="module")
 def talk(speech: Clip, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve seconds of speech in pink noise at 5 dB, in stereo, 48 kHz and 24 bits."""
-    clean = np.tile(resample(speech.samples, speech.sample_rate, RATE)[0], 3)[: 12 * RATE]
-    rng = np.random.default_rng(11)
-    noisy, _ = mix_at_snr(clean, noise("pink", clean.size, RATE, rng), 5.0, RATE)
+    noisy = in_pink_noise(speech, 12, RATE)
     path = tmp_path_factory.mktemp("talk") / "my talk.wav"
-    stereo = np.stack([noisy, 0.7 * noisy], axis=1)
-    soundfile.write(path, 0.5 * stereo / np.abs(stereo).max(), RATE, "PCM_24")
+    soundfile.write(path, np.stack([noisy, 0.7 * noisy], axis=1), RATE, "PCM_24")
     return path
 
 
@@ -198,11 +121,11 @@ def test_a_noisy_file_is_denoised_heard_and_downloaded(visit: Visit, talk: Path)
     assert decibels(after) < decibels(before) - 0.5  # something was taken away
     for version, file in {"before": before, "after": after, "removed": removed}.items():
         part = file[:, 3 * RATE : 8 * RATE]
-        heard = visit.heard(version, 3.0, 5.0)
+        heard = visit.heard(PLAYER, version, 3.0, 5.0)
         assert decibels(heard) == pytest.approx(decibels(part), abs=0.1)
         np.testing.assert_allclose(heard[:, RATE:-RATE], part[:, RATE:-RATE], atol=1e-6)
 
-    visit.page.wait_for_selector("text=All in one zip", timeout=2 * SECONDS)
+    visit.page.wait_for_selector("text=All in one zip", timeout=2 * PATIENCE)
     report = json.loads(visit.download("Report (JSON)"))
     assert report["name"] == "my talk.wav" and report["metrics"]["dnsmos_ovrl"]["after"] is not None
     with zipfile.ZipFile(io.BytesIO(visit.download("All in one zip"))) as archive:
@@ -298,7 +221,7 @@ def voice(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_microphone_is_recorded_raw_unless_the_browser_is_let(
-    open_browser: Callable[..., Any], served: Served, voice: Path
+    open_browser: Callable[..., Any], served: Served, uploads: Path, voice: Path
 ) -> None:
     source = decibels(soundfile.read(voice, dtype="float32")[0])
     browser = open_browser(
@@ -307,28 +230,28 @@ def test_the_microphone_is_recorded_raw_unless_the_browser_is_let(
         f"--use-file-for-fake-audio-capture={voice}",
     )
     visit = Visit(browser, served.url, permissions=["microphone"])
-    raw = recorded(visit, served)
+    raw = recorded(visit, uploads)
     assert raw == pytest.approx(source, abs=1.0)
     granted = visit.page.locator(".granted")
     assert "echo cancellation off, noise suppression off, gain control off" in granted.inner_text()
     visit.page.get_by_role("switch", name="Let the browser process the microphone").check()
     visit.page.locator("#recording").get_by_label("Clear").first.click()
-    processed = recorded(visit, served)
+    processed = recorded(visit, uploads)
     assert "echo cancellation on, noise suppression on, gain control on" in granted.inner_text()
     assert abs(processed - source) > 1.0  # the check above would have failed with the browser's processing
     visit.close()
 
 
-def recorded(visit: Visit, served: Served) -> float:
+def recorded(visit: Visit, uploads: Path) -> float:
     """The level of four seconds that the page records, in dB; whole seconds, without the first."""
-    known = set(served.uploads.rglob("*.wav"))
+    known = set(uploads.rglob("*.wav"))
     recorder = visit.page.locator("#recording")
     recorder.get_by_label("Record audio").click()
     recorder.get_by_role("button", name="Record", exact=True).click()
     visit.page.wait_for_timeout(5500)
     recorder.get_by_role("button", name="Stop").first.click()
     visit.wait_for_facts()
-    (path,) = set(served.uploads.rglob("*.wav")) - known
+    (path,) = set(uploads.rglob("*.wav")) - known
     samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
     assert rate == RATE and len(samples) >= 4 * rate
     return decibels(samples[rate : len(samples) // rate * rate].mean(axis=1))
@@ -439,24 +362,11 @@ def test_a_phone_does_not_scroll_sideways(browser: Any, served: Served) -> None:
     visit.denoise("english-rain-stereo.flac")
     visit.page.wait_for_selector("#plot .js-plotly-plot .main-svg")
     assert visit.page.evaluate("document.body.classList.contains('dark')")
-    check_width(visit)
+    visit.check_width(scrolling="#js-plotly-tester, .versus table")
     visit.page.get_by_role("tab", name="Models").click()
     visit.page.wait_for_selector("#board-table table")
-    check_width(visit)
+    visit.check_width(scrolling="#js-plotly-tester, .versus table")
     visit.close()
-
-
-def check_width(visit: Visit) -> None:
-    wide = visit.page.evaluate(
-        """() => [...document.querySelectorAll("body *")].filter((part) => {
-          const box = part.getBoundingClientRect();
-          const shown = box.width > 1 && box.height > 1 && part.checkVisibility({ visibilityProperty: true });
-          const scrolls = part.closest("#js-plotly-tester, .versus table");
-          return shown && !scrolls && (box.right > innerWidth + 0.5 || box.left < -0.5);
-        }).map((part) => part.tagName + "#" + part.id + "." + part.className)"""
-    )
-    assert wide == []
-    assert visit.page.evaluate("document.scrollingElement.scrollWidth <= innerWidth")
 
 
 def test_everything_is_done_from_the_keyboard(visit: Visit) -> None:
@@ -467,7 +377,7 @@ def test_everything_is_done_from_the_keyboard(visit: Visit) -> None:
     reach(visit, "button", "Denoise")
     keyboard.press("Enter")
     visit.wait_for_result("mandarin-hum.flac")
-    visit.page.wait_for_selector("text=All in one zip", timeout=2 * SECONDS)  # the slow numbers are there
+    visit.page.wait_for_selector("text=All in one zip", timeout=2 * PATIENCE)  # the slow numbers are there
     visit.page.locator("#player .timeline").focus()
     for key, version in {"1": "before", "3": "removed", "2": "after"}.items():
         keyboard.press(key)
@@ -498,12 +408,8 @@ def test_every_widget_has_a_name_that_can_be_read_out(visit: Visit) -> None:
     visit.page.get_by_role("button", name="Fan", exact=True).click()
     visit.wait_for_facts()
     visit.denoise("english-fan.flac")
-    tree = visit.page.locator("main").aria_snapshot()
-    nameless = [
-        line.strip() for line in tree.splitlines() if re.fullmatch(r"\s*- (button|link|combobox|switch|slider):?", line)
-    ]
-    assert nameless == []
-    assert len(re.findall(r"heading .*\[level=1\]", tree)) == 1
+    visit.check_names("main")
+    assert len(re.findall(r"heading .*\[level=1\]", visit.page.locator("main").aria_snapshot())) == 1
 
 
 def test_every_bundled_denoiser_is_in_the_list(visit: Visit, served: Served) -> None:

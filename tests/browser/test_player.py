@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import importlib.util
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +18,8 @@ import soundfile
 
 from denoise_app.ui.player import TEXTS, Version, build_player, player_value
 
+from .visit import Visit
+
 pytestmark = pytest.mark.browser
 
 RATE = 16_000
@@ -28,10 +28,6 @@ LONG_RATE, LONG_SECONDS = 16_000, 400  # a window comes in more than one block
 PLAYERS_ARE_THERE = (
     "[...document.querySelectorAll('.denoise-player')].filter((one) => one.parentElement.denoisePlayer).length === 2"
 )
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------------------------------ the page
@@ -134,20 +130,6 @@ def address(sounds: Sounds) -> Iterator[str]:
     page.close()
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if not (chromium and importlib.util.find_spec("playwright")):
-        missing = "the player is not tested here: chromium or the package playwright is not installed"
-        pytest.fail(missing) if os.environ.get("CI") == "true" else pytest.skip(missing)
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        yield started
-        started.close()
-
-
 class Driver:
     """One player on an open page."""
 
@@ -203,16 +185,12 @@ class Driver:
 @contextmanager
 def opened(browser: Any, address: str, width: int, locale: str) -> Iterator[Any]:
     """A new visitor's page, with both players on it; no error of the page's code is let pass."""
-    context = browser.new_context(viewport={"width": width, "height": 900}, locale=locale)
-    page = context.new_page()
-    problems: list[str] = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("console", lambda line: problems.append(line.text) if "js_on_load" in line.text else None)
-    page.goto(address)
-    page.wait_for_function(PLAYERS_ARE_THERE)
-    yield page
-    context.close()
-    assert not problems
+    visit = Visit(browser, viewport={"width": width, "height": 900}, locale=locale)
+    visit.page.on("console", lambda line: visit.problems.append(line.text) if "js_on_load" in line.text else None)
+    visit.page.goto(address)
+    visit.page.wait_for_function(PLAYERS_ARE_THERE)
+    yield visit.page
+    visit.close()
 
 
 @pytest.fixture(scope="module")

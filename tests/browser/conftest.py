@@ -1,0 +1,69 @@
+"""A browser, and the page served for it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from denoise_app.ui.bridge import Worker
+
+from .visit import Served
+
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def open_browser() -> Iterator[Callable[..., Any]]:
+    """Starts chromium, with more arguments if wanted; where it is missing, CI fails and others skip the tests."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if not (chromium and importlib.util.find_spec("playwright")):
+        missing = "the page is not tested: chromium or the package playwright is not installed"
+        pytest.fail(missing) if os.environ.get("CI") == "true" else pytest.skip(missing)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver, ExitStack() as started:
+
+        def start(*more: str) -> Any:
+            browser = driver.chromium.launch(executable_path=chromium, args=[*ARGUMENTS, *more])
+            return started.enter_context(browser)
+
+        yield start
+
+
+@pytest.fixture(scope="module")
+def browser(open_browser: Callable[..., Any]) -> Any:
+    return open_browser()
+
+
+@pytest.fixture(scope="module")
+def make_worker() -> Callable[[], Worker]:
+    """Makes what does the work of the page; a file that needs another worker has a fixture of this name."""
+    return Worker
+
+
+@pytest.fixture(scope="module")
+def uploads(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where the server keeps what it is sent."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("uploads")
+        patch.setenv("GRADIO_TEMP_DIR", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def served(
+    make_worker: Callable[[], Worker], uploads: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    running = Served(make_worker, tmp_path_factory.mktemp("visits"))
+    yield running
+    running.close()
