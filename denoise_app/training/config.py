@@ -24,7 +24,7 @@ class TrainingError(ValueError):
 
 
 CHANCES = (
-    "two_noises", "babble", "coloured", "band_limit", "equalise", "room", "clip", "clean_only", "noise_only",
+    "two_noises", "babble", "coloured", "speed", "band_limit", "equalise", "room", "clip", "clean_only", "noise_only",
 )  # fmt: skip
 
 
@@ -38,6 +38,7 @@ class Recipe:
         snr_db: Range of the ratio of active speech to noise.
         level_dbfs: Range of the mixture's RMS level.
         two_noises, babble, coloured: Chance of a second noise; of noise made of 4 to 8 voices; of noise by rule.
+        speed: Chance that a voice plays up to 1.18 times, or a noise up to 1.6 times, as fast or as slow.
         band_limit: Chance that speech and noise together end at 3.4 to 7 kHz, as narrow-band recordings do.
         equalise: Chance of a random smooth equaliser, drawn for speech and noise apart.
         room: Chance of reverberant speech; the target keeps its first 50 ms.
@@ -53,6 +54,7 @@ class Recipe:
     two_noises: float = 0.25
     babble: float = 0.06
     coloured: float = 0.08
+    speed: float = 0.5
     band_limit: float = 0.25
     equalise: float = 0.3
     room: float = 0.3

@@ -23,6 +23,9 @@ Piece = tuple[int, int, int, int]
 
 NONE = -1
 EQUALISER_HZ = (80.0, 200.0, 500.0, 1200.0, 2500.0, 4500.0, 8000.0)
+SPEECH_SPEEDS = (0.85, 1.18)  # beyond, few voices are like that
+NOISE_SPEEDS = (0.6, 1.6)
+ROUND = 100  # samples: a size with small factors, for a quick FFT
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Voice:
     """What is drawn for one example's speech, or for one noise."""
 
     pieces: tuple[Piece, ...]
+    count: int  # samples that they fill; played in the time of an example, so faster where there are more
     equaliser_db: Array | None  # gains at EQUALISER_HZ
     room: int  # row of the bank of responses, or NONE
 
@@ -71,7 +75,9 @@ class MixPlan:
 
         def voice(sampler: Sampler, room: int) -> Voice:
             equaliser = rng.uniform(-9, 9, len(EQUALISER_HZ)) if chance(recipe.equalise) else None
-            return Voice(sampler.draw(rng, length), equaliser, room)
+            speeds = SPEECH_SPEEDS if sampler is speech else NOISE_SPEEDS
+            count = ROUND * round(length * rng.uniform(*speeds) / ROUND) if chance(recipe.speed) else length
+            return Voice(sampler.draw(rng, count), count, equaliser, room)
 
         alone = rng.random()
         with_speech = alone >= recipe.noise_only
@@ -239,10 +245,11 @@ class Mixer:
         total.index_add_(0, self._moved(rows), sound * gain[:, None])
 
     def _render(self, voices: Sequence[Voice | None], sampler: Sampler) -> Tensor:
-        silence = np.zeros(self.length, dtype=np.float32)
-        return self._moved(
-            np.stack([sampler.render(voice.pieces, self.length) if voice else silence for voice in voices])
-        )
+        sounds = torch.zeros(len(voices), self.length, device=self.device)
+        for row, voice in enumerate(voices):
+            if voice:
+                sounds[row] = _at_speed(self._moved(sampler.render(voice.pieces, voice.count)), self.length)
+        return sounds
 
     def _moved(self, values: npt.NDArray[np.float32] | Sequence[float]) -> Tensor:
         """A tensor on the device; a GPU fetches it by itself, so that the CPU need not wait until it is there."""
@@ -290,6 +297,13 @@ class Mixer:
         response = slope * self._band(band) if band else slope
         spectrum = torch.fft.rfft(self._moved(white), n=self.padded)
         return torch.fft.irfft(spectrum * response, n=self.padded)[: self.length]
+
+
+def _at_speed(sound: Tensor, length: int) -> Tensor:
+    """(T,) -> (length,): the whole of it in that time, its pitch moved with its speed (Ko et al. 2015)."""
+    if sound.shape[0] == length:
+        return sound
+    return torch.fft.irfft(torch.fft.rfft(sound), n=length) * (length / sound.shape[0])
 
 
 def rms(signal: Tensor) -> Tensor:

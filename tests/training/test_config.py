@@ -46,6 +46,7 @@ level_dbfs = [-35.0, -10.0]
 two_noises = 0.1
 babble = 0.2
 coloured = 0.3
+speed = 0.35
 band_limit = 0.4
 equalise = 0.5
 room = 0.6
@@ -61,8 +62,9 @@ def test_a_file_can_say_everything() -> None:
     assert table.keys() == {entry.name for entry in fields(TrainConfig)}
     assert table["recipe"].keys() == {entry.name for entry in fields(Recipe)}
     recipe = Recipe(
-        2.0, 8, (0.0, 10.0), (-35.0, -10.0), 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.1, 0.2, (("cmn", 0.5), ("en/read", 2))
-    )
+        2.0, 8, (0.0, 10.0), (-35.0, -10.0), 0.1, 0.2, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.1, 0.2,
+        (("cmn", 0.5), ("en/read", 2)),
+    )  # fmt: skip
     assert parse(table) == TrainConfig(
         "gru", "mse", Path("speech"), Path("noise"), Path("runs/gru/mse"), Path("rooms"), Path("cache"),
         {"hidden": 64, "memory": 0.5}, recipe, 30.0, 7, 1e-3, 0.02, 0.1, 0.02, 3.0, 0.99, 5, Path("dev/clean"),

@@ -11,6 +11,7 @@ import torch
 
 from denoise_app.audio.clip import Clip
 from denoise_app.audio.files import write
+from denoise_app.training import mixing
 from denoise_app.training.config import Recipe
 from denoise_app.training.dataset import load_corpus
 from denoise_app.training.mixing import NONE, Mixer, MixPlan, Sampler, active_rms, rms
@@ -18,8 +19,8 @@ from denoise_app.training.rooms import draw_rooms
 
 RATE = 16_000
 PLAIN = Recipe(
-    seconds=1.5, batch=4, two_noises=0, babble=0, coloured=0, band_limit=0, equalise=0, room=0, clip=0, clean_only=0,
-    noise_only=0,
+    seconds=1.5, batch=4, two_noises=0, babble=0, coloured=0, speed=0, band_limit=0, equalise=0, room=0, clip=0,
+    clean_only=0, noise_only=0,
 )  # fmt: skip
 
 
@@ -69,6 +70,36 @@ def test_band_limit_empties_the_top_of_speech_and_noise(sounds: Path, tmp_path: 
     for sound in (noisy, clean):
         power = torch.fft.rfft(sound * torch.hann_window(sound.shape[1])).abs().square()
         assert (power[:, top].sum(1) / power.sum(1)).max() < 1e-8
+
+
+def test_speed_moves_the_pitch_of_speech_and_of_noise_apart(tmp_path: Path) -> None:
+    """A tone of 1 kHz comes out higher where it plays faster, at its own level; noise goes farther than speech."""
+    for part in ("clean", "noise"):
+        (tmp_path / part).mkdir()
+        tone = 0.3 * np.sin(2 * np.pi * 1000 * np.arange(4 * RATE) / RATE)
+        write(tmp_path / part / "tone.wav", Clip(tone[None].astype(np.float32), RATE))
+    mix = mixer(tmp_path, tmp_path / "cache", replace(PLAIN, speed=1.0, batch=16))
+    rng = np.random.default_rng(0)
+    plans = [MixPlan.draw(rng, mix.recipe, mix.speech, mix.noise, 0) for _ in range(16)]
+    found: dict[str, list[float]] = {"speech": [], "noise": []}
+    for plan in plans:
+        voices = {"speech": plan.speech, "noise": plan.noises[0][0]}
+        noisy, clean = mix.mix([plan])
+        for name, sound in (("speech", clean[0]), ("noise", (noisy - clean)[0])):
+            voice = voices[name]
+            assert voice is not None
+            spectrum = torch.fft.rfft(sound * torch.hann_window(mix.length)).abs()
+            hertz = int(spectrum.argmax()) * RATE / mix.length
+            assert hertz == pytest.approx(1000 * voice.count / mix.length, abs=1.5 * RATE / mix.length)
+            found[name].append(hertz)
+    assert 845 < min(found["speech"]) < 950 and 1050 < max(found["speech"]) < 1185
+    assert 595 < min(found["noise"]) < 800 and 1250 < max(found["noise"]) < 1605
+
+
+def test_speed_keeps_the_level() -> None:
+    sound = torch.sin(2 * torch.pi * 440 * torch.arange(RATE) / RATE)
+    for length in (12_000, 20_000):
+        assert mixing._at_speed(sound, length).square().mean() == pytest.approx(0.5, rel=0.01)
 
 
 def test_room_is_heard_and_the_target_keeps_its_start(sounds: Path, tmp_path: Path) -> None:
