@@ -358,11 +358,15 @@ def test_a_condition_is_scored_on_the_treated_pair(folders: tuple[Path, Path], m
     assert seen[-1].square().mean().sqrt().item() == pytest.approx(10 ** (-55 / 20), rel=1e-3)
 
 
-def test_denoisers_that_are_gone_leave_the_leaderboard(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("resume", [False, True], ids=["scored", "nothing to score"])
+def test_denoisers_that_are_gone_leave_the_leaderboard(
+    board: Board, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, resume: bool
+) -> None:
     board("noisy", "wiener", "nlms")
     kept = [entry for entry in evaluate.catalog.entries() if entry.model != "nlms"]
     monkeypatch.setattr(evaluate.catalog, "entries", lambda: kept)
-    assert models(board("wiener")) == ["noisy", "wiener"]
+    assert models(board("wiener", resume=resume)) == ["noisy", "wiener"]
+    assert models(leaderboard.read(tmp_path / "board.json")) == ["noisy", "wiener"]
 
 
 def test_scores_on_other_pairs_are_not_mixed_in(board: Board, folders: tuple[Path, Path]) -> None:

@@ -350,6 +350,8 @@ def evaluate(
         AudioError, CheckpointError: a file or a checkpoint cannot be read.
     """
     board = _started(out, pairs, about)
+    if out is not None and out.exists():  # what is gone leaves the file too where nothing is left to score
+        leaderboard.write(out, board)
     facts = {candidate: describe(candidate) for candidate in wanted}
     rows = {_identity(row): row for row in board["rows"]} if resume else {}
     some = spread(pairs, CONDITION_PAIRS)
