@@ -154,7 +154,7 @@ def _row(say: Say, row: Row, group: str, keys: Sequence[str], best: Mapping[str,
     else:
         cells += [
             _number(row["parameters"], numbers.size(row["parameters"])),
-            _number(row["latency_ms"], f"{row['latency_ms']:.3g}"),
+            _number(row["latency_ms"], numbers.milliseconds(row["latency_ms"])),
             _number(row["rtf"], f"{row['rtf']:.2g}"),
             _text(say("models.yes" if row["causal"] else "models.no")),
         ]

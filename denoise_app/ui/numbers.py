@@ -55,6 +55,15 @@ def plain(value: float, digits: int = 1) -> str:
     return text.lstrip("-") if float(text) == 0 else text.replace("-", MINUS)
 
 
+def milliseconds(value: float) -> str:
+    """A delay, whole from 100 on.
+
+    >>> milliseconds(0), milliseconds(5.333), milliseconds(21.3333), milliseconds(2816)
+    ('0', '5.33', '21.3', '2816')
+    """
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def rate(hertz: int) -> str:
     """
     >>> rate(48000), rate(44100), rate(22050)

@@ -195,7 +195,7 @@ def _technical(say: Say, offer: Offer) -> str:
         say("model.size", size=numbers.size(manifest.parameters)) if manifest else say("model.no-size"),
         say("model.from", source=source(say, offer)),
         say("model.rate", rate=numbers.rate(offer.sample_rate)),
-        say("model.delay", milliseconds=f"{1000 * offer.latency / offer.sample_rate:.3g}"),
+        say("model.delay", milliseconds=numbers.milliseconds(1000 * offer.latency / offer.sample_rate)),
     ]
     causal = say("model.causal-help" if offer.causal else "model.offline-help")
     return say("model.facts", facts=" · ".join(facts), causal=causal)
@@ -398,7 +398,7 @@ def cards(say: Say, result: Result) -> str:
     separation = result.separation
     factor = separation.real_time_factor
     shown.append(_single_card(say, "rtf", f"{factor:.2g}" if factor < 1 else f"{factor:.1f}", "unit.none"))
-    shown.append(_single_card(say, "delay", f"{1000 * separation.delay_seconds:.3g}", "unit.ms"))
+    shown.append(_single_card(say, "delay", numbers.milliseconds(1000 * separation.delay_seconds), "unit.ms"))
     heard = ""
     if found.excerpts > 1:
         facts = {"count": found.excerpts, "seconds": f"{found.excerpt_seconds:g}"}

@@ -157,7 +157,7 @@ def _properties(say: Say, comparison: Comparison) -> list[Trait]:
     return [
         Trait("loudness", say("cards.loudness"), say("unit.lufs"), "neither", 1, loudness),
         Trait("rtf", say("cards.rtf"), "", "lower", 3, factors, lambda value: f"{value:.2g}"),
-        Trait("delay", say("cards.delay"), say("unit.ms"), "lower", 0, delays, lambda value: f"{value:.3g}"),
+        Trait("delay", say("cards.delay"), say("unit.ms"), "lower", 0, delays, numbers.milliseconds),
         Trait("size", say("compare.size"), "", "lower", 0, sizes, numbers.size),
     ]
 
