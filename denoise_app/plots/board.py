@@ -102,7 +102,7 @@ def quality_figure(points: Sequence[Point], cost: str, quality: str, theme: Them
             )
         )
     line = {"gridcolor": palette.grid, "linecolor": palette.grid, "zeroline": False}
-    figure.update_xaxes(**line, type="log", title={"text": cost, "standoff": 4}, dtick=1)
+    figure.update_xaxes(**line, type="log", title={"text": cost, "standoff": 4}, dtick="D2")
     figure.update_yaxes(**line, title={"text": quality, "standoff": 4})
     figure.update_layout(dragmode=False)
     return figure

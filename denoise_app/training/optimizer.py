@@ -22,11 +22,10 @@ class Optimizer:
     Args:
         model: Its linear, convolutional and recurrent weights go to Muon, those of several axes as the matrix that
             comes nearest to a square.
-        learning_rate: At first.
         weight_decay: Decoupled, for all parameters.
     """
 
-    def __init__(self, model: nn.Module, learning_rate: float, weight_decay: float) -> None:
+    def __init__(self, model: nn.Module, weight_decay: float) -> None:
         matrices = _matrices(model)
         # Muon takes two axes only: each matrix is seen through another tensor on the same memory
         self._pairs = [(weight, nn.Parameter(_as_matrix(weight.detach()))) for weight in matrices]
@@ -34,10 +33,10 @@ class Optimizer:
         others = [parameter for parameter in model.parameters() if id(parameter) not in known]
         self._parts: list[torch.optim.Optimizer] = []
         if others:
-            self._parts.append(torch.optim.AdamW(others, lr=learning_rate, weight_decay=weight_decay))
+            self._parts.append(torch.optim.AdamW(others, weight_decay=weight_decay))
         if matrices:
             seen = [matrix for _, matrix in self._pairs]
-            muon = torch.optim.Muon(seen, lr=learning_rate, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
+            muon = torch.optim.Muon(seen, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
             self._parts.append(muon)
 
     def step(self, learning_rate: float) -> None:

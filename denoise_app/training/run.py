@@ -60,7 +60,7 @@ class Run:
         self.config, self.world = config, world
         self.model = build(config.model, config.model_config).to(world.device)
         self.average = copy.deepcopy(self.model).requires_grad_(False)
-        self.optimizer = Optimizer(self.model, config.learning_rate, config.weight_decay)
+        self.optimizer = Optimizer(self.model, config.weight_decay)
         self.step = 0
         self.seconds = 0.0
         self.hours_heard = 0.0

@@ -17,6 +17,8 @@ from .session import Job, Session, Sessions
 from .texts import Say
 
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+AT_ONCE: dict[str, Any] = QUIET | {"concurrency_limit": None}
+"""For handlers that compute nothing, so that nobody waits for those who do."""
 
 Given = dict[Any, Any]
 Updates = dict[Any, Any]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 
 from . import panels
 from .bridge import Worker
 from .language import Words, say_for
+from .orders import AT_ONCE
 from .problems import explained
 from .session import Session, Sessions
 
@@ -74,14 +74,9 @@ class Source:
                         )
                         for path in examples
                     ]
-        quick: dict[str, Any] = {
-            "api_visibility": "private",
-            "show_progress": "hidden",
-            "concurrency_limit": None,
-        }
-        self.audio.change(self.on_recording, [self.audio, session], [self.facts, session], **quick)
+        self.audio.change(self.on_recording, [self.audio, session], [self.facts, session], **AT_ONCE)
         for button, path in zip(self.examples, examples, strict=False):
-            button.click(self.example_handler(path), session, [self.audio, session], **quick)
+            button.click(self.example_handler(path), session, [self.audio, session], **AT_ONCE)
 
     def example_handler(self, path: Path) -> Callable[[Session | None], tuple[str, Session]]:
         def on_example(session: Session | None) -> tuple[str, Session]:

@@ -64,7 +64,7 @@ def test_a_matrix_is_turned_alike_in_all_directions_with_the_rms_of_an_adamw_ste
     assert gradient is not None
     left, values, right = torch.linalg.svd(gradient.view(rows, -1), full_matrices=False)
     gradient.view(rows, -1).copy_(left * torch.linspace(0.05, 1, values.numel()) @ right)
-    update = step_of(net, Optimizer(net, RATE, weight_decay=0.0))[name]
+    update = step_of(net, Optimizer(net, weight_decay=0.0))[name]
     assert evenness(update.view(rows, -1)) > 0.5
     assert float(update.square().mean().sqrt() / RATE) == pytest.approx(0.2, rel=0.4)  # AdamW's is 0.2 to 0.4
 
@@ -74,13 +74,13 @@ def test_everything_else_gets_the_first_step_of_adamw(net: nn.Module, name: str)
     with_gradients(net)
     gradient = net.get_parameter(name).grad
     assert gradient is not None
-    update = step_of(net, Optimizer(net, RATE, weight_decay=0.0))[name]
+    update = step_of(net, Optimizer(net, weight_decay=0.0))[name]
     assert torch.allclose(update, -RATE * gradient.sign(), atol=RATE * 1e-2)
 
 
 def test_weights_that_got_no_gradient_stay(net: nn.Module) -> None:
     with_gradients(net)
-    optimizer = Optimizer(net, RATE, weight_decay=0.0)
+    optimizer = Optimizer(net, weight_decay=0.0)
     optimizer.step(RATE)
     for parameter in net.parameters():
         parameter.grad = None
@@ -89,7 +89,7 @@ def test_weights_that_got_no_gradient_stay(net: nn.Module) -> None:
 
 def test_a_saved_optimizer_goes_on_to_the_bit(net: nn.Module) -> None:
     other = copy.deepcopy(net)
-    ours, theirs = (Optimizer(each, RATE, weight_decay=0.1) for each in (net, other))
+    ours, theirs = (Optimizer(each, weight_decay=0.1) for each in (net, other))
     for seed in range(3):
         with_gradients(net, seed)
         ours.step(RATE)
@@ -104,8 +104,6 @@ def test_a_saved_optimizer_goes_on_to_the_bit(net: nn.Module) -> None:
 def test_the_state_of_another_kind_is_refused(net: nn.Module) -> None:
     adam = torch.optim.AdamW(net.parameters())
     with pytest.raises(ValueError, match="dict"):
-        Optimizer(net, RATE, weight_decay=0.0).load_state_dict(adam.state_dict())  # type: ignore[arg-type]
+        Optimizer(net, weight_decay=0.0).load_state_dict(adam.state_dict())  # type: ignore[arg-type]
     with pytest.raises(ValueError):
-        Optimizer(nn.Linear(2, 2), RATE, weight_decay=0.0).load_state_dict(
-            Optimizer(net, RATE, weight_decay=0.0).state_dict()
-        )
+        Optimizer(nn.Linear(2, 2), weight_decay=0.0).load_state_dict(Optimizer(net, weight_decay=0.0).state_dict())

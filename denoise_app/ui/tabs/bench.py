@@ -19,7 +19,7 @@ from denoise_app.ui import bench_panels as said
 from denoise_app.ui.bench import MOST, STEPS, Mix, Recorded, Swept, Trial
 from denoise_app.ui.bridge import Offer, Worker
 from denoise_app.ui.language import Words, say_for
-from denoise_app.ui.orders import QUIET, Given, Orders, Updates
+from denoise_app.ui.orders import AT_ONCE, QUIET, Given, Orders, Updates
 from denoise_app.ui.player import build_player, player_value
 from denoise_app.ui.problems import Unready
 from denoise_app.ui.scripts import THEME
@@ -196,13 +196,12 @@ class BenchTab:
     # -------------------------------------------------------------------------------------------------- wiring
 
     def _wire(self, page: gr.Blocks) -> None:
-        quick = QUIET | {"concurrency_limit": None}
-        page.load(self.on_load, None, self.offers, **quick)
+        page.load(self.on_load, None, self.offers, **AT_ONCE)
         page.load(None, None, self.theme, js=f"() => {THEME}", api_visibility="private")
-        self.mode.change(self.on_mode, self.mode, [self.mixing, self.pairing, self.sweeping], **quick)
-        self.kind.change(lambda kind: gr.Column(visible=kind == FILE), self.kind, self.uploading, **quick)
+        self.mode.change(self.on_mode, self.mode, [self.mixing, self.pairing, self.sweeping], **AT_ONCE)
+        self.kind.change(lambda kind: gr.Column(visible=kind == FILE), self.kind, self.uploading, **AT_ONCE)
         for button, path in zip(self.examples, self._speech, strict=True):
-            button.click(self.example_handler(path), self.session, [self.clean, self.session], **quick)
+            button.click(self.example_handler(path), self.session, [self.clean, self.session], **AT_ONCE)
 
         asked = {
             *(self.session, self.mode, self.clean, self.kind, self.noise, self.snr, self.seed),

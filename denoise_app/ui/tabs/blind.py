@@ -29,6 +29,7 @@ from denoise_app.ui.blind import (
 from denoise_app.ui.comparison import Comparison
 from denoise_app.ui.downloads import Parcel, Shelf
 from denoise_app.ui.language import Words, say_for
+from denoise_app.ui.orders import AT_ONCE, Given, Updates
 from denoise_app.ui.player import Version, build_player, player_value
 from denoise_app.ui.problems import Unready, explained
 from denoise_app.ui.session import Session, Sessions
@@ -37,9 +38,6 @@ from denoise_app.ui.votes import Votes
 
 KINDS: tuple[Kind, ...] = ("abx", "preference")
 NAMES = {"csv": "blind-listening.csv", "json": "blind-listening.json"}
-
-Given = dict[Any, Any]
-Updates = dict[Any, Any]
 
 
 class BlindPanel:
@@ -129,34 +127,22 @@ class BlindPanel:
     # -------------------------------------------------------------------------------------------------- wiring
 
     def _wire(self) -> None:
-        quick: dict[str, Any] = {
-            "api_visibility": "private",
-            "show_progress": "hidden",
-            "concurrency_limit": None,  # nothing here computes, so nobody waits for those who do
-        }
         setup = [self.versions, self.setup, self.test, self.outcome, self.said, self.session]
         test = [*setup, self.trial, self.progress, self.player, *self.answers.values(), self.result]
         asked: set[Any] = {self.session, self._compared, self.kind, self.versions, self.trials, self.begin_at}
-        started = self.start.click(self.on_start, asked, test, **quick)
-        started.then(None, js=FOCUS, **quick)
-        started.failure(self.on_lost, None, self.said, **quick)
+        started = self.start.click(self.on_start, asked, test, **AT_ONCE)
+        started.then(None, js=FOCUS, **AT_ONCE)
+        started.failure(self.on_lost, None, self.said, **AT_ONCE)
         for (_, choice), button in self.buttons.items():
-            button.click(self.answer_handler(choice), {self.session, self.trial}, test, **quick).then(
-                None, js=FOCUS_RESULT, **quick
+            button.click(self.answer_handler(choice), {self.session, self.trial}, test, **AT_ONCE).then(
+                None, js=FOCUS_RESULT, **AT_ONCE
             )
-        self.end.click(self.on_end, {self.session, self.trial}, test, **quick).then(None, js=FOCUS_RESULT, **quick)
-        self.again.click(self.on_again, {self.session, self._compared}, setup, **quick)
+        self.end.click(self.on_end, {self.session, self.trial}, test, **AT_ONCE).then(None, js=FOCUS_RESULT, **AT_ONCE)
+        self.again.click(self.on_again, {self.session, self._compared}, setup, **AT_ONCE)
 
     def follow(self, event: Any) -> None:
         """Offers what there is to listen to whenever something has happened to the comparison."""
-        event.then(
-            self.on_compared,
-            {self.session, self._compared},
-            [self.session, self.versions],
-            api_visibility="private",
-            show_progress="hidden",
-            concurrency_limit=None,
-        )
+        event.then(self.on_compared, {self.session, self._compared}, [self.session, self.versions], **AT_ONCE)
 
     # ------------------------------------------------------------------------------------------------- handlers
 

@@ -18,7 +18,7 @@ from denoise_app.ui.downloads import Parcel, Shelf
 from denoise_app.ui.figures import figure
 from denoise_app.ui.flow import PREVIEW_SECONDS, Order, Result, Step
 from denoise_app.ui.language import Words, say_for
-from denoise_app.ui.orders import QUIET, Given, Orders, Updates
+from denoise_app.ui.orders import AT_ONCE, QUIET, Given, Orders, Updates
 from denoise_app.ui.player import Version, build_player, player_value
 from denoise_app.ui.problems import Unready, explained
 from denoise_app.ui.report import Made, report
@@ -179,16 +179,15 @@ class CleanTab:
         ]
 
     def _wire(self, page: gr.Blocks) -> None:
-        quick = QUIET | {"concurrency_limit": None}
         work = {"concurrency_id": self._work_queue}
         choice = [self.model, self.checkpoint, self.about]
         restored = [*choice, self.said, *self._settings_inputs, self.channels]
-        page.load(self.on_load, self.address, restored, js="() => location.search", **quick)
+        page.load(self.on_load, self.address, restored, js="() => location.search", **AT_ONCE)
         page.load(None, None, self.theme, js=f"() => {THEME}", api_visibility="private")
-        self.model.input(self.on_model, self.model, choice, **quick)
-        self.checkpoint.input(self.on_checkpoint, self.checkpoint, self.about, **quick)
-        self.hub.click(self.on_hub, {self.checkpoint}, [*choice, self.hub_said], **quick)
-        self.loudness.change(lambda kind: gr.Row(visible=kind == "target"), self.loudness, self.target_row, **quick)
+        self.model.input(self.on_model, self.model, choice, **AT_ONCE)
+        self.checkpoint.input(self.on_checkpoint, self.checkpoint, self.about, **AT_ONCE)
+        self.hub.click(self.on_hub, {self.checkpoint}, [*choice, self.hub_said], **AT_ONCE)
+        self.loudness.change(lambda kind: gr.Row(visible=kind == "target"), self.loudness, self.target_row, **AT_ONCE)
 
         shown = [self.empty, self.heading, self.player, self.fidelity, self.downloads, self.cards]
         asked = {self.session, self.audio, self.checkpoint, self.channels, *self._settings_inputs}
@@ -210,7 +209,7 @@ class CleanTab:
         )
         changed.then(self.on_draw, *drawing, **QUIET)
         changed.then(self.on_measure, *measuring, **QUIET)
-        self.scale.input(self.on_draw, *drawing, **quick)
+        self.scale.input(self.on_draw, *drawing, **AT_ONCE)
         self.cancel.click(self.orders.on_cancel, self.session, self.orders.told, cancels=[run], queue=False, **QUIET)
 
     # ---------------------------------------------------------------------------------------- choosing a denoiser

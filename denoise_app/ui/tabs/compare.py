@@ -20,7 +20,7 @@ from denoise_app.ui.comparison import MOST, MOST_SECONDS, Column, Comparison, Vi
 from denoise_app.ui.downloads import Parcel, Shelf
 from denoise_app.ui.flow import Numbers, Step
 from denoise_app.ui.language import Words, say_for
-from denoise_app.ui.orders import QUIET, Given, Orders, Updates
+from denoise_app.ui.orders import AT_ONCE, QUIET, Given, Orders, Updates
 from denoise_app.ui.player import build_player, player_value
 from denoise_app.ui.problems import Unready, explained
 from denoise_app.ui.report import Made, report
@@ -152,10 +152,9 @@ class CompareTab:
     # -------------------------------------------------------------------------------------------------- wiring
 
     def _wire(self, page: gr.Blocks, tab: gr.Tab) -> None:
-        quick = QUIET | {"concurrency_limit": None}
-        page.load(self.on_load, None, [self.columns, self.model], **quick)
-        tab.select(self.on_select, None, [self.columns, self.model], **quick)
-        self.preset.change(self.on_preset, self.preset, [self.columns, self.model], **quick)
+        page.load(self.on_load, None, [self.columns, self.model], **AT_ONCE)
+        tab.select(self.on_select, None, [self.columns, self.model], **AT_ONCE)
+        self.preset.change(self.on_preset, self.preset, [self.columns, self.model], **AT_ONCE)
 
         shown = [self.empty, self.heading, self.player, self.table, self.downloads, self.favours, self.show]
         asked = {self.session, self.audio, self.preset, self.columns, self.model}
@@ -172,7 +171,7 @@ class CompareTab:
         run.then(**drawing, **QUIET)
         self.blind.follow(run)
         run.then(self.on_measure, self.session, [self.session, self.table, self.downloads], **QUIET)
-        self.show.input(**drawing, **quick)
+        self.show.input(**drawing, **AT_ONCE)
         self.cancel.click(self.orders.on_cancel, self.session, self.orders.told, cancels=[run], queue=False, **QUIET)
 
     # ---------------------------------------------------------------------------------------------- what to compare

@@ -13,7 +13,7 @@ from denoise_app.plots.theme import Theme
 from denoise_app.ui import board, panels
 from denoise_app.ui.bridge import Offer, Worker
 from denoise_app.ui.language import Words, say_for
-from denoise_app.ui.orders import QUIET
+from denoise_app.ui.orders import AT_ONCE
 from denoise_app.ui.problems import explained
 from denoise_app.ui.scripts import SORTABLE, THEME
 from denoise_app.ui.texts import Say
@@ -108,13 +108,16 @@ class ModelsTab:
     # -------------------------------------------------------------------------------------------------- wiring
 
     def _wire(self, page: gr.Blocks) -> None:
-        quick = QUIET | {"concurrency_limit": None}
         theme = gr.Textbox("light", visible="hidden")
         filters = [self.group, self.kind, self.metric, theme]
         plots = [self.matrix, self.matrix_said, *self.scatters.values()]
-        page.load(self.on_load, None, [self.cards, self.group, self.others], **quick)
+        page.load(self.on_load, None, [self.cards, self.group, self.others], **AT_ONCE)
         gr.on(
-            [page.load, self.group.input, self.kind.input], self.on_table, [self.group, self.kind], self.table, **quick
+            [page.load, self.group.input, self.kind.input],
+            self.on_table,
+            [self.group, self.kind],
+            self.table,
+            **AT_ONCE,
         )
         gr.on(
             [page.load, *(widget.input for widget in (self.group, self.kind, self.metric))],
@@ -122,12 +125,12 @@ class ModelsTab:
             filters,
             plots,
             js=f"(...given) => [...given.slice(0, -1), {THEME}]",
-            **quick,
+            **AT_ONCE,
         )
         hub = [self.found, self.said, self.choice, self.preview, self.pull]
-        self.look.click(self.on_look, [self.repo, self.revision], hub, **quick)
-        self.choice.input(self.on_choice, [self.found, self.choice], self.preview, **quick)
-        self.pull.click(self.on_pull, [self.found, self.choice], [self.said, self.preview, self.cards], **quick)
+        self.look.click(self.on_look, [self.repo, self.revision], hub, **AT_ONCE)
+        self.choice.input(self.on_choice, [self.found, self.choice], self.preview, **AT_ONCE)
+        self.pull.click(self.on_pull, [self.found, self.choice], [self.said, self.preview, self.cards], **AT_ONCE)
 
     # ------------------------------------------------------------------------------------------------ the leaderboard
 
