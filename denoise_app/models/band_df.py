@@ -1,4 +1,4 @@
-"""A recurrent mask on bands with a deep filter on the low bins: the flagship.
+"""A recurrent mask on bands with a deep filter on the low bins.
 
 Paper: Schroeter, Escalante-B., Rosenkranz and Maier 2022, "DeepFilterNet: a low complexity speech enhancement framework
     for full-band audio based on deep filtering": gains on bands, and where harmonics stand a complex filter over

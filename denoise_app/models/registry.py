@@ -15,6 +15,7 @@ from denoise_app.denoiser import Denoiser
 from .autoencoder import Autoencoder, AutoencoderConfig
 from .band_df import BandDf, BandDfConfig
 from .cnn import Cnn, CnnConfig
+from .dpcrn import Dpcrn, DpcrnConfig
 from .frcrn import Frcrn, FrcrnConfig
 from .gru import Gru, GruConfig
 from .light_crn import LightCrn, LightCrnConfig
@@ -25,6 +26,7 @@ MODELS: dict[str, tuple[type[Any], type[nn.Module]]] = {
     "autoencoder": (AutoencoderConfig, Autoencoder),
     "band-df": (BandDfConfig, BandDf),
     "cnn": (CnnConfig, Cnn),
+    "dpcrn": (DpcrnConfig, Dpcrn),
     "frcrn": (FrcrnConfig, Frcrn),
     "gru": (GruConfig, Gru),
     "light-crn": (LightCrnConfig, LightCrn),

@@ -99,7 +99,7 @@ class TrainConfig:
         valid_clean, valid_noisy: Folders of pairs with equal names, for choosing the best state.
         valid_pairs: How many of them are used.
         init: A checkpoint to start from (fine-tuning), a folder or <model>/<loss> in the folder of weights; None for
-            a fresh start.
+            a fresh start. One of a narrower `light-crn` is widened.
         resume: Go on from the state in `out`.
         device: "cpu", "cuda", ...; None chooses.
         validate_minutes: Minutes of training between validations; each also saves the state.

@@ -17,6 +17,7 @@ from denoise_app.losses.perceptual import LossUnavailable
 from denoise_app.models.registry import build
 
 from .config import TrainConfig, TrainingError
+from .widen import can_widen, widen
 
 
 def check(config: TrainConfig, before: TrainConfig | None = None) -> None:
@@ -37,29 +38,36 @@ def check(config: TrainConfig, before: TrainConfig | None = None) -> None:
             late(silence, silence, silence)  # else a package that is missing would be missed when hours are spent
         except LossUnavailable as error:
             raise TrainingError(str(error)) from error
-    ours = _shapes(config.model, config.model_config)
+    ours = _sketch(config.model, config.model_config)
     if config.init is None:
         return
     if before is not None:
-        model, theirs = before.model, _shapes(before.model, before.model_config)
+        model, theirs = before.model, _sketch(before.model, before.model_config)
     else:
         try:
             manifest = store.read_manifest(checkpoint_folder(config.init))
         except CheckpointError as error:
             raise TrainingError(str(error)) from error
-        model, theirs = manifest.model, _shapes(manifest.model, manifest.config)
+        model, theirs = manifest.model, _sketch(manifest.model, manifest.config)
+    if can_widen(theirs, ours):
+        return
     if model != config.model:
         raise TrainingError(f"{config.init} holds a {model}, not a {config.model}")
-    if theirs != ours:
+    if _shapes(theirs) != _shapes(ours):
         raise TrainingError(f"{config.init} holds a {model} of other sizes: give it the same model_config")
 
 
-def _shapes(model: str, config: Mapping[str, Any]) -> dict[str, torch.Size]:
+def _sketch(model: str, config: Mapping[str, Any]) -> nn.Module:
+    """The model without any numbers in it."""
     try:
         with torch.device("meta"):
-            return {key: value.shape for key, value in build(model, config).state_dict().items()}
+            return build(model, config)
     except ValueError as error:
         raise TrainingError(str(error)) from error
+
+
+def _shapes(model: nn.Module) -> dict[str, torch.Size]:
+    return {key: value.shape for key, value in model.state_dict().items()}
 
 
 def checkpoint_folder(init: Path) -> Path:
@@ -75,12 +83,15 @@ def checkpoint_folder(init: Path) -> Path:
 
 
 def initialise(model: nn.Module, init: Path) -> float:
-    """Give a model the weights of a checkpoint; returns the hours of sound that they have heard.
+    """Give a model the weights of a checkpoint, widened where it is wider; returns the hours that they have heard.
 
     Raises:
         TrainingError: there is none.
         CheckpointError: it is broken.
     """
     source, manifest = store.load(checkpoint_folder(init))
-    model.load_state_dict(source.state_dict())
+    if _shapes(source) == _shapes(model):
+        model.load_state_dict(source.state_dict())
+    else:
+        widen(source, model)
     return float(manifest.training.get("hours_seen", 0.0))

@@ -1,4 +1,4 @@
-"""What only the flagship does: it filters over frames, and hears one frame ahead."""
+"""What only band-df does: it filters over frames, and hears one frame ahead."""
 
 from __future__ import annotations
 
