@@ -8,12 +8,55 @@ rate. From 14 hours of mixtures `band-df` learnt 7.5 dB of SI-SDR and 1.48 of PE
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 LEAST_SIDE = 8  # of a matrix that Muon takes; narrower ones have no directions to balance
+MOMENTUM = 0.95
+ROOT = (3.4445, -4.775, 2.0315)  # coefficients of the Newton-Schulz iteration, Jordan et al.
+ROUNDS = 5  # of it: all singular values are near 1 by then
+ADAMW_RMS = 0.2  # of one of AdamW's steps, as a share of the learning rate
+
+
+class Muon(torch.optim.Optimizer):
+    """Steps along the orthogonal matrix that is nearest to the averaged gradient.
+
+    torch.optim.Muon computes that in bfloat16, which few CPUs can: where they cannot, one step of `gru` takes 2.8 s
+    with it, and 0.15 s with this.
+
+    Args:
+        matrices: Two axes each.
+        weight_decay: Decoupled.
+    """
+
+    def __init__(self, matrices: Iterable[nn.Parameter], weight_decay: float) -> None:
+        super().__init__(matrices, {"lr": 1e-3, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for matrix in (matrix for matrix in group["params"] if matrix.grad is not None):
+                state = self.state[matrix]
+                mean = state.setdefault("momentum_buffer", torch.zeros_like(matrix))
+                mean.lerp_(matrix.grad, 1 - MOMENTUM)
+                update = orthogonal(matrix.grad.lerp(mean, MOMENTUM))  # Nesterov's
+                matrix.mul_(1 - group["lr"] * group["weight_decay"])
+                matrix.add_(update, alpha=-group["lr"] * ADAMW_RMS * math.sqrt(max(matrix.shape)))
+
+
+def orthogonal(matrix: Tensor) -> Tensor:
+    """(rows, columns) -> about the same with all singular values between 0.7 and 1.2."""
+    wide = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
+    x = wide / wide.norm().clamp(min=1e-7)
+    a, b, c = ROOT
+    for _ in range(ROUNDS):
+        gram = x @ x.T
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x if wide is matrix else x.T
 
 
 class Optimizer:
@@ -36,8 +79,7 @@ class Optimizer:
             self._parts.append(torch.optim.AdamW(others, weight_decay=weight_decay))
         if matrices:
             seen = [matrix for _, matrix in self._pairs]
-            muon = torch.optim.Muon(seen, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
-            self._parts.append(muon)
+            self._parts.append(Muon(seen, weight_decay))
 
     def step(self, learning_rate: float) -> None:
         """One update from the gradients that the parameters hold."""

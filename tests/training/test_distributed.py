@@ -68,8 +68,7 @@ def test_two_processes_train_what_one_trains_also_after_a_resume(file: Path, mon
     start = loop.Run(alone, World()).model.state_dict()
     ours, theirs = weights(halves.out), weights(alone.out)
     moved = max(float((theirs[key] - start[key]).abs().max()) for key in start)
-    # the optimizer rounds matrices to the 8 bits of bfloat16, so sums in another order come out another way
-    assert max(float((ours[key] - theirs[key]).abs().max()) for key in theirs) < 1e-2 * moved
+    assert max(float((ours[key] - theirs[key]).abs().max()) for key in theirs) < 1e-3 * moved
 
 
 def _interrupt_at(last: int, patch: pytest.MonkeyPatch) -> None:

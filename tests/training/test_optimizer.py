@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from denoise_app.models.frcrn import ComplexConv, ComplexLinear
-from denoise_app.training.optimizer import Optimizer
+from denoise_app.training.optimizer import Muon, Optimizer
 
 RATE = 1e-2
 
@@ -76,6 +76,21 @@ def test_everything_else_gets_the_first_step_of_adamw(net: nn.Module, name: str)
     assert gradient is not None
     update = step_of(net, Optimizer(net, weight_decay=0.0))[name]
     assert torch.allclose(update, -RATE * gradient.sign(), atol=RATE * 1e-2)
+
+
+@pytest.mark.parametrize("shape", [(16, 24), (24, 16), (20, 20)])
+def test_muon_steps_as_that_of_torch(shape: tuple[int, int]) -> None:
+    generator = torch.Generator().manual_seed(2)
+    ours, theirs = (nn.Parameter(torch.ones(shape)) for _ in range(2))
+    ours_by = Muon([ours], weight_decay=0.1)
+    theirs_by = torch.optim.Muon([theirs], lr=1e-3, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+    for _ in range(3):
+        ours.grad = torch.randn(shape, generator=generator)
+        theirs.grad = ours.grad.clone()
+        ours_by.step()
+        theirs_by.step()
+        moved = 1 - theirs.detach()
+        assert (ours - theirs).norm() < 0.02 * moved.norm()  # theirs rounds to the 8 bits of bfloat16
 
 
 def test_weights_that_got_no_gradient_stay(net: nn.Module) -> None:
