@@ -16,7 +16,7 @@ from .perceptual import LossUnavailable as LossUnavailable
 from .perceptual import pesq
 from .spectrum import compressed, log_mag, mrstft
 from .waveform import mse, si_snr
-from .weighted import frcrn, hybrid
+from .weighted import frcrn, frcrn_perceptual, hybrid
 
 Parts = dict[str, Tensor]
 LossFunction = Callable[[Tensor, Tensor, Tensor], Parts]
@@ -112,6 +112,15 @@ LOSSES: dict[str, Loss] = {
         equation="hybrid; in the last fifth of the training + 0.1 d + 0.0309 d′, the disturbances of PESQ",
         aims_at="pesq_wb",
         late=pesq,
+    ),
+    "perceptual": Loss(
+        frcrn_perceptual,
+        {
+            "en": "Taught to please PESQ and STOI, two models of listeners: the best scores by them.",
+            "zh": "迎合 PESQ 与 STOI 两种听感模型：在这两项指标上得分最高。",
+        },
+        equation="frcrn + 0.3 · (0.1 d + 0.0309 d′) + 4 · (1 − STOI), d and d′ as in pesq",
+        aims_at="pesq_wb",
     ),
     "mse": Loss(
         mse,

@@ -5,11 +5,13 @@ from __future__ import annotations
 from torch import Tensor
 
 from .mask import cirm
+from .perceptual import pesq, stoi
 from .spectrum import compressed, log_mag
 from .waveform import negative_si_snr
 
 DB_PER_DECADE = 10.0
 SCALES = {"log-mag": 20.0, "cirm": 6.0, "si-snr": 0.1}  # about 1 each on noisy speech of the training recipe
+PESQ_WEIGHT, STOI_WEIGHT = 0.3, 4.0
 
 
 def hybrid(estimate: Tensor, clean: Tensor, noisy: Tensor) -> dict[str, Tensor]:
@@ -28,3 +30,17 @@ def frcrn(estimate: Tensor, clean: Tensor, noisy: Tensor) -> dict[str, Tensor]:
         "cirm": 0.5 * SCALES["cirm"] * cirm(estimate, clean, noisy)["cirm"],
         "si-snr": 0.3 * SCALES["si-snr"] * negative_si_snr(estimate, clean),
     }
+
+
+def frcrn_perceptual(estimate: Tensor, clean: Tensor, noisy: Tensor) -> dict[str, Tensor]:
+    """`frcrn` with two models of listeners beside it from the first step, for a model that has learnt to denoise.
+
+    Their weights give them gradients as long as that of `frcrn` on such a model. (B, T) each, at 16 kHz ->
+    the parts of `frcrn`, "pesq" and "stoi".
+
+    Raises:
+        LossUnavailable: torch-pesq or pystoi is not installed.
+    """
+    listeners = {"pesq": PESQ_WEIGHT * pesq(estimate, clean, noisy)["pesq"]}
+    listeners |= {"stoi": STOI_WEIGHT * stoi(estimate, clean, noisy)["stoi"]}
+    return frcrn(estimate, clean, noisy) | listeners

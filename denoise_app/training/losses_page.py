@@ -28,7 +28,8 @@ HEAD = """\
 # What each loss does to the sound
 
 A checkpoint is a model and the loss that it was taught by. Within one model of the lab every loss had the same start,
-the same examples in the same order, and the same time. This page is written by
+the same examples in the same order, and the same time; `perceptual` alone, which is for models that have learnt to
+denoise, began where `frcrn` had ended. This page is written by
 `python -m denoise_app evaluate --losses-page docs/losses.md`, from `results/leaderboard.json` and the checkpoints.
 
 *s* is the clean sound, *x* the noisy one, *ŝ* what the model makes of it; capitals are their short-time spectra. A loss

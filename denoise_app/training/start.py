@@ -31,13 +31,12 @@ def check(config: TrainConfig, before: TrainConfig | None = None) -> None:
     """
     if config.loss not in LOSSES:
         raise TrainingError(f"no loss is called {config.loss!r}; there are {', '.join(LOSSES)}")
-    late = LOSSES[config.loss].late
-    if late is not None:
-        silence = torch.zeros(1, 16_000)
-        try:
-            late(silence, silence, silence)  # else a package that is missing would be missed when hours are spent
-        except LossUnavailable as error:
-            raise TrainingError(str(error)) from error
+    loss, silence = LOSSES[config.loss], torch.zeros(1, 16_000)
+    try:
+        for function in filter(None, (loss.function, loss.late)):
+            function(silence, silence, silence)  # else a missing package would be missed when hours are spent
+    except LossUnavailable as error:
+        raise TrainingError(str(error)) from error
     ours = _sketch(config.model, config.model_config)
     if config.init is None:
         return

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pesq as itu
+import pystoi
 import pytest
 import torch
 from scipy.signal import lfilter
@@ -177,15 +178,16 @@ def test_pesq_by_fft_is_the_recursive_filter() -> None:
         )
 
 
-def pesq_gradient(estimate: Tensor, clean: Tensor) -> tuple[float, Tensor]:
+def gradient_of(listener: str, estimate: Tensor, clean: Tensor) -> tuple[float, Tensor]:
     estimate = estimate.clone().requires_grad_()
-    value = perceptual.pesq(estimate, clean, clean)["pesq"]
+    value = getattr(perceptual, listener)(estimate, clean, clean)[listener]
     value.backward()
     assert estimate.grad is not None
     return value.item(), estimate.grad
 
 
-def test_pesq_has_finite_gradients_everywhere(speech: Clip) -> None:
+@pytest.mark.parametrize("listener", ["pesq", "stoi"])
+def test_listeners_have_finite_gradients_everywhere(speech: Clip, listener: str) -> None:
     clean = torch.tensor(speech.samples[0, :64_000]).reshape(2, -1)
     silence, hiss = torch.zeros_like(clean), 1e-3 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
     for estimate, target in [
@@ -197,18 +199,19 @@ def test_pesq_has_finite_gradients_everywhere(speech: Clip) -> None:
         (clean * (torch.arange(32_000) < 16_000), clean),
         (clean[:, :1000] + hiss[:, :1000], clean[:, :1000]),
     ]:
-        value, gradient = pesq_gradient(estimate, target)
+        value, gradient = gradient_of(listener, estimate, target)
         assert math.isfinite(value) and torch.isfinite(gradient).all()
-    assert pesq_gradient(clean, clean)[0] == pytest.approx(0, abs=1e-6)
+    assert gradient_of(listener, clean, clean)[0] == pytest.approx(0, abs=1e-6)
 
 
-def test_pesq_leaves_examples_without_speech_alone_and_hears_no_level(speech: Clip) -> None:
+@pytest.mark.parametrize("listener", ["pesq", "stoi"])
+def test_listeners_leave_examples_without_speech_alone_and_hear_no_level(speech: Clip, listener: str) -> None:
     clean = torch.tensor(speech.samples[:, :32_000])
     noisy = clean + sound(1, 32_000)[:1]
-    alone, _ = pesq_gradient(noisy, clean)
-    both, gradient = pesq_gradient(torch.cat([noisy, noisy]), torch.cat([clean, torch.zeros_like(clean)]))
+    alone, _ = gradient_of(listener, noisy, clean)
+    both, gradient = gradient_of(listener, torch.cat([noisy, noisy]), torch.cat([clean, torch.zeros_like(clean)]))
     assert both == pytest.approx(alone / 2, rel=1e-4) and gradient[1].abs().max() == 0 < gradient[0].abs().max()
-    assert pesq_gradient(0.1 * noisy, clean)[0] == pytest.approx(alone, rel=1e-3)
+    assert gradient_of(listener, 0.1 * noisy, clean)[0] == pytest.approx(alone, rel=1e-3)
 
 
 def test_a_few_steps_on_one_mixture_raise_pesq(speech: Clip) -> None:
@@ -235,3 +238,43 @@ def test_pesq_says_what_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> Non
     perceptual._listener.cache_clear()
     with pytest.raises(LossUnavailable, match="torch-pesq"):
         perceptual.pesq(sound(0), sound(0), sound(0))
+
+
+# stoi
+
+
+def test_stoi_is_that_of_the_reference_implementation(speech: Clip) -> None:
+    ours, theirs = [], []
+    clean = speech.samples[0, :40_000]
+    for noisy in mixtures(clean, ("white", "hum", "keyboard", "rain", "babble"), (-5, 0, 5, 10)):
+        lost = perceptual.stoi(torch.tensor(noisy)[None], torch.tensor(clean)[None], torch.zeros(0))["stoi"]
+        ours.append(1 - lost.item())
+        theirs.append(pystoi.stoi(clean, noisy, 16_000))
+    assert np.corrcoef(ours, theirs)[0, 1] > 0.97
+    assert np.abs(np.subtract(ours, theirs)).mean() < 0.04
+
+
+def test_stoi_by_hand() -> None:
+    """Envelopes of the same shape correlate fully, at any level; one that falls as the other rises, against it."""
+    hiss = sound(0, 16_000)[:1]
+    swell = 1 + 0.5 * torch.sin(2 * math.pi * 4 * torch.arange(16_000) / 16_000)
+    assert perceptual.stoi(-0.5 * hiss, hiss, hiss)["stoi"].item() == pytest.approx(0, abs=1e-4)
+    tone = torch.sin(2 * math.pi * 1000 * torch.arange(16_000) / 16_000)[None]
+    assert perceptual.stoi(tone / swell, tone * swell, tone)["stoi"].item() > 1.5
+
+
+def test_perceptual_is_frcrn_with_both_listeners() -> None:
+    clean, noisy = sound(0, 16_000), sound(0, 16_000) + sound(1, 16_000)
+    parts = LOSSES["perceptual"].function(noisy, clean, noisy)
+    assert {name: part for name, part in parts.items() if name not in ("pesq", "stoi")} == LOSSES["frcrn"].function(
+        noisy, clean, noisy
+    )
+    assert parts["pesq"].item() == pytest.approx(0.3 * perceptual.pesq(noisy, clean, noisy)["pesq"].item())
+    assert parts["stoi"].item() == pytest.approx(4 * perceptual.stoi(noisy, clean, noisy)["stoi"].item())
+
+
+def test_stoi_says_what_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pystoi.utils", None)
+    perceptual._third_octaves.cache_clear()
+    with pytest.raises(LossUnavailable, match="pystoi"):
+        LOSSES["perceptual"].function(sound(0), sound(0), sound(0))

@@ -262,11 +262,14 @@ def test_late_parts_join_in_the_last_fifth(config: TrainConfig, monkeypatch: pyt
     assert "late" not in loop.loss_parts(LOSSES["hybrid"], model, noisy, noisy / 2, 0.8)
 
 
-def test_a_loss_that_lacks_its_package_is_refused_at_once(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    def late(*_: torch.Tensor) -> dict[str, torch.Tensor]:
+@pytest.mark.parametrize("part", ["function", "late"])
+def test_a_loss_that_lacks_its_package_is_refused_at_once(
+    part: str, config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lacking(*_: torch.Tensor) -> dict[str, torch.Tensor]:
         raise LossUnavailable("it needs a package")
 
-    monkeypatch.setitem(LOSSES, "hybrid", replace(LOSSES["hybrid"], late=late))
+    monkeypatch.setitem(LOSSES, "hybrid", replace(LOSSES["hybrid"], **{part: lacking}))
     with pytest.raises(TrainingError, match="it needs a package"):
         train(config, quiet)
 
