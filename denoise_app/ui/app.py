@@ -67,7 +67,7 @@ def build(
                 CompareTab(blocks, tab, worker, sessions, shelf, words, examples, api.WORK, MINUTES)
             with gr.Tab(words("tab.bench"), id="bench"):
                 speech, noises = (sorted(BENCH_EXAMPLES.glob(f"{kind}-*.flac")) for kind in ("speech", "noise"))
-                BenchTab(blocks, worker, sessions, words, speech, noises, api.WORK, MINUTES)
+                BenchTab(blocks, worker, sessions, shelf, words, speech, noises, api.WORK, MINUTES)
             with gr.Tab(words("tab.models"), id="models"):
                 ModelsTab(blocks, worker, words, board.standing())
         api.build(worker, sessions)

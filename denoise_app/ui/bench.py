@@ -5,8 +5,10 @@ The steps are generators, as in `flow`; a denoiser that fails leaves the others.
 
 from __future__ import annotations
 
+import csv
+import io
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -16,17 +18,19 @@ from denoise_app.audio.clip import Clip, Samples
 from denoise_app.audio.encodings import Encoding
 from denoise_app.inference.engine import Cancelled, Progress
 from denoise_app.inference.sources import Note
-from denoise_app.inference.sweep import Pair, Scores, Sweep, mix
+from denoise_app.inference.sweep import Pair, Score, Scores, Sweep, mix
 from denoise_app.metrics.alignment import Alignment
 
 from .background import Background
 from .bridge import Offer, Worker
+from .downloads import Parcel
 from .flow import matching_gain
 from .session import Job, Session
 
 MOST = 6  # denoisers at once
 MOST_TURNED_DOWN = 20.0  # dB below the noisy sound: who leaves next to nothing does not silence the others
 STEPS = (10, 5, 2)  # dB between the points of a sweep
+ARCHIVE = "bench-results.zip"
 
 What = Literal["mixing", "aligning", "measuring", "running", "sweeping"]
 
@@ -261,3 +265,51 @@ def sweep(
             shown = len(swept.found.points)
             yield swept
     yield swept
+
+
+# ------------------------------------------------------------------------------------------------------------ downloads
+
+
+def pack(session: Session) -> Parcel | None:
+    """What a visit's Bench has found so far, sounds and numbers; None before it has found anything.
+
+    Raises:
+        OSError: The numbers cannot be written.
+    """
+    found: dict[str, Path] = {}
+    if isinstance(trial := session.result, Trial):
+        found = {path.name: path for path in (trial.clean, trial.noisy)}
+        found |= {f"{take.offer.key.replace('/', '-')}.wav": take.path for take in trial.heard if take.path}
+        found["scores.csv"] = trial.clean.with_name("scores.csv")
+        found["scores.csv"].write_text(scores_csv(trial), "utf-8")
+    if isinstance(swept := session.drawn, Swept) and swept.found.points:
+        found["sweep.csv"] = session.folder / "sweep.csv"
+        found["sweep.csv"].write_text(sweep_csv(swept), "utf-8")
+    return Parcel(found, ARCHIVE) if found else None
+
+
+def scores_csv(trial: Trial) -> str:
+    """A row for the noisy side and for each denoiser that came out, a column for each true metric."""
+    rows = [("noisy", trial.before), *((take.offer.key, take.scores) for take in trial.heard)]
+    values = ([name, *(_number(scores[key]) for key in trial.before)] for name, scores in rows)
+    return _csv(["denoiser", *trial.before], values)
+
+
+def sweep_csv(swept: Swept) -> str:
+    """A row for each point, two columns for each metric: of the mixture and of the result."""
+    points = list(swept.found.points)  # more may come while they are written
+    keys = list(points[0].before)
+    head = ["snr_db", "denoiser", *(f"{key}_{side}" for key in keys for side in ("before", "after"))]
+    sides = ([side[key] for key in keys for side in (point.before, point.after)] for point in points)
+    rows = zip(points, sides, strict=True)
+    return _csv(head, ([f"{point.snr_db:g}", point.name, *map(_number, scores)] for point, scores in rows))
+
+
+def _number(score: Score) -> str:
+    return f"{score:.6g}" if isinstance(score, float) else ""
+
+
+def _csv(head: list[str], rows: Iterable[list[str]]) -> str:
+    text = io.StringIO()
+    csv.writer(text).writerows([head, *rows])
+    return text.getvalue()

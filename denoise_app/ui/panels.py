@@ -357,12 +357,12 @@ def downloads(say: Say, token: str, names: Mapping[str, str], link: str = "") ->
 
     Args:
         token: Of the parcel.
-        names: "after", "removed", "plots", "report", "all", "compared" -> what the user's copy is called; with "after",
-            but without "report" while numbers are still being measured.
+        names: "after", "removed", "plots", "report", "all", "compared", "bench" -> what the user's copy is called; with
+            "after", but without "report" while numbers are still being measured.
         link: The query of an address that restores the denoiser and its settings.
     """
     links = []
-    for key in ("after", "removed", "plots", "report", "all", "compared"):
+    for key in ("after", "removed", "plots", "report", "all", "compared", "bench"):
         if key in names:
             style = "primary" if key == "after" else ""
             name = escape(names[key], quote=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import re
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -83,6 +85,9 @@ def test_what_is_mixed_is_heard_and_measured_exactly(visit: Visit, clean: Path) 
         told = score(sound, RATE, speech, ["si_sdr", "stoi"])
         assert visit.number("SI-SDR", column) == pytest.approx(told["si_sdr"], abs=0.06)
         assert visit.number("STOI", column) == pytest.approx(told["stoi"], abs=0.002)
+    with zipfile.ZipFile(io.BytesIO(visit.download("All sounds and numbers (zip)"))) as archive:
+        assert {"clean.wav", "noisy.wav", "wiener.wav", "scores.csv"} <= set(archive.namelist())
+        assert b"si_sdr" in archive.read("scores.csv").splitlines()[0]
     assert "higher is better" in visit.page.locator("#bench-table").inner_text()
     visit.page.locator("#bench-player .timeline").focus()
     for key, version in {"1": "clean", "4": "wiener", "2": "noisy"}.items():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import errno
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,9 +19,11 @@ from denoise_app.audio.clip import Clip
 from denoise_app.audio.mix import NOISES
 from denoise_app.inference import sweep
 from denoise_app.inference.sweep import Measurements
-from denoise_app.ui import bench_panels
+from denoise_app.metrics.errors import MetricUnavailable
+from denoise_app.ui import bench, bench_panels
 from denoise_app.ui.app import BENCH_EXAMPLES
 from denoise_app.ui.bridge import Worker
+from denoise_app.ui.downloads import Parcel, Shelf
 from denoise_app.ui.language import Words
 from denoise_app.ui.session import Sessions
 from denoise_app.ui.tabs.bench import FILE, BenchTab
@@ -35,7 +39,8 @@ class Page(TabPage):
     def __init__(self, worker: Any, sessions: Sessions, clean: Path, request: Any = tab_page.ENGLISH) -> None:
         noises = sorted(BENCH_EXAMPLES.glob("noise-*"))
         with gr.Blocks(analytics_enabled=False) as blocks:
-            tab = BenchTab(blocks, worker, sessions, Words(), (), noises, "work", 60)
+            self.shelf = Shelf()
+            tab = BenchTab(blocks, worker, sessions, self.shelf, Words(), (), noises, "work", 60)
         values: dict[Any, Any] = {
             tab.session: None, tab.mode: "mix", tab.clean: str(clean), tab.kind: "pink", tab.noise: None, tab.snr: 5,
             tab.seed: 0, tab.pair_noisy: None, tab.pair_clean: None, tab.offers: ["half/hybrid", "wiener"],
@@ -50,6 +55,12 @@ class Page(TabPage):
     def sweep(self) -> list[dict[Any, Any]]:
         self.order()
         return self.follow(self.tab.on_sweep(dict(self.values), self.request))
+
+    @property
+    def parcel(self) -> Parcel:
+        """What can be downloaded now."""
+        token = re.findall(r'href="results/([^/]+)/bench-results.zip"', self.values[self.tab.downloads])[0]
+        return self.shelf._parcels[token]
 
 
 QUICK = ("snr", "si_sdr", "stoi", "mse")
@@ -271,6 +282,68 @@ def test_a_cancelled_sweep_shows_what_is_done_and_goes_on_from_there(
     worker.loaded.clear()
     page.sweep()
     assert list(page.values[page.tab.plot].data[0].x) == [-10, 0, 10, 20, 30] and len(worker.loaded) == 3
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_sounds_and_numbers_can_be_taken_along(page: Page) -> None:
+    page.run()
+    alone = page.parcel
+    assert set(alone.files) == {"clean.wav", "noisy.wav", "half-hybrid.wav", "wiener.wav", "scores.csv"}
+    noisy, half, wiener = rows(alone.files["scores.csv"])
+    assert [row["denoiser"] for row in (noisy, half, wiener)] == ["noisy", "half/hybrid", "wiener"]
+    trial = page.session.result
+    assert float(noisy["si_sdr"]) == pytest.approx(trial.before["si_sdr"], rel=1e-5)
+    assert float(wiener["mse"]) == pytest.approx(trial.takes[1].scores["mse"], rel=1e-5)
+
+    page.sweep()
+    both = page.parcel
+    assert set(both.files) == {*alone.files, "sweep.csv"} and len(page.shelf._parcels) == 1
+    points = rows(both.files["sweep.csv"])
+    assert [row["snr_db"] for row in points[::2]] == ["-10", "0", "10", "20", "30"]
+    point = page.session.drawn.found.points[1]
+    assert points[1]["denoiser"] == point.name == "wiener"
+    assert float(points[1]["si_sdr_before"]) == pytest.approx(point.before["si_sdr"], rel=1e-5)
+    assert float(points[1]["stoi_after"]) == pytest.approx(point.after["stoi"], rel=1e-5)
+
+    page.run()
+    assert all(path.is_file() for path in page.parcel.files.values())
+
+
+def test_a_number_that_is_missing_is_left_empty(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    reason = MetricUnavailable("silent", metric="STOI")
+    monkeypatch.setattr(Worker, "true_scores", lambda self, of, samples: {"si_sdr": 1.0, "stoi": reason})
+    page.run()
+    assert rows(page.parcel.files["scores.csv"])[0] == {"denoiser": "noisy", "si_sdr": "1", "stoi": ""}
+
+
+def test_a_full_disk_takes_the_download_alone(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    page.run()
+    assert "alert" in page.values[page.tab.downloads] and "<a " not in page.values[page.tab.downloads]
+    assert page.ready and "wiener" in page.values[page.tab.table]
+
+
+def test_what_came_before_a_cancel_can_be_taken_along(page: Page, worker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    take = bench._take
+
+    def stop_after_one(*given: Any) -> Any:
+        page.session.stop()
+        return take(*given)
+
+    page.run()
+    page.values[page.tab.offers] = ["wiener", "half/hybrid"]
+    monkeypatch.setattr(bench, "_take", stop_after_one)
+    page.run()
+    assert page.values[page.tab.downloads] == ""
+    page.take(page.tab.on_cancel(dict(page.values), page.request))
+    assert set(page.parcel.files) == {"clean.wav", "noisy.wav", "scores.csv"}
 
 
 def test_cancel_before_the_turn_has_come_does_nothing_at_all(page: Page, worker: Any) -> None:

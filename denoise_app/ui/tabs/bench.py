@@ -18,10 +18,11 @@ from denoise_app.ui import bench, panels
 from denoise_app.ui import bench_panels as said
 from denoise_app.ui.bench import MOST, STEPS, Mix, Recorded, Swept, Trial
 from denoise_app.ui.bridge import Offer, Worker
+from denoise_app.ui.downloads import Shelf
 from denoise_app.ui.language import Words, say_for
 from denoise_app.ui.orders import AT_ONCE, QUIET, Given, Orders, Updates
 from denoise_app.ui.player import build_player, player_value
-from denoise_app.ui.problems import Unready
+from denoise_app.ui.problems import Unready, explained
 from denoise_app.ui.scripts import THEME
 from denoise_app.ui.session import Job, Session, Sessions
 from denoise_app.ui.side_by_side import name
@@ -38,6 +39,7 @@ class BenchTab:
         page: The page that the tab lies in.
         worker: Does the work.
         sessions: Opens a visit.
+        shelf: Where results are offered for download.
         words: The page's texts.
         speech: Clean recordings to try.
         noises: Recordings of noise to try.
@@ -50,6 +52,7 @@ class BenchTab:
         page: gr.Blocks,
         worker: Worker,
         sessions: Sessions,
+        shelf: Shelf,
         words: Words,
         speech: Sequence[Path],
         noises: Sequence[Path],
@@ -58,6 +61,7 @@ class BenchTab:
     ) -> None:
         self._worker = worker
         self._sessions = sessions
+        self._shelf = shelf
         self._words = words
         self._speech = speech
         self._noises = {path.stem: path for path in noises}
@@ -192,6 +196,7 @@ class BenchTab:
             self.plot = gr.Plot(label=words("bench.plot"), show_label=False, elem_id="bench-plot")
             gr.HTML(words.made("html.bench-plot-help", lambda say: panels.hint(say("bench.plot-help"))))
             self.sweep_said = gr.HTML(elem_id="bench-sweep-said")
+        self.downloads = gr.HTML(elem_id="bench-downloads")
 
     # -------------------------------------------------------------------------------------------------- wiring
 
@@ -208,15 +213,15 @@ class BenchTab:
             *(self.pair_noisy, self.pair_clean, self.offers, self.step, self.theme),
         }
         curve = [self.swept, self.plot, self.sweep_said]
-        shown = [self.empty, self.heading, self.player, self.table]
+        shown = [self.empty, self.heading, self.player, self.table, self.downloads]
         wire = self.orders.wire
         run = wire(self.start, self.on_run, asked, shown, "#bench-outcome", concurrency_id=self._work_queue)
         apart = {"concurrency_id": f"{self._work_queue}-sweep", "concurrency_limit": 1}
-        sweep = wire(self.begin, self.on_sweep, asked, [self.empty, *curve], "#bench-outcome", **apart)
+        sweep = wire(self.begin, self.on_sweep, asked, [self.empty, *curve, self.downloads], "#bench-outcome", **apart)
         self.cancel.click(
             self.on_cancel,
             {self.session, self.theme},
-            [*self.orders.told, *curve],
+            [*self.orders.told, *curve, self.downloads],
             cancels=[run, sweep],
             queue=False,
             **QUIET,
@@ -284,6 +289,7 @@ class BenchTab:
             offers = self._chosen(say, given)
             for step in bench.run(self._worker, session, asked, offers, job):
                 yield self._shown(say, step) if isinstance(step, Trial) else {self.said: said.progress(say, step)}
+            yield self._offered(say, session)
 
         yield from self.orders.carry_out(say, session, work)
 
@@ -300,17 +306,30 @@ class BenchTab:
                     yield {self.empty: "", **self._drawn(say, step, given[self.theme])}
                 else:
                     yield {self.said: said.progress(say, step)}
+            yield self._offered(say, session)
 
         yield from self.orders.carry_out(say, session, work)
 
     def on_cancel(self, given: Given, request: gr.Request) -> Updates:
-        """Stops what is under way; of a sweep what is done is shown."""
+        """Stops what is under way; what is done can be downloaded, of a sweep it is shown."""
         session: Session | None = given[self.session]
         told = self.orders.on_cancel(session, request)
         updates: Updates = dict(zip(self.orders.told, told, strict=True))
-        if session is not None and isinstance(session.drawn, Swept) and session.drawn.found.points:
+        if session is None:
+            return updates
+        if isinstance(session.drawn, Swept) and session.drawn.found.points:
             updates |= self._drawn(say_for(request), session.drawn, given[self.theme])
-        return updates
+        return updates | self._offered(say_for(request), session)
+
+    def _offered(self, say: Say, session: Session) -> Updates:
+        """The link to all that the Bench has found."""
+        try:
+            parcel = bench.pack(session)
+        except OSError as error:
+            return {self.downloads: panels.alert(say, explained(say, error))}
+        self._shelf.remove(session.folder)
+        link = panels.downloads(say, self._shelf.put(parcel), {"bench": parcel.archive}) if parcel else ""
+        return {self.downloads: link}
 
     def _shown(self, say: Say, trial: Trial) -> Updates:
         """A trial on the page; what is heard first is the first result, as soon as there is one."""
@@ -321,6 +340,7 @@ class BenchTab:
             self.heading: said.heading(say, trial),
             self.player: player_value(versions, selected=selected),
             self.table: said.table(say, trial),
+            self.downloads: "",
         }
 
     def _drawn(self, say: Say, swept: Swept, theme: Theme) -> Updates:
