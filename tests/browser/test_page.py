@@ -146,6 +146,7 @@ def test_numbers_figures_and_their_words_arrive(visit: Visit, talk: Path) -> Non
     assert "the level fell by" in visit.page.locator(".figure-said").inner_text()
     cards = visit.page.locator("#cards")
     assert "SNR (estimated)" in cards.inner_text() and "SNR (true)" not in cards.inner_text()
+    visit.page.get_by_role("link", name="Report (JSON)").wait_for()  # numbers that arrive close what is open
     cards.get_by_text("SNR (estimated)").click()
     assert "Without a clean reference" in cards.inner_text()
     visit.page.get_by_text("Logarithmic").click()
