@@ -20,6 +20,7 @@ from denoise_app.plots.spectrogram import spectrogram_db
 from .leaderboard import NOISY, Board, Row, heading, markdown
 
 LAB = ("gru", "light-crn")  # the models that are taught by every loss from the same start on the same data
+BEYOND = "perceptual"  # the loss that is not: it begins where `frcrn` ended
 NOISE, SNR_DB, SEED = "pink", 5.0, 0
 COLUMNS = 250  # of a picture
 ORDINALS = ("first", "second", "third", *(f"{number}th" for number in range(4, 20)))
@@ -29,7 +30,7 @@ HEAD = """\
 
 A checkpoint is a model and the loss that it was taught by. Within one model of the lab every loss had the same start,
 the same examples in the same order, and the same time; `perceptual` alone, which is for models that have learnt to
-denoise, began where `frcrn` had ended. This page is written by
+denoise, began where `frcrn` had ended, and is no part of the ranks below. This page is written by
 `python -m denoise_app evaluate --losses-page docs/losses.md`, from `results/leaderboard.json` and the checkpoints.
 
 *s* is the clean sound, *x* the noisy one, *ŝ* what the model makes of it; capitals are their short-time spectra. A loss
@@ -130,7 +131,8 @@ def _matrix(noisy: list[Row], rows: list[Row]) -> str:
 
 
 def _aims(rows: list[Row]) -> str:
-    """How each loss that aims at a metric stands in it among the losses of one model."""
+    """How each loss that aims at a metric stands in it among the losses of one model that had the same start."""
+    rows = [row for row in rows if row["loss"] != BEYOND]
     told = []
     for row in rows:
         aim = LOSSES[row["loss"]].aims_at

@@ -39,6 +39,7 @@ def test_the_best_of_a_column_is_bold_and_aims_are_ranked() -> None:
             row("gru", "mse", si_sdr=9.0, snr=9.0, lsd=9.0),
             row("gru", "si-snr", si_sdr=8.0, lsd=8.5),
             row("gru", "mrstft", si_sdr=7.0, lsd=8.0),
+            row("gru", "perceptual", si_sdr=8.7, lsd=9.5),
         )
     )
     lines = {line.split(" | ")[0].strip("| "): line for line in told.splitlines() if line.startswith("|")}
