@@ -375,6 +375,7 @@ def add_evaluate(commands: Any) -> None:
     command.add_argument("--resume", action="store_true", help="keep what --out tells of these weights, add the rest")
     command.add_argument("--limit", type=positive, metavar="N", help="only this many pairs, evenly chosen")
     command.add_argument("--jobs", type=positive, default=1, metavar="N", help="processes side by side (default: 1)")
+    command.add_argument("--time", action="store_true", help="time all rows again, one after another, on some pairs")
     add_threads(command)
     command.add_argument("--about", metavar="TEXT", help="one line on the recordings, for leaderboard and cards")
     command.add_argument("--cards", action="store_true", help="write the scores into the bundled checkpoints' cards")
@@ -396,10 +397,15 @@ def run_evaluate(args: argparse.Namespace) -> int:
         )
     if args.loss is not None and args.model is None:
         raise Failure("--loss belongs to a --model")
+    if args.time and not scoring:
+        raise Failure("--time needs pairs: give --clean and --noisy")
 
     def show(candidate: evaluate.Candidate, condition: str | None, done: int, pairs: int) -> None:
         under = f", {condition}" if condition else ""
         status(f"{candidate}{under}: {done} of {pairs} pairs", passing=done < pairs)
+
+    def show_time(candidate: evaluate.Candidate, done: int, count: int) -> None:
+        status(f"{candidate}: {done} of {count} timings", passing=done < count)
 
     try:
         if scoring:
@@ -408,6 +414,10 @@ def run_evaluate(args: argparse.Namespace) -> int:
             board = evaluate.evaluate(
                 pairs, wanted, out=args.out, about=args.about, resume=args.resume, jobs=args.jobs, progress=show
             )
+            if args.time:
+                board = evaluate.timed(board, pairs, show_time)
+                if args.out is not None:
+                    leaderboard.write(args.out, board)
         else:
             board = leaderboard.read(args.out or LEADERBOARD)
         if args.cards:

@@ -266,6 +266,11 @@ def test_a_leaderboard_needs_both_folders(tmp_path: Path, capsys: pytest.Capture
     assert "--noisy" in told
 
 
+def test_times_need_pairs(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    status, _, told = call(capsys, "evaluate", "--time", "--readme", tmp_path / "text.md")
+    assert status == 1 and "--time needs pairs" in told
+
+
 def test_evaluate_writes_the_table_of_earlier_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = tmp_path / "text.md"
     text.write_text("".join(f"<!-- {name} -->\nold\n<!-- /{name} -->\n" for name in leaderboard.TABLES))

@@ -262,6 +262,28 @@ def test_without_resuming_all_is_scored_again(board: Board, counted: list[Candid
     assert len(counted) == 6
 
 
+def test_times_are_taken_anew_and_the_quickest_of_three_rounds_counts(
+    board: Board, folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = {"wiener": iter([0.6, 0.3, 0.9]), "mmse-lsa": iter([0.2, 0.4, 0.4])}
+    heard: list[str] = []
+
+    def taken(clip: Clip, candidate: Candidate) -> tuple[Clip, float]:
+        assert clip.seconds == 2
+        heard.append(candidate.model)
+        return clip, next(times[candidate.model])
+
+    monkeypatch.setattr(evaluate, "TIMED_PAIRS", 1)
+    monkeypatch.setattr(evaluate, "_denoised", taken)
+    made = board("noisy", "wiener", "mmse-lsa")
+    told: list[tuple[int, int]] = []
+    found = evaluate.timed(made, evaluate.find_pairs(*folders), lambda _, done, count: told.append((done, count)))
+    assert {row["model"]: row["rtf"] for row in found["rows"]} == {"noisy": 0.01, "wiener": 0.15, "mmse-lsa": 0.1}
+    assert sorted(heard[:2]) == sorted(heard[2:4]) == ["mmse-lsa", "wiener"]  # all of them in each round
+    assert told[-1] == (6, 6) and len(told) == 6
+    assert [{**row, "rtf": 0} for row in found["rows"]] == [{**row, "rtf": 0} for row in made["rows"]]
+
+
 def test_new_weights_are_scored_again(board: Board, counted: list[Candidate], monkeypatch: pytest.MonkeyPatch) -> None:
     facts = evaluate.describe(Candidate("wiener"))
     board("wiener")

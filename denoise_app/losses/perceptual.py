@@ -30,6 +30,12 @@ class LossUnavailable(RuntimeError):
     """A loss needs a package that is not installed; the message says which."""
 
 
+def _without(package: str) -> LossUnavailable:
+    return LossUnavailable(
+        f"this loss needs the Python package {package}, which is not installed; requirements.txt has it"
+    )
+
+
 def pesq(estimate: Tensor, clean: Tensor, noisy: Tensor) -> dict[str, Tensor]:
     """What PESQ-WB takes off its best score, differentiable (ITU-T P.862 and P.862.2), at a small weight.
 
@@ -92,9 +98,7 @@ def _third_octaves(device: torch.device) -> Tensor:
     try:
         from pystoi.utils import thirdoct
     except ImportError as error:
-        raise LossUnavailable(
-            "the loss perceptual needs the Python package pystoi, which is not installed; requirements.txt has it"
-        ) from error
+        raise _without("pystoi") from error
     bands, _ = thirdoct(STFT.sample_rate, STFT.window, BANDS, LOWEST)
     return torch.as_tensor(bands, dtype=torch.float32, device=device)
 
@@ -105,9 +109,7 @@ def _listener(device: torch.device) -> Any:
     try:
         from torch_pesq import PesqLoss
     except ImportError as error:
-        raise LossUnavailable(
-            "the loss pesq needs the Python package torch-pesq, which is not installed; requirements.txt has it"
-        ) from error
+        raise _without("torch-pesq") from error
 
     class Listener(PesqLoss):
         def align_level(self, signal: Tensor) -> Tensor:

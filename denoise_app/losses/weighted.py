@@ -41,6 +41,7 @@ def frcrn_perceptual(estimate: Tensor, clean: Tensor, noisy: Tensor) -> dict[str
     Raises:
         LossUnavailable: torch-pesq or pystoi is not installed.
     """
-    listeners = {"pesq": PESQ_WEIGHT * pesq(estimate, clean, noisy)["pesq"]}
-    listeners |= {"stoi": STOI_WEIGHT * stoi(estimate, clean, noisy)["stoi"]}
-    return frcrn(estimate, clean, noisy) | listeners
+    return frcrn(estimate, clean, noisy) | {
+        "pesq": PESQ_WEIGHT * pesq(estimate, clean, noisy)["pesq"],
+        "stoi": STOI_WEIGHT * stoi(estimate, clean, noisy)["stoi"],
+    }

@@ -47,6 +47,7 @@ KEYS = (
 )
 CONDITION_KEYS = ("pesq_wb", "stoi", "si_sdr")  # DNSMOS takes longer than all the rest
 CONDITION_PAIRS = 26  # evenly spread: a fifth of the development set
+TIMED_PAIRS, TIMED_ROUNDS = 13, 3  # evenly spread; other work only adds to a time, so the quickest round counts
 GROUPS = ("snr_db", "language")  # columns of pairs.csv by which means are also taken
 RESAMPLES = 2000  # of the bootstrap; the interval's ends then move by a few hundredths of its width between seeds
 
@@ -185,15 +186,18 @@ def score_pair(pair: Pair, candidate: Candidate, condition: str | None = None) -
     if condition is not None:
         both = treated(condition, pair.name, noisy.samples[0], clean.samples[0], noisy.sample_rate)
         noisy, clean = (clip.with_samples(one[None]) for clip, one in zip((noisy, clean), both, strict=True))
-    heard, computing = noisy, 0.0
-    if candidate.model != NOISY:
-        denoiser = _ready(candidate)
-        started = time.process_time()
-        heard = engine.denoise(noisy, denoiser)
-        computing = time.process_time() - started
+    heard, computing = (noisy, 0.0) if candidate.model == NOISY else _denoised(noisy, candidate)
     keys = KEYS if condition is None else CONDITION_KEYS
     values = score(heard.samples[0], heard.sample_rate, clean.samples[0], keys)
     return PairScore(pair, {key: _number(value) for key, value in values.items()}, noisy.seconds, computing)
+
+
+def _denoised(noisy: Clip, candidate: Candidate) -> tuple[Clip, float]:
+    """A result, and the seconds of processor time that the engine took."""
+    denoiser = _ready(candidate)
+    started = time.process_time()
+    heard = engine.denoise(noisy, denoiser)
+    return heard, time.process_time() - started
 
 
 def _number(value: float | MetricUnavailable) -> float | None:
@@ -389,6 +393,33 @@ def _missing(row: Row | None, pairs: int) -> list[str | None]:
 def _with_condition(row: Row, condition: str, scored: Sequence[PairScore]) -> Row:
     told = row.get("conditions", {}) | {condition: {"pairs": len(scored), "scores": _means(scored)}}
     return row | {"conditions": {name: told[name] for name in CONDITIONS if name in told}}
+
+
+def timed(board: Board, pairs: Sequence[Pair], progress: Callable[[Candidate, int, int], None] | None = None) -> Board:
+    """The board with the real-time factor of every denoiser taken anew, one after another on this machine.
+
+    Times of several days, machines, or numbers of jobs tell nothing beside each other.
+
+    Args:
+        board: Its rows are of denoisers that are at hand.
+        pairs: TIMED_PAIRS of them are denoised, in TIMED_ROUNDS over all rows.
+        progress: Called with the candidate, the timings done, and all of them.
+    """
+    clips = [_mono(pair.noisy) for pair in spread(pairs, TIMED_PAIRS)]
+    seconds = sum(clip.seconds for clip in clips)
+    quickest: dict[tuple[Any, ...], float] = {}
+    heard = [row for row in board["rows"] if row["model"] != NOISY] * TIMED_ROUNDS
+    for done, row in enumerate(heard, 1):
+        candidate = Candidate(row["model"], row["loss"])
+        factor = sum(_denoised(clip, candidate)[1] for clip in clips) / seconds
+        quickest[_identity(row)] = min(factor, quickest.get(_identity(row), math.inf))
+        if progress:
+            progress(candidate, done, len(heard))
+    rows = (
+        row | {"rtf": round(quickest[_identity(row)], 5)} if _identity(row) in quickest else row
+        for row in board["rows"]
+    )
+    return board | {"rows": list(rows)}
 
 
 def annotate(board: Board) -> list[Path]:

@@ -5,10 +5,8 @@ The steps are generators, as in `flow`; a denoiser that fails leaves the others.
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -23,7 +21,7 @@ from denoise_app.metrics.alignment import Alignment
 
 from .background import Background
 from .bridge import Offer, Worker
-from .downloads import Parcel
+from .downloads import Parcel, csv_text
 from .flow import matching_gain
 from .session import Job, Session
 
@@ -292,7 +290,7 @@ def scores_csv(trial: Trial) -> str:
     """A row for the noisy side and for each denoiser that came out, a column for each true metric."""
     rows = [("noisy", trial.before), *((take.offer.key, take.scores) for take in trial.heard)]
     values = ([name, *(_number(scores[key]) for key in trial.before)] for name, scores in rows)
-    return _csv(["denoiser", *trial.before], values)
+    return csv_text(["denoiser", *trial.before], values)
 
 
 def sweep_csv(swept: Swept) -> str:
@@ -302,14 +300,8 @@ def sweep_csv(swept: Swept) -> str:
     head = ["snr_db", "denoiser", *(f"{key}_{side}" for key in keys for side in ("before", "after"))]
     sides = ([side[key] for key in keys for side in (point.before, point.after)] for point in points)
     rows = zip(points, sides, strict=True)
-    return _csv(head, ([f"{point.snr_db:g}", point.name, *map(_number, scores)] for point, scores in rows))
+    return csv_text(head, ([f"{point.snr_db:g}", point.name, *map(_number, scores)] for point, scores in rows))
 
 
 def _number(score: Score) -> str:
     return f"{score:.6g}" if isinstance(score, float) else ""
-
-
-def _csv(head: list[str], rows: Iterable[list[str]]) -> str:
-    text = io.StringIO()
-    csv.writer(text).writerows([head, *rows])
-    return text.getvalue()

@@ -9,8 +9,6 @@ own inaudible dither, so that at least no two are equal byte for byte, and the p
 
 from __future__ import annotations
 
-import csv
-import io
 import random
 import secrets
 import threading
@@ -32,6 +30,7 @@ from denoise_app.audio.level import from_db
 from denoise_app.metrics.listening import Score, Vote, bradley_terry, luck
 
 from .comparison import NOISY, Comparison
+from .downloads import csv_text
 from .texts import LANGUAGES
 
 FEWEST_TRIALS, MOST_TRIALS = 5, 50
@@ -391,12 +390,10 @@ def _score_as_json(score: Score) -> dict[str, Any]:
 
 def as_csv(outcomes: Sequence[Outcome]) -> str:
     """A row for each answer."""
-    text = io.StringIO()
-    rows = csv.writer(text)
-    rows.writerow(["test", "kind", "trial", "a", "b", "x", "answer", "chosen", "right"])
+    rows: list[list[object]] = []
     for number, outcome in enumerate(outcomes, 1):
         for trial, answer in enumerate(outcome.answers, 1):
             right = "" if answer.x is None else int(answer.right)
             asked = [number, outcome.kind, trial, answer.a, answer.b, answer.x or ""]
-            rows.writerow([*asked, answer.choice, answer.picked or "", right])
-    return text.getvalue()
+            rows.append([*asked, answer.choice, answer.picked or "", right])
+    return csv_text(["test", "kind", "trial", "a", "b", "x", "answer", "chosen", "right"], rows)

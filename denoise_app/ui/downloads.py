@@ -6,11 +6,12 @@ cache, each time a slider is moved.
 
 from __future__ import annotations
 
+import csv
 import io
 import secrets
 import threading
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -118,3 +119,10 @@ def zipped(files: Mapping[str, Path]) -> Iterator[bytes]:
                     target.write(data)
                     yield pipe.take()
     yield pipe.take()
+
+
+def csv_text(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table as the text of a csv file."""
+    text = io.StringIO()
+    csv.writer(text).writerows([head, *rows])
+    return text.getvalue()
