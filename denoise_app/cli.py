@@ -17,6 +17,7 @@ from typing import Any
 
 FAILED, INTERRUPTED = 1, 130
 LEADERBOARD = Path("results/leaderboard.json")
+PAIRS = Path("../shared/data/dev")  # the leaderboard's recordings, which are not the project's to give away
 SPEECH = Path("tests/golden/speech.flac")  # what the page on the losses shows
 
 
@@ -213,8 +214,10 @@ def run_replay(args: argparse.Namespace) -> int:
     from denoise_app.inference import engine, replay
 
     receipt = replay.read(args.report)
-    encoding = engine.output_encoding(probe(args.recording), receipt.settings)
-    out = args.out or args.recording.with_name(f"{args.recording.stem}.denoised{suffix(encoding)}")
+    ending = suffix(engine.output_encoding(probe(args.recording), receipt.settings))
+    out = args.out or args.recording.with_name(f"{args.recording.stem}.denoised{ending}")
+    if out.suffix.lower() != ending:
+        raise Failure(f"the result is written as {ending}: give --out a name that ends so, not {out}")
     if out.resolve() == args.recording.resolve():
         raise Failure(f"{out} is the recording itself: name another file with --out")
     if replay.fingerprint(args.recording) != receipt.recording:
@@ -287,7 +290,7 @@ def add_train(commands: Any) -> None:
     command = add_command(commands, run_train, "train", "Train a model on speech and noise, mixed on the fly.")
     files = command.add_mutually_exclusive_group()
     files.add_argument("--config", type=Path, metavar="FILE", help="all settings, as TOML; options go before it")
-    files.add_argument("--all", type=Path, metavar="PLAN", help="many runs, as TOML, each in its own folder in --out")
+    files.add_argument("--all", type=Path, metavar="PLAN", help="many runs, as TOML, each in a folder of its own")
     command.add_argument("--jobs", type=positive, default=1, metavar="N", help="runs of --all at a time (default: 1)")
     add_threads(command)
 
@@ -299,9 +302,9 @@ def add_train(commands: Any) -> None:
     option("--clean", help="clean speech")
     option("--noise")
     option("--rir", help="impulse responses of rooms")
-    option("--out", help="the run: state, log, best checkpoint; the app finds it as weights/<model>/<loss>")
+    option("--out", help="state, log and best checkpoint (default: runs/<model>/<loss>), of a plan's runs below it")
     option("--cache", help="for decoded sound")
-    option("--minutes", float, "N", help="stop after this long; default: after --steps")
+    option("--minutes", float, "N", help="train for this long, without what validation takes; default: --steps")
     option("--steps", int, "N")
     option("--init", metavar="MODEL/LOSS", help="start from a checkpoint in the folder of weights, or from a folder")
     option("--device", str, None, help="default: the fastest that is there")
@@ -321,10 +324,13 @@ def run_train(args: argparse.Namespace) -> int:
         if args.all:
             return run_plan(args, given)
         table = config.merged(config.read_table(args.config) if args.config else {}, given)
-        outcome = loop.train(config.parse(table), say=status)
+        folder = config.RUNS / f"{table.get('model')}" / f"{table.get('loss')}"
+        outcome = loop.train(config.parse({"out": folder} | table), say=status)
     except config.TrainingError as error:
         raise Failure(str(error)) from error
     text = f"{outcome.steps} steps in {outcome.minutes:.1f} minutes; the checkpoint is in {outcome.folder}"
+    if outcome.folder == folder:
+        text += f", which the app shows with DENOISE_WEIGHTS={config.RUNS}"
     if distributed.leads():
         report(args, run_data(outcome), text if outcome.finished else f"{text}; go on with --resume")
     return 0 if outcome.finished else INTERRUPTED
@@ -368,7 +374,11 @@ def add_evaluate(commands: Any) -> None:
     command.add_argument("--clean", type=Path, metavar="DIR")
     command.add_argument("--noisy", type=Path, metavar="DIR", help="named like the clean ones; pairs.csv beside it")
     which = command.add_mutually_exclusive_group()
-    which.add_argument("--all", action="store_true", help="every denoiser at hand (the default)")
+    which.add_argument(
+        "--all",
+        action="store_true",
+        help=f"every denoiser at hand (the default); alone, on the pairs in {PAIRS}, into {LEADERBOARD}",
+    )
     which.add_argument("--model", help="only this one, beside the noisy input")
     command.add_argument("--loss", help="default: the model's best")
     command.add_argument("--out", type=Path, metavar="FILE", help=f"add the rows to a leaderboard, as {LEADERBOARD}")
@@ -389,8 +399,10 @@ def run_evaluate(args: argparse.Namespace) -> int:
     from denoise_app.audio.files import read
     from denoise_app.training import evaluate, leaderboard, losses_page
 
-    scoring = args.clean is not None
     telling = args.readme or args.cards or args.losses_page
+    if args.all and not telling and args.clean is args.noisy is None:
+        args.clean, args.noisy, args.out = PAIRS / "clean", PAIRS / "noisy", args.out or LEADERBOARD
+    scoring = args.clean is not None
     if scoring != (args.noisy is not None) or not (scoring or telling):
         raise Failure(
             "give --clean and --noisy to score pairs, or --readme, --cards or --losses-page to tell of earlier scores"

@@ -17,7 +17,7 @@ from denoise_app import cli
 from denoise_app.audio.clip import Clip
 from denoise_app.inference import catalog, replay
 from denoise_app.inference.engine import Settings
-from denoise_app.training import bench, leaderboard, loop
+from denoise_app.training import bench, evaluate, leaderboard, loop
 from denoise_app.training.config import TrainConfig
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -166,6 +166,9 @@ def test_replay_gives_the_samples_of_the_report(
     assert (tmp_path / "other.denoised.wav").exists()
     code, _, err = call(capsys, "replay", tmp_path / "report.json", source, "-o", source)
     assert code == 1 and "the recording itself" in err
+    for wrong in ("again.flac", "again"):
+        code, _, err = call(capsys, "replay", tmp_path / "report.json", source, "-o", tmp_path / wrong)
+        assert code == 1 and "written as .wav" in err and not (tmp_path / wrong).exists()
 
 
 def test_models_lists_the_catalogue(capsys: pytest.CaptureFixture[str]) -> None:
@@ -228,6 +231,17 @@ def test_training_is_told_everything(
     assert (status, printed) == (0, f"100 steps in 1.5 minutes; the checkpoint is in {folders['out']}\n")
 
 
+def test_a_training_without_a_folder_goes_where_the_app_can_find_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "train", lambda config, say: loop.Outcome(config.out, 100, 1.5, 0.25, None, True))
+    status, printed, _ = call(
+        capsys, "train", "--model", "gru", "--loss", "hybrid", "--clean", "x", "--noise", "y", "--steps", "3"
+    )
+    assert status == 0
+    assert "the checkpoint is in runs/gru/hybrid, which the app shows with DENOISE_WEIGHTS=runs" in printed
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
@@ -264,6 +278,24 @@ def test_a_leaderboard_needs_both_folders(tmp_path: Path, capsys: pytest.Capture
     status, _, told = call(capsys, "evaluate", "--clean", tmp_path)
     assert status == 1
     assert "--noisy" in told
+
+
+def test_scores_of_all_go_from_the_development_pairs_into_the_leaderboard(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board = leaderboard.read(ROOT / "results" / "leaderboard.json")
+    seen: list[object] = []
+    monkeypatch.setattr(evaluate, "find_pairs", lambda clean, noisy, limit: seen.extend([clean, noisy]))
+    monkeypatch.setattr(evaluate, "evaluate", lambda pairs, wanted, out, **_: seen.extend([out, len(wanted)]) or board)
+    assert call(capsys, "evaluate", "--all")[0] == 0
+    pairs = Path("../shared/data/dev")
+    assert seen == [pairs / "clean", pairs / "noisy", Path("results/leaderboard.json"), len(evaluate.candidates())]
+
+
+def test_a_loss_that_nothing_was_taught_by_is_named(capsys: pytest.CaptureFixture[str], recordings: Path) -> None:
+    options = ["--clean", recordings, "--noisy", recordings, "--limit", 1, "--model", "gru", "--loss", "nope"]
+    status, _, told = call(capsys, "evaluate", *options)
+    assert status == 1 and told.splitlines()[-1].startswith("error: there is no gru")
 
 
 def test_times_need_pairs(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -528,14 +528,19 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_the_cards_tell_the_scores_of_the_leaderboard() -> None:
-    """Of the weights that it has scored; others may be on their way."""
     board = leaderboard.read(ROOT / "results" / "leaderboard.json")
-    scored = {row["sha256"]: row for row in board["rows"] if row.get("sha256")}
+    scored = {row.get("sha256"): {key: told["mean"] for key, told in row["scores"].items()} for row in board["rows"]}
     stored, _ = store.list_folder(ROOT / "weights")
     for item in stored:
-        if row := scored.get(item.manifest.sha256):
-            assert item.manifest.scores == {key: told["mean"] for key, told in row["scores"].items()}, (
-                "evaluate --cards"
-            )
-            assert item.manifest.scored_on == board["data"]["about"]
+        assert item.manifest.scores == scored[item.manifest.sha256], "evaluate --cards"
+        assert item.manifest.noisy_scores == {key: scored[None][key] for key in item.manifest.noisy_scores}
+        assert item.manifest.scored_on == board["data"]["about"]
         assert (item.folder / "README.md").read_text(encoding="utf-8") == card(item.manifest)
+
+
+def test_the_leaderboard_has_what_there_is_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the sha256 of weights, and of a classical denoiser's code: after a change of either, `evaluate --all`."""
+    monkeypatch.setenv("DENOISE_WEIGHTS", str(ROOT / "weights"))
+    board = leaderboard.read(ROOT / "results" / "leaderboard.json")
+    rows = sorted(str(evaluate._identity(row)) for row in board["rows"])
+    assert rows == sorted(str(evaluate._identity(evaluate.describe(each))) for each in evaluate.candidates())

@@ -29,6 +29,9 @@ SENTENCES: dict[str, str] = {
     "not-finite": "{name} holds values that are not numbers (NaN or infinity) at {time}. Export it again.",
     "decoder-stuck": "The program ffmpeg got stuck on {name} for {seconds} seconds. Use wav or flac instead.",
     "cut-off": "{name} ends early: {promised} were announced, {present} are there, and these were read.",
+    # what the operator set
+    "not-positive": "{variable} must be a positive number, not '{text}'.",
+    "not-a-count": "{variable} must be a positive whole number, not '{text}'.",
     # what is to be written
     "disk-full": "The disk is full: {name} could not be written. Free some space, or choose a smaller format.",
     "cannot-write": "{name} cannot be written: {problem}. Choose another folder.",

@@ -151,21 +151,25 @@ class LoudnessMeter:
     """Integrated loudness of sound that comes in blocks, by ITU-R BS.1770-4, Annex 1, with both gates.
 
     Its memory grows by one number for every 100 ms. The result does not depend on how the sound is cut into blocks.
+    Sound at less than `LOWEST_RATE` is brought to it, so that the same sound reads the same at every rate.
 
     Args:
         channels: Count.
-        sample_rate: Hz, at least 4000, so that the shelf lies below half of it.
+        sample_rate: Hz.
     """
+
+    LOWEST_RATE = 16_000  # Hz; the filters lose their shape towards half of a lower rate: see `k_weighting`
 
     ABSOLUTE_GATE = -70.0  # LUFS, equation 5
     RELATIVE_GATE = -10.0  # LU below the loudness of what passed the absolute gate, equation 6
     OVERLAP = 4  # gating blocks of 400 ms begin every 100 ms
 
     def __init__(self, channels: int, sample_rate: int) -> None:
-        self._sections = k_weighting(sample_rate)
+        self._rate = max(sample_rate, self.LOWEST_RATE)
+        self._resampler = Resampler(channels, sample_rate, self._rate)
+        self._sections = k_weighting(self._rate)
         self._state = np.zeros((len(self._sections), channels, 2))
         self._weights = channel_weights(channels)
-        self._rate = sample_rate
         self._energies: list[float] = []  # of each 100 ms that is complete
         self._partial = 0.0
         self._heard = 0
@@ -176,6 +180,9 @@ class LoudnessMeter:
 
     def push(self, block: Samples) -> None:
         """Hears (channels, n) float32, n >= 0."""
+        self._hear(self._resampler.push(block))
+
+    def _hear(self, block: Samples) -> None:
         if not block.shape[1]:
             return
         weighted, self._state = sosfilt(self._sections, block.astype(np.float64), axis=1, zi=self._state)
@@ -190,11 +197,12 @@ class LoudnessMeter:
             self._energies.append(self._partial)
             self._partial = 0.0
 
-    def integrated(self) -> float:
-        """LUFS of all that was pushed; -inf where nothing was louder than -70 LUFS.
+    def finish(self) -> float:
+        """LUFS of all that was pushed; -inf where nothing was louder than -70 LUFS. Nothing may be pushed after it.
 
         Sound shorter than 400 ms, which the recommendation leaves open, is taken as one gating block.
         """
+        self._hear(self._resampler.finish())
         energies = np.array(self._energies)
         if len(energies) < self.OVERLAP:
             mean_squares = np.array([(energies.sum() + self._partial) / max(self._heard, 1)])
@@ -223,7 +231,7 @@ def loudness(samples: Samples, sample_rate: int) -> float:
     """
     meter = LoudnessMeter(samples.shape[0], sample_rate)
     meter.push(samples)
-    return meter.integrated()
+    return meter.finish()
 
 
 # ------------------------------------------------------------------------------------------------------ active speech

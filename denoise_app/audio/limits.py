@@ -36,13 +36,13 @@ class Limits:
         """The defaults, replaced where a variable is set.
 
         Raises:
-            ValueError: a variable is not a positive number.
+            AudioError: a variable is not a positive number.
         """
         chosen: dict[str, Any] = {}
         for field in fields(cls):
             variable = f"DENOISE_{field.name.upper()}"
             if text := os.environ.get(variable, "").strip():
-                chosen[field.name] = _positive(variable, text, whole=field.type == "int")
+                chosen[field.name] = positive(variable, text, whole=field.type == "int")
         return cls(**chosen)
 
     def check(self, info: FileInfo, name: str) -> None:
@@ -65,15 +65,17 @@ class Limits:
             raise AudioError.of("too-many-samples", name=name, samples=millions[0], limit=millions[1])
 
 
-def _positive(variable: str, text: str, whole: bool) -> float:
+def positive(variable: str, text: str, whole: bool) -> float:
+    """The number in an environment variable; raises AudioError for what is no positive number, or no whole one."""
     try:
         value = int(text) if whole else float(text)
     except ValueError:
         value = 0
-    if not 0 < value < math.inf:
-        kind = "whole number" if whole else "number"
-        raise ValueError(f"{variable} must be a positive {kind}, not {text!r}")
-    return value
+    if 0 < value < math.inf:
+        return value
+    if whole:
+        raise AudioError.of("not-a-count", variable=variable, text=text)
+    raise AudioError.of("not-positive", variable=variable, text=text)
 
 
 def clock(seconds: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -135,6 +136,8 @@ def _write(folder: Path, name: str, files: Mapping[str, bytes]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for path, data in zip(partial, files.values(), strict=True):
             path.write_bytes(data)
+            with path.open("rb") as file:
+                os.fsync(file.fileno())  # on the disk before it takes the place of the last one
         for path, place in partial.items():
             path.replace(place)
     except OSError as error:
@@ -232,6 +235,7 @@ def list_folder(root: Path) -> tuple[list[Stored], list[CheckpointError]]:
         try:
             stored.append(checked(config.parent))
         except CheckpointError as error:
+            error.facts.setdefault("name", _name(config.parent))  # so that it is known which one is left out
             broken.append(error)
     return stored, broken
 

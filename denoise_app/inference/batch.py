@@ -13,6 +13,7 @@ from denoise_app.audio.files import probe, suffix
 from denoise_app.denoiser import Denoiser
 
 from . import engine
+from .errors import EngineError
 
 SUFFIXES = frozenset(
     f".{name}"
@@ -64,12 +65,13 @@ def plan(inputs: Sequence[Path | str], out: Path) -> list[Job]:
             jobs.append(Job(named, out / path.name))  # an address on the web would not be known from its Path any more
             continue
         root = out if len(inputs) == 1 else out / path.resolve().name
-        jobs += [Job(file, root / file.relative_to(path)) for file in _sounds(path, out.resolve())]
+        jobs += [Job(file, root / file.relative_to(path)) for file in sounds(path, out.resolve())]
     return jobs
 
 
-def _sounds(folder: Path, out: Path) -> list[Path]:
-    inside = folder.resolve() in out.parents
+def sounds(folder: Path, out: Path | None = None) -> list[Path]:
+    """Every file below a folder whose name ends as a sound file's, sorted, but for hidden ones and what is in `out`."""
+    inside = out is not None and folder.resolve() in out.parents
     return sorted(
         path
         for path in folder.rglob("*")
@@ -119,9 +121,7 @@ def _target(job: Job, settings: engine.Settings, inputs: set[Path], written: set
     same = encoding.container == info.container
     target = job.target if same else job.target.with_name(job.target.stem + suffix(encoding))
     if target.resolve() in inputs:
-        text = f"{target} is an input itself: choose another folder for the output."
-        raise AudioError("onto-input", text, target=str(target))
+        raise EngineError.of("onto-input", target=str(target))
     if target.resolve() in written:
-        text = f"{target} was just written from another input: denoise them into two folders."
-        raise AudioError("same-target", text, target=str(target))
+        raise EngineError.of("same-target", target=str(target))
     return target

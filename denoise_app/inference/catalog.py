@@ -14,6 +14,7 @@ from denoise_app.checkpoints import hub, store
 from denoise_app.checkpoints.manifest import CheckpointError, Manifest
 from denoise_app.classical import CLASSICAL
 from denoise_app.denoiser import Denoiser
+from denoise_app.metrics.report import quality
 
 from .device import choose
 
@@ -108,6 +109,34 @@ def _classical() -> tuple[Entry, ...]:
     )
 
 
+def find(model: str, loss: str | None = None, revision: str | None = None) -> Entry:
+    """The entry of a name; without a loss the best of the model. The arguments are those of `load`.
+
+    Raises:
+        CheckpointError: there is none: no such model, no such loss, a loss for what is not trained, or why a
+            checkpoint of this name is left out.
+    """
+    everything = [entry for entry in pulled() if entry.revision == revision] if revision else entries()
+    same = [entry for entry in everything if entry.model == model]
+    fitting = [entry for entry in same if loss in (None, entry.loss)]
+    if fitting:
+        return max(fitting, key=_quality)
+    if any(entry.kind == "classical" for entry in same):
+        raise CheckpointError.of("no-loss-taken", model=model, loss=loss)
+    for problem in [] if revision else broken():
+        if _is_about(problem, model, loss):
+            raise problem
+    if same:
+        raise CheckpointError.of("no-such-loss", model=model, loss=loss, known=_known(entry.loss for entry in same))
+    raise CheckpointError.of("no-such-model", model=model, known=_known(entry.model for entry in everything))
+
+
+def _is_about(problem: CheckpointError, model: str, loss: str | None) -> bool:
+    """Whether what is left out is this checkpoint, or one of this model where no loss is named."""
+    folder = str(problem.facts.get("name", ""))  # a model that is not known here is left out without one
+    return folder == f"{model}/{loss}" if loss else folder.startswith(f"{model}/")
+
+
 def recommended() -> tuple[str, str | None]:
     """The model and loss to use when none is named: the bundled checkpoint that scores best."""
     best = max(_bundled(None), key=_quality, default=None)
@@ -120,14 +149,14 @@ def recommended_loss(model: str) -> str | None:
     Raises:
         CheckpointError: there is no such model.
     """
-    return _find(model, None, None).loss
+    return find(model).loss
 
 
 def _quality(entry: Entry) -> tuple[float, bool]:
-    """PESQ-WB plus a tenth of the SI-SDR, as training chooses its states; without scores the all-rounder leads."""
+    """By what the best is chosen; what has no scores comes last, and of these the all-rounder first."""
     scores = entry.manifest.scores if entry.manifest else {}
     known = "pesq_wb" in scores and "si_sdr" in scores
-    return scores["pesq_wb"] + scores["si_sdr"] / 10 if known else float("-inf"), entry.loss == "hybrid"
+    return quality(scores) if known else float("-inf"), entry.loss == "hybrid"
 
 
 def load(model: str, loss: str | None = None, device: str | None = None, revision: str | None = None) -> Denoiser:
@@ -146,7 +175,7 @@ def load(model: str, loss: str | None = None, device: str | None = None, revisio
         CheckpointError: no such name, or a checkpoint that is refused.
         AudioError: a device that cannot be used.
     """
-    entry = _find(model, loss, revision)
+    entry = find(model, loss, revision)
     if entry.kind == "classical":
         return CLASSICAL[model]()
     assert entry.folder is not None and entry.manifest is not None
@@ -156,25 +185,8 @@ def load(model: str, loss: str | None = None, device: str | None = None, revisio
 
 def sha256(model: str, loss: str | None = None, revision: str | None = None) -> str | None:
     """The digest of the weights that `load` gives by the same names; None for a classical denoiser."""
-    manifest = _find(model, loss, revision).manifest
+    manifest = find(model, loss, revision).manifest
     return manifest.sha256 if manifest else None
-
-
-def _find(model: str, loss: str | None, revision: str | None) -> Entry:
-    """The entry of a name; without a loss the best of the model."""
-    everything = [entry for entry in pulled() if entry.revision == revision] if revision else entries()
-    same = [entry for entry in everything if entry.model == model]
-    fitting = [entry for entry in same if loss in (None, entry.loss)]
-    if fitting:
-        return max(fitting, key=_quality)
-    if any(entry.kind == "classical" for entry in same):
-        raise CheckpointError.of("no-loss-taken", model=model, loss=loss)
-    for problem in [] if revision else broken():
-        if str(problem.facts["name"]).startswith(f"{model}/{loss or ''}"):
-            raise problem
-    if same:
-        raise CheckpointError.of("no-such-loss", model=model, loss=loss, known=_known(entry.loss for entry in same))
-    raise CheckpointError.of("no-such-model", model=model, known=_known(entry.model for entry in everything))
 
 
 def _known(names: Iterable[str | None]) -> str:

@@ -10,7 +10,7 @@ from typing import Literal
 
 import torch
 
-from denoise_app.audio.errors import AudioError
+from .errors import EngineError
 
 VARIABLE = "DENOISE_DEVICE"
 
@@ -41,7 +41,7 @@ def choose(requested: str | None = None) -> Device:
         requested: "cpu", "cuda", "cuda:1", "mps"; "auto" or None to leave the choice open.
 
     Raises:
-        AudioError: "no-device" where the device that was asked for cannot be used.
+        EngineError: "no-device" where the device that was asked for cannot be used.
     """
     if requested and requested != "auto":
         return _demanded(requested, "requested", f"{requested} was asked for.")
@@ -60,12 +60,7 @@ def _demanded(device: str, key: Why, reason: str) -> Device:
     full = "cuda:0" if device == "cuda" else device
     problem = trial(full)
     if problem is not None:
-        raise AudioError(
-            "no-device",
-            f"The device {device} cannot be used here: {problem} Choose cpu, or leave the choice open with auto.",
-            device=device,
-            problem=problem,
-        )
+        raise EngineError.of("no-device", device=device, problem=problem)
     return Device(full, _name(full), reason, key)
 
 

@@ -22,6 +22,7 @@ from denoise_app.audio.errors import AudioError
 from denoise_app.denoiser import Denoiser, StreamingDenoiser
 
 from .chunks import Chunks, Plan
+from .errors import EngineError
 from .high_band import Gains, TopBand
 from .progress import Question, Report, Watch
 from .sources import LevelMeter, Levels, Note, block_frames, open_sound, window
@@ -191,8 +192,7 @@ def _span(info: FileInfo, start: float, seconds: float | None) -> tuple[int, int
 
 
 def _beyond_the_end(info: FileInfo, start: float) -> AudioError:
-    text = f"The part begins at {start:g} s, but the sound lasts {info.seconds:.1f} s. Choose an earlier beginning."
-    return AudioError("start-beyond-end", text, start=start, seconds=info.seconds)
+    return EngineError.of("start-beyond-end", start=start, seconds=info.seconds)
 
 
 def _warnings(warning: AudioError | None) -> tuple[Note, ...]:
@@ -207,14 +207,9 @@ def _suited(denoiser: Denoiser, channels: Channels, info: FileInfo) -> Denoiser:
         return denoiser
     with_reference: Callable[[], Denoiser] | None = getattr(denoiser, "with_reference", None)
     if with_reference is None:
-        text = "This denoiser makes no use of a noise reference. Choose nlms, or treat each channel on its own."
-        raise AudioError("no-reference-denoiser", text)
+        raise EngineError.of("no-reference-denoiser")
     if info.channels != 2:
-        text = (
-            f"A noise reference needs two channels, the second with the noise alone; this sound has {info.channels}. "
-            "Treat each channel on its own, or choose another sound."
-        )
-        raise AudioError("reference-needs-two-channels", text, channels=info.channels)
+        raise EngineError.of("reference-needs-two-channels", channels=info.channels)
     return with_reference()
 
 
@@ -309,10 +304,6 @@ class _Run:
         self._skip -= clean.shape[1] - wet.shape[1]
         taken = dry - wet
         if not np.isfinite(taken).all():
-            text = (
-                "The denoiser made values of this sound that are not numbers. "
-                "Choose another model, or lower the sound's level where it goes far beyond full scale."
-            )
-            raise AudioError("not-computable", text)
+            raise EngineError.of("not-computable")
         self._taken.write(taken.T.tobytes())  # (rows, n) -> (n, rows)
         self._gains.write(self.top_band.push(dry, wet).tobytes())

@@ -11,7 +11,6 @@ from typing import Any, Self
 import numpy as np
 
 from denoise_app.audio.clip import Clip, FileInfo, Samples
-from denoise_app.audio.convert import Resampler
 from denoise_app.audio.errors import AudioError
 from denoise_app.audio.files import Reader, open_reader
 from denoise_app.audio.level import LoudnessMeter, clipped_fraction, dc_offset, peak, to_db
@@ -19,7 +18,6 @@ from denoise_app.audio.level import LoudnessMeter, clipped_fraction, dc_offset, 
 BLOCK_SECONDS = 10.0
 BLOCK_SAMPLES = 1 << 18  # of all channels: 1 MB, 2.7 s of 48 kHz stereo; four times as much is no faster
 
-LOWEST_LOUDNESS_RATE = 16_000  # Hz; the filters of BS.1770 lose their shape towards half of a lower rate
 AUDIBLY_CLIPPED = 1e-4  # share of samples at full scale: in speech, some ten a second at 48 kHz
 NOTABLE_DC = 0.01  # of full scale, -40 dB
 
@@ -125,9 +123,7 @@ class LevelMeter:
     """
 
     def __init__(self, channels: int, sample_rate: int) -> None:
-        rate = max(sample_rate, LOWEST_LOUDNESS_RATE)
-        self._resampler = Resampler(channels, sample_rate, rate)
-        self._loudness = LoudnessMeter(channels, rate)
+        self._loudness = LoudnessMeter(channels, sample_rate)
         self._peak = 0.0
         self._clipped = 0.0  # samples
         self._sums = np.zeros(channels)
@@ -136,18 +132,18 @@ class LevelMeter:
     def push(self, block: Samples) -> None:
         """Hears (channels, n) float32."""
         frames = block.shape[1]
-        self._loudness.push(self._resampler.push(block))
+        self._loudness.push(block)
         self._peak = max(self._peak, peak(block))
         self._clipped += clipped_fraction(block) * frames
         self._sums += dc_offset(block) * frames
         self._frames += frames
 
     def levels(self) -> Levels:
-        """Of all that was pushed."""
+        """Of all that was pushed; nothing may be pushed after it."""
         frames = max(self._frames, 1)
         return Levels(
             peak_db=to_db(self._peak),
-            loudness_lufs=self._loudness.integrated(),
+            loudness_lufs=self._loudness.finish(),
             clipped=self._clipped / frames,
             dc_offset=float(np.abs(self._sums / frames).max()),
         )

@@ -27,6 +27,11 @@ RATE = 16_000  # Hz; PESQ knows this and 8 kHz, STOI goes on to 10 kHz by itself
 EXCERPT_SECONDS = 30  # listeners rated sentences of some ten seconds, and time and memory should not grow
 MOST_EXCERPTS = 4
 SHORTEST = 0.4  # s: PESQ needs 0.25, STOI thirty frames of 12.8 ms
+TOO_FEW_FRAMES = 1e-5  # what pystoi returns, to the bit, where fewer than thirty frames are loud enough
+
+# pystoi warns of it, too; whoever calls is told by an exception. Filters are the whole process's, so this one is set
+# once and never changed around a call, where another thread would find or lose it.
+warnings.filterwarnings("ignore", "Not enough STFT frames to compute intermediate intelligibility", RuntimeWarning)
 
 
 def pesq_wb(clean: Samples, processed: Samples, sample_rate: int) -> float:
@@ -163,12 +168,10 @@ def _stoi(clean: Samples, processed: Samples, sample_rate: int, extended: bool) 
         raise MetricUnavailable("not-installed", metric=metric, package="pystoi") from error
 
     def score(reference: Samples, degraded: Samples) -> float:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", RuntimeWarning)  # pystoi warns of too few frames and returns 1e-5
-            try:
-                return float(pystoi(reference, degraded, RATE, extended=extended))
-            except RuntimeWarning as warning:
-                raise MetricUnavailable("too-short", metric=metric, seconds=SHORTEST) from warning
+        value = float(pystoi(reference, degraded, RATE, extended=extended))
+        if value == TOO_FEW_FRAMES:
+            raise MetricUnavailable("too-short", metric=metric, seconds=SHORTEST)
+        return value
 
     return _mean_over_excerpts(score, clean, processed, sample_rate, metric)
 

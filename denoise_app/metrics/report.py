@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -13,14 +13,13 @@ import torch
 from torch import Tensor
 
 from denoise_app.audio.clip import Samples
-from denoise_app.audio.convert import Resampler, resample
+from denoise_app.audio.convert import resample
 from denoise_app.audio.level import LoudnessMeter
 
 from . import blind, perceptual, signal
 from .errors import MetricUnavailable
 
 SPECTRAL_RATE = 16_000  # Hz, at which log-spectral distances are quoted
-LOWEST_LOUDNESS_RATE = 8_000  # Hz: the meter's filters need more than 4000
 BLOCK = 1 << 20  # samples
 
 
@@ -207,6 +206,17 @@ def chosen(keys: Iterable[str] | None, with_reference: bool) -> list[Metric]:
     return [metric for metric in possible if metric.key in wanted]
 
 
+def quality(scores: Mapping[str, float]) -> float:
+    """One number to choose denoisers by, higher is better: PESQ-WB plus a tenth of the SI-SDR in dB.
+
+    Training chooses its states in the same way. A score that is missing counts nothing.
+
+    >>> quality({"pesq_wb": 1.5, "si_sdr": 10.0}), quality({"pesq_wb": 1.5}), quality({})
+    (2.5, 1.5, 0.0)
+    """
+    return scores.get("pesq_wb", 0.0) + scores.get("si_sdr", 0.0) / 10
+
+
 def _value(metric: Metric, take: Take) -> float | MetricUnavailable:
     try:
         return metric.compute(take)
@@ -226,12 +236,10 @@ def _tensor(samples: Samples) -> Tensor:
 
 def _loudness(take: Take) -> float:
     """Loudness of the whole, with a block of it in memory."""
-    rate = max(take.sample_rate, LOWEST_LOUDNESS_RATE)
-    meter, resampler = LoudnessMeter(1, rate), Resampler(1, take.sample_rate, rate)
+    meter = LoudnessMeter(1, take.sample_rate)
     for start in range(0, take.samples.size, BLOCK):
-        meter.push(resampler.push(take.samples[None, start : start + BLOCK]))
-    meter.push(resampler.finish())
-    value = meter.integrated()
+        meter.push(take.samples[None, start : start + BLOCK])
+    value = meter.finish()
     if not math.isfinite(value):
         raise MetricUnavailable("silent", metric="Loudness")
     return value

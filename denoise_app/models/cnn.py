@@ -24,8 +24,9 @@ from .layers import FLOOR, check_bounds, level_around
 
 POOLS = ((1, 2), (2, 2), (1, 2), (2, 2), (1, 2))
 """(frames, bins) that are pooled from scale to scale. Frequency comes first and most, which makes the net quick; no
-more than 4 frames in all, so that chunks which begin at a multiple of 1,024 samples meet the pools of the whole."""
+more than 4 frames in all, so that chunks which begin at a multiple of GRID meet the pools of the whole."""
 
+GRID = 1024  # samples: chunks of a long recording begin at its multiples
 WIDTHS = (1, 2, 4, 8, 12, 16)  # maps on each scale, in those of the first: many where maps are small
 
 
@@ -52,6 +53,11 @@ class CnnConfig:
             channels=(1, 64),
             scales=(1, len(POOLS)),
         )
+        bins, frames = (math.prod(sizes) for sizes in zip(*((b, f) for f, b in POOLS[: self.scales]), strict=True))
+        if self.window % (2 * bins):
+            raise ValueError(f"window must be a multiple of {2 * bins}, not {self.window}")
+        if GRID % (frames * self.hop):
+            raise ValueError(f"{frames} hops must fit into {GRID} samples a whole number of times, not of {self.hop}")
 
 
 def block(inputs: int, outputs: int, bins: int = 3) -> nn.Sequential:

@@ -57,6 +57,8 @@ class BandSplit(nn.Module):
         share = np.zeros((stft.bins, single_bins + wide_bands))
         share[:, single_bins - 1 :] = np.stack(hats, axis=1)
         share[:single_bins] = np.eye(single_bins, share.shape[1])
+        if not share.any(axis=0).all():
+            raise ValueError(f"{wide_bands} wide_bands are too many for {stft.bins} bins: some would hold none")
         self.register_buffer("gather", torch.tensor(share / share.sum(0), dtype=torch.float32), persistent=False)
         self.register_buffer("spread", torch.tensor(share.T, dtype=torch.float32), persistent=False)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +25,7 @@ from .validation import Validator
 LOG_STEPS = 50
 REPORT_SECONDS = 30.0
 CURVE_POINTS = 50  # of the loss over the budget, for the checkpoint's card
+MOST_POINTS = 200  # in the checkpoint's card: a manifest has a largest size, a run may be validated any number of times
 
 
 class Clerk:
@@ -47,7 +49,7 @@ class Clerk:
         out = run.config.out
         out.mkdir(parents=True, exist_ok=True)
         (out / "train.json").write_text(json.dumps(asdict(run.config), indent=2, default=str) + "\n")
-        self.log = SummaryWriter(str(out / "tensorboard"), purge_step=run.step)
+        self.log: SummaryWriter | None = SummaryWriter(str(out / "tensorboard"), purge_step=run.step)
 
     def __enter__(self) -> Self:
         return self
@@ -55,7 +57,9 @@ class Clerk:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.log.close()
+        with suppress(OSError):  # a full disk has been told of, or is told of by `error`
+            if self.log:
+                self.log.close()
 
     def note(self, total: Tensor, parts: dict[str, Tensor], norm: Tensor) -> None:
         """One step, of which the loss, its parts and the length of the gradient are known."""
@@ -65,22 +69,20 @@ class Clerk:
         if run.progress - self.drawn >= 1 / CURVE_POINTS:
             self._draw({})
         if run.step % LOG_STEPS == 0:
-            for name, part in parts.items():
-                self.log.add_scalar(f"loss/{name}", part.item(), run.step)
-            self.log.add_scalar("loss/total", total.item(), run.step)
-            self.log.add_scalar("learning rate", run.learning_rate(), run.step)
-            self.log.add_scalar("gradient norm", norm.item(), run.step)
+            self._plot({f"loss/{name}": part.item() for name, part in parts.items()})
+            self._plot({"loss/total": total.item(), "learning rate": run.learning_rate(), "gradient norm": norm.item()})
         if run.seconds - self.reported >= REPORT_SECONDS:
             self._report({})
+
+    def begin(self) -> None:
+        """Say what the checkpoint scores that the run starts from. It is not kept: it was taught by another loss."""
+        if self.validator:
+            self._report(self._validated())
 
     def check(self) -> None:
         """Validate the averaged weights, keep them where they are the best so far, save the state, report."""
         run = self.run
-        run.average.eval()
-        scores = self.validator.score(run.average) if self.validator else {}
-        for name, value in scores.items():
-            self.log.add_scalar(f"validation/{name}", value, run.step)
-        self._draw(scores)
+        scores = self._validated()
         score = self.validator.rank(scores) if self.validator else None
         if score is None or run.best is None or score > run.best:
             run.best = score
@@ -88,6 +90,24 @@ class Clerk:
         run.save()
         self._report(scores)
         self.heard = []
+
+    def _validated(self) -> dict[str, float]:
+        """Scores of the averaged weights, on the curve and in the log."""
+        scores = self.validator.score(self.run.average.eval()) if self.validator else {}
+        self._plot({f"validation/{name}": value for name, value in scores.items()})
+        self._draw(scores)
+        return scores
+
+    def _plot(self, values: dict[str, float]) -> None:
+        """Into TensorBoard's log, until it cannot be written: the training is worth more."""
+        if self.log is None:
+            return
+        try:
+            for name, value in values.items():
+                self.log.add_scalar(name, value, self.run.step)
+        except OSError as error:
+            self.log = None
+            self.say(f"TensorBoard's log ends here: {error.strerror or error}")
 
     def _draw(self, scores: dict[str, float]) -> None:
         """A point of the curve: the mean loss since the last one, and the scores where they were taken."""
@@ -142,9 +162,19 @@ def _manifest(run: Run, corpora: dict[str, Corpus]) -> Manifest:
             "init": "/".join(config.init.parts[-2:]) if config.init else None,
             "recipe": asdict(config.recipe),
             "commit": _commit(),
-            "curve": run.curve,
+            "curve": _thinned(run.curve),
         },
     )
+
+
+def _thinned(curve: list[dict[str, float]]) -> list[dict[str, float]]:
+    """The curve where it is short, else points evenly spread over it, the last one among them.
+
+    >>> [point["step"] for point in _thinned([{"step": step} for step in range(1000)])[-3:]]
+    [989, 994, 999]
+    """
+    step = -(-len(curve) // MOST_POINTS) or 1
+    return curve[::-1][::step][::-1]
 
 
 def _commit() -> str:

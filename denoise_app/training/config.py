@@ -15,6 +15,9 @@ from typing import Any, TypeVar, get_args, get_type_hints
 
 from denoise_app.models.layers import check_bounds
 
+RUNS = Path("runs")
+"""Where runs are kept when nothing else is said: one as <model>/<loss> in it, as in the folder of weights."""
+
 Table = Mapping[str, Any]
 """What tomllib makes of a table."""
 
@@ -84,11 +87,12 @@ class TrainConfig:
     Attributes:
         model, loss: Names in `models.registry.MODELS` and `losses.LOSSES`.
         clean, noise, rir: Folders of audio; impulse responses are optional, rooms are simulated beside them.
-        out: Folder of the run: its state, its log and its best checkpoint.
+        out: Folder of the run: its state, its log and its best checkpoint; of a plan, the folder of its runs' folders.
         cache: Folder for decoded sound.
         model_config: Settings of the model that differ from its defaults.
         recipe: How examples are mixed.
-        minutes: Wall-clock budget; the learning rate has fallen to its end when it is spent.
+        minutes: Budget of training time, to which decoding and validation come on top; the learning rate has fallen to
+            its end when it is spent.
         steps: Budget in steps instead, where minutes is None.
         learning_rate, last_learning_rate: The highest, and the last as a share of it; a cosine leads down.
         warm_up: Share of the budget in which the learning rate rises.
@@ -109,7 +113,7 @@ class TrainConfig:
     loss: str
     clean: Path
     noise: Path
-    out: Path
+    out: Path = RUNS
     rir: Path | None = None
     cache: Path = Path(".cache/audio")
     model_config: dict[str, float] = field(default_factory=dict)

@@ -17,10 +17,10 @@ import numpy.typing as npt
 from denoise_app.audio.convert import mid, resample
 from denoise_app.audio.errors import AudioError
 from denoise_app.audio.files import read
+from denoise_app.inference.batch import SUFFIXES, sounds
 
 from .config import TrainingError
 
-SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a"}
 CACHE_VERSION = 1
 MOST_UNREADABLE = 0.1  # share of a folder's files
 
@@ -60,10 +60,10 @@ class Corpus:
 
 
 def audio_files(tree: Path) -> list[Path]:
-    """Every audio file below a folder, by suffix, sorted."""
+    """Every audio file below a folder, by suffix, sorted; hidden ones are not meant."""
     if not tree.is_dir():
         raise DataError(f"{tree} is not a folder")
-    return sorted(path for path in tree.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    return sounds(tree)
 
 
 def _fingerprint(tree: Path, files: list[Path], sample_rate: int) -> str:

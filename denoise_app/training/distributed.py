@@ -1,7 +1,8 @@
 """Several processes that train one model together: on the GPUs of one host, or of many, as torchrun starts them.
 
 Each draws all examples of a step and mixes its own share; gradients are averaged over all. What only one can do or
-know (the clock, the state on disk, validation, the log) is the first one's.
+know (the clock, the state on disk, validation, the log) is the first one's. So are the statistics of batch norms (of
+`cnn` alone): each process normalises by its own share of a batch, and those of the first one are kept.
 """
 
 from __future__ import annotations

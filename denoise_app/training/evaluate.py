@@ -281,7 +281,9 @@ def _by_number(name: str) -> tuple[float, str]:
 def candidates(model: str | None = None, loss: str | None = None) -> list[Candidate]:
     """The noisy row, then the denoiser that is named (by its best loss when none is), else all that are bundled."""
     if model is not None:
-        return [Candidate(NOISY), Candidate(model, loss or catalog.recommended_loss(model))]
+        named = Candidate(model, loss or catalog.recommended_loss(model))
+        describe(named)  # fails now where there is no such denoiser, not when the noisy row is done
+        return [Candidate(NOISY), named]
     bundled = (entry for entry in catalog.entries() if entry.source != "hub")
     return [Candidate(NOISY), *(Candidate(entry.model, entry.loss) for entry in bundled)]
 
@@ -294,7 +296,10 @@ def describe(candidate: Candidate) -> dict[str, Any]:
     facts: dict[str, Any] = {"model": candidate.model, "loss": candidate.loss}
     if candidate.model == NOISY:
         return facts
-    entry = next(e for e in catalog.entries() if (e.model, e.loss) == (candidate.model, candidate.loss))
+    wanted = candidate.model, candidate.loss
+    entry = next((entry for entry in catalog.entries() if (entry.model, entry.loss) == wanted), None)
+    if entry is None:
+        raise EvaluationError(f"there is no {candidate}: `python -m denoise_app models` lists what there is")
     return facts | {
         "kind": entry.kind,
         "causal": entry.causal,

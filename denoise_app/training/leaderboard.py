@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from denoise_app.losses import LOSSES
+from denoise_app.metrics import report
 from denoise_app.metrics.report import METRICS
 
 from .conditions import CONDITIONS
@@ -102,10 +103,8 @@ def _cell(score: dict[str, float] | None, decimals: int) -> str:
 
 
 def quality(row: Row) -> float:
-    """By what rows are chosen: PESQ-WB plus a tenth of the SI-SDR, as training chooses its states."""
-    return sum(
-        row["scores"].get(key, {"mean": 0.0})["mean"] / weight for key, weight in (("pesq_wb", 1), ("si_sdr", 10))
-    )
+    """By what rows are chosen: see `report.quality`."""
+    return report.quality({key: score["mean"] for key, score in row["scores"].items()})
 
 
 def best(rows: Sequence[Row]) -> list[Row]:

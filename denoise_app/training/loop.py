@@ -44,7 +44,6 @@ def train(config: TrainConfig, say: Callable[[str], None] = print) -> Outcome:
         TrainingError: an unknown name, nothing to resume, a diverged run, a full disk.
         DataError: a folder that cannot be used.
         CheckpointError: the start is broken, or the best state cannot be written.
-        AudioError: "no-device".
     """
     check(config)
     with joined(config.device) as world:
@@ -56,10 +55,14 @@ def train(config: TrainConfig, say: Callable[[str], None] = print) -> Outcome:
             run.start_from(config.init)
         with world.in_turn():
             corpora = load_corpora(config, run.sample_rate, tell)
+        if run.hears(corpora):
+            tell("the recipe or the sound has changed since this run began: it goes on with what there is now")
         mixer = make_mixer(config, corpora, world.device)
         validator = Validator.load(config, run.sample_rate, tell) if world.leads and config.valid_clean else None
         keeping = Clerk(run, corpora, validator, tell) if world.leads else nullcontext()
         with keeping as clerk, interruptible() as stopped:
+            if clerk and config.init and run.step == 0:
+                clerk.begin()
             _steps(run, mixer, clerk, stopped)
         return run.outcome
 

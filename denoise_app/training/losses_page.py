@@ -71,6 +71,7 @@ def write(path: Path, board: Board, speech: Clip) -> list[Path]:
             attenuations[loss] = shadow_attenuation(mixture.noisy, processed, mixture.clean)
             pictures[f"{model}-{loss}"] = spectrograms(mixture, processed)
         parts += [_shown(path.stem, model, attenuations)] if attenuations else []
+    parts.append(weights_shown())
     folder = path.with_suffix("")
     folder.mkdir(parents=True, exist_ok=True)
     files = [path, *(folder / f"{name}.png" for name in pictures)]
@@ -78,6 +79,13 @@ def write(path: Path, board: Board, speech: Clip) -> list[Path]:
     for file, data in zip(files[1:], pictures.values(), strict=True):
         file.write_bytes(data)
     return files
+
+
+def weights_shown() -> str:
+    """Which weights the pictures are of, as a comment: by it a page is known that is older than they are."""
+    lab = (entry for entry in catalog.entries() if entry.source == "bundled" and entry.model in LAB)
+    names = (f"{entry.model}/{entry.loss} {entry.manifest.sha256[:12]}" for entry in lab if entry.manifest)
+    return "\n".join(["<!-- the weights that are shown:", *sorted(names), "-->"])
 
 
 def mix(speech: Clip) -> Mixture:

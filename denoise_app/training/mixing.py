@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from .config import Recipe
-from .dataset import Corpus
+from .dataset import Corpus, DataError
 from .rooms import EARLY_SECONDS
 
 Array = npt.NDArray[np.float64]
@@ -121,6 +121,8 @@ class Sampler:
         weight = np.sqrt(corpus.lengths / corpus.sample_rate)
         for prefix, factor in weights:
             weight = weight * np.array([factor if name.startswith(prefix) else 1.0 for name in corpus.names])
+        if not weight.any():
+            raise DataError("the recipe's weights leave no file to draw: all of them are 0")
         self._cumulative = np.cumsum(weight / weight.sum())
 
     def draw(self, rng: np.random.Generator, length: int) -> tuple[Piece, ...]:

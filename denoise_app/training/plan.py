@@ -10,7 +10,9 @@ from __future__ import annotations
 import multiprocessing
 import re
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -77,10 +79,14 @@ def read(path: Path, above: Table) -> list[Planned]:
         raise TrainingError(f"{path} is not a plan: it has no [[run]]")
     found: dict[str, Planned] = {}
     for number, entry in enumerate(entries, 1):
+        if entry.get("loss") == []:
+            raise TrainingError(f"{path}, run {number}: the list of losses is empty")
         for own in _each_loss(entry):
-            name = own.pop("name", None) or f"{own.get('model')}/{own.get('loss')}"
+            own_name = own.pop("name", None)
+            table = merged(merged(shared, own), above)
+            name = own_name or f"{table.get('model')}/{table.get('loss')}"
             try:
-                found[name] = _planned(name, merged(merged(shared, own), above), found)
+                found[name] = _planned(name, table, found)
             except TrainingError as error:
                 raise TrainingError(f"{path}, run {number}, {name}: {error}") from error
     return list(found.values())
@@ -93,11 +99,11 @@ def _each_loss(entry: Table) -> Iterator[dict[str, Any]]:
 
 
 def _planned(name: Any, table: Table, found: dict[str, Planned]) -> Planned:
+    config = parse(table)
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise TrainingError("a name is like gru/hybrid: lower-case letters, digits and hyphens on both sides")
     if name in found:
         raise TrainingError("there is an earlier run of that name; give this one a `name`")
-    config = parse(table)
     after = found.get(config.init.as_posix()) if config.init else None
     config = replace(config, out=config.out / name, init=after.config.out if after else config.init)
     check(config, after.config if after else None)
@@ -176,13 +182,30 @@ def _start(each: Planned, say: Say) -> tuple[Connection, tuple[Planned, SpawnPro
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(each, say, sender), name=each.name, daemon=True)
-    process.start()
+    with _deaf():
+        process.start()
     sender.close()  # the process has its own: when it dies, the receiver is told
     return receiver, (each, process)
 
 
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Ignores Ctrl-C, and so does, for good, a process that is started meanwhile.
+
+    It is told to end by the one that started it, so that it saves once, and does not die while it still imports.
+    """
+    if threading.current_thread() is not threading.main_thread():  # only that one may set handlers
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _work(each: Planned, say: Say, sender: Connection) -> None:
-    """A run's process. Ctrl-C reaches it through the one that started it, so that it saves once."""
+    """A run's process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     config = replace(each.config, resume=(each.config.out / STATE).exists())
     try:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import copy
 import math
 import pickle
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from denoise_app.checkpoints import store
+from denoise_app.checkpoints.manifest import CheckpointError
 from denoise_app.denoiser import Denoiser
 from denoise_app.models.registry import build
 
 from .config import TrainConfig, TrainingError
+from .dataset import Corpus
 from .distributed import World
 from .optimizer import Optimizer
 from .start import initialise
@@ -65,6 +69,7 @@ class Run:
         self.seconds = 0.0
         self.hours_heard = 0.0
         self.best: float | None = None
+        self.sound: dict[str, Any] | None = None
         self.curve: list[dict[str, float]] = []
 
     @property
@@ -96,6 +101,13 @@ class Run:
         """Begin with the weights of a checkpoint."""
         self.hours_heard = initialise(self.model, init)
         self.average.load_state_dict(self.model.state_dict())
+
+    def hears(self, corpora: Mapping[str, Corpus]) -> bool:
+        """Take note of what the run hears; True where that is not what it has heard so far, as its state tells."""
+        recipe = asdict(replace(self.config.recipe, batch=1))  # of one process: their number may change
+        sound = {name: [len(corpus.names), int(corpus.lengths.sum())] for name, corpus in corpora.items()}
+        before, self.sound = self.sound, {"recipe": recipe, "sound": sound}
+        return before not in (None, self.sound)
 
     def update(self, norm: Tensor) -> bool:
         """Take the step that the gradients ask for; False where their norm is not finite and the weights are kept."""
@@ -131,6 +143,7 @@ class Run:
             "seconds": self.seconds,
             "hours_heard": self.hours_heard,
             "best": self.best,
+            "sound": self.sound,
             "curve": self.curve,
         }
 
@@ -159,16 +172,27 @@ class Run:
         for key, ours in (("model_name", self.config.model), ("loss", self.config.loss), ("seed", self.config.seed)):
             if state.get(key) != ours:
                 raise TrainingError(f"{path} belongs to {key} {state.get(key)}, not {ours}")
-        if state["model_config"] != self.config.model_config:
-            raise TrainingError(f"{path} was trained with {state['model_config']}, not {self.config.model_config}")
+        if state.get("model_config") != self.config.model_config:
+            raise TrainingError(f"{path} was trained with {state.get('model_config')}, not {self.config.model_config}")
         try:
             self.model.load_state_dict(state["model"])
             self.average.load_state_dict(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.step, self.seconds, self.hours_heard = state["step"], state["seconds"], state["hours_heard"]
-            self.best, self.curve = state["best"], state["curve"]
+            self.best, self.curve, self.sound = state["best"], state["curve"], state["sound"]
         except (KeyError, RuntimeError, ValueError) as error:
             raise TrainingError(f"{path} was saved by another version: {error}; start anew without resume") from error
+        if self.best is not None and not _is_whole(self.config.out):
+            self.best = None  # what was cut off while it was written is written again
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether a checkpoint can be loaded."""
+    try:
+        store.load(folder)
+    except CheckpointError:
+        return False
+    return True
 
 
 def _read(path: Path) -> dict[str, Any]:

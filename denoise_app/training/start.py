@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from denoise_app.audio.errors import AudioError
 from denoise_app.checkpoints import store
 from denoise_app.checkpoints.manifest import CheckpointError
 from denoise_app.inference.catalog import weights_folder
+from denoise_app.inference.device import choose
 from denoise_app.losses import LOSSES
 from denoise_app.losses.perceptual import LossUnavailable
 from denoise_app.models.registry import build
@@ -21,7 +23,7 @@ from .widen import can_widen, widen
 
 
 def check(config: TrainConfig, before: TrainConfig | None = None) -> None:
-    """That a run's model, loss and start exist and fit each other; its sound is looked at by `dataset`.
+    """That a run's device, model, loss and start exist and fit each other; its sound is looked at by `dataset`.
 
     Args:
         before: The run that will have made `config.init` by then, where it is not there yet.
@@ -29,6 +31,10 @@ def check(config: TrainConfig, before: TrainConfig | None = None) -> None:
     Raises:
         TrainingError: otherwise.
     """
+    try:
+        choose(config.device)
+    except AudioError as error:
+        raise TrainingError(str(error)) from error
     if config.loss not in LOSSES:
         raise TrainingError(f"no loss is called {config.loss!r}; there are {', '.join(LOSSES)}")
     loss, silence = LOSSES[config.loss], torch.zeros(1, 16_000)
@@ -44,7 +50,7 @@ def check(config: TrainConfig, before: TrainConfig | None = None) -> None:
         model, theirs = before.model, _sketch(before.model, before.model_config)
     else:
         try:
-            manifest = store.read_manifest(checkpoint_folder(config.init))
+            _, manifest = store.load(checkpoint_folder(config.init))  # whole, since hours may pass until it is needed
         except CheckpointError as error:
             raise TrainingError(str(error)) from error
         model, theirs = manifest.model, _sketch(manifest.model, manifest.config)
@@ -93,4 +99,5 @@ def initialise(model: nn.Module, init: Path) -> float:
         model.load_state_dict(source.state_dict())
     else:
         widen(source, model)
-    return float(manifest.training.get("hours_seen", 0.0))
+    hours = manifest.training.get("hours_seen")
+    return float(hours) if isinstance(hours, int | float) else 0.0  # a checkpoint by others may say anything

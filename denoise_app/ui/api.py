@@ -66,7 +66,7 @@ def endpoint(worker: Worker, sessions: Sessions) -> Callable[..., Iterator[Answe
             if not audio:
                 raise gr.Error(say("error.no-recording"), title=say("error.title"), print_exception=False)
             best = worker.recommended(model or None)
-            offer = worker.find(f"{best.model}/{loss}") if loss else best
+            offer = worker.named(best.model, loss) if loss else best
             settings = settings_from(
                 strength, max_attenuation_db, high_band, loudness_lufs or None, true_peak_dbtp, format, bit_depth
             )

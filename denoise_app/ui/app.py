@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 
 from denoise_app.audio.errors import AudioError
-from denoise_app.audio.limits import Limits
+from denoise_app.audio.limits import Limits, positive
 
 from . import api, board, panels
 from .bridge import Worker
@@ -23,6 +23,7 @@ from .tabs.clean import CleanTab
 from .tabs.compare import CompareTab
 from .tabs.models import ModelsTab
 from .texts import LANGUAGES
+from .votes import Votes
 
 HERE = Path(__file__).parent
 EXAMPLES = HERE.parents[1] / "examples"
@@ -56,15 +57,16 @@ def build(
     words = Words()
     examples = sorted(EXAMPLES.glob("*.flac")) if examples is None else examples
     device = worker.device()
+    votes = Votes.from_environment()
     with gr.Blocks(
         title=LANGUAGES["en"]["app.name"], analytics_enabled=False, delete_cache=(300, 60 * MINUTES), fill_width=True
     ) as blocks:
-        gr.HTML(words.made("html.header", lambda say: panels.header(say, device, MINUTES)))
+        gr.HTML(words.made("html.header", lambda say: panels.header(say, device, MINUTES, votes.dataset)))
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab(words("tab.clean"), id="clean"):
                 CleanTab(blocks, worker, sessions, shelf, words, examples, api.WORK, MINUTES)
             with gr.Tab(words("tab.compare"), id="compare") as tab:
-                CompareTab(blocks, tab, worker, sessions, shelf, words, examples, api.WORK, MINUTES)
+                CompareTab(blocks, tab, worker, sessions, shelf, words, examples, api.WORK, MINUTES, votes)
             with gr.Tab(words("tab.bench"), id="bench"):
                 speech, noises = (sorted(BENCH_EXAMPLES.glob(f"{kind}-*.flac")) for kind in ("speech", "noise"))
                 BenchTab(blocks, worker, sessions, shelf, words, speech, noises, api.WORK, MINUTES)
@@ -76,8 +78,14 @@ def build(
 
 
 def jobs() -> int:
-    """How many recordings are denoised at once: DENOISE_JOBS, else half of the processors."""
-    return int(os.environ.get("DENOISE_JOBS", "0")) or max(1, (os.cpu_count() or 1) // 2)
+    """How many recordings are denoised at once: DENOISE_JOBS, else half of the processors.
+
+    Raises:
+        AudioError: the variable is not a positive whole number.
+    """
+    if text := os.environ.get("DENOISE_JOBS", "").strip():
+        return int(positive("DENOISE_JOBS", text, whole=True))
+    return max(1, (os.cpu_count() or 1) // 2)
 
 
 def launch(app: App, **options: Any) -> tuple[Any, str, Any]:
@@ -104,10 +112,10 @@ def serve() -> None:
     worker = Worker()
     try:
         app = build(worker)
-    except AudioError as error:  # DENOISE_DEVICE names a device that is not there
+        worker.warm_up()
+        launch(app)
+    except AudioError as error:  # a variable such as DENOISE_DEVICE or DENOISE_JOBS holds what cannot be
         raise SystemExit(f"error: {error}") from error
-    worker.warm_up()
-    launch(app)
 
 
 def head() -> str:

@@ -5,7 +5,6 @@ The steps are generators, as in `flow`; a denoiser that fails leaves the others.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,11 +21,10 @@ from denoise_app.metrics.alignment import Alignment
 from .background import Background
 from .bridge import Offer, Worker
 from .downloads import Parcel, csv_text
-from .flow import matching_gain
+from .flow import equal_loudness
 from .session import Job, Session
 
 MOST = 6  # denoisers at once
-MOST_TURNED_DOWN = 20.0  # dB below the noisy sound: who leaves next to nothing does not silence the others
 STEPS = (10, 5, 2)  # dB between the points of a sweep
 ARCHIVE = "bench-results.zip"
 
@@ -127,10 +125,7 @@ class Trial:
 
     def gains_db(self) -> dict[Path, float]:
         """What makes all sounds equally loud without making any of them louder."""
-        levels = dict(self.levels)
-        lowest = levels[self.noisy] - MOST_TURNED_DOWN
-        target = min((level for level in levels.values() if level >= lowest), default=-math.inf)
-        return {path: matching_gain(level, target) for path, level in levels.items()}
+        return equal_loudness(dict(self.levels), self.noisy)
 
 
 @dataclass(frozen=True)

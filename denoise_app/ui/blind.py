@@ -9,6 +9,7 @@ own inaudible dither, so that at least no two are equal byte for byte, and the p
 
 from __future__ import annotations
 
+import math
 import random
 import secrets
 import threading
@@ -49,11 +50,11 @@ FRESH: dict[Kind, tuple[str, ...]] = {
 
 
 class BlindError(UserError):
-    """A test cannot begin; reasons: "blind-two", "blind-more", "blind-gone", "blind-trials"."""
+    """A test cannot begin; reasons: "blind-two", "blind-more", "blind-gone", "blind-trials", "blind-start"."""
 
     sentences = {  # noqa: RUF012
         reason: LANGUAGES["en"][f"error.{reason}"]
-        for reason in ("blind-two", "blind-more", "blind-gone", "blind-trials")
+        for reason in ("blind-two", "blind-more", "blind-gone", "blind-trials", "blind-start")
     }
 
 
@@ -215,12 +216,12 @@ class BlindTest:
         recording: Name of the user's file.
         trials: 5 to 50.
         room: An empty folder of the visit; `end` leaves deleting it to whoever made it.
-        start: Where the excerpt begins, in s; it is at most 30 s long and ends with the recording.
+        start: Where the excerpt begins, in s, 0 or more; it is at most 30 s long and ends with the recording.
         rng: Draws the trials.
         clock: Time in s.
 
     Raises:
-        BlindError: "blind-trials".
+        BlindError: "blind-trials", "blind-start".
         AudioError: A sound is gone, or cannot be written.
     """
 
@@ -237,6 +238,8 @@ class BlindTest:
     ) -> None:
         if type(trials) is not int or not FEWEST_TRIALS <= trials <= MOST_TRIALS:
             raise BlindError.of("blind-trials", fewest=FEWEST_TRIALS, most=MOST_TRIALS)
+        if not 0 <= start < math.inf:
+            raise BlindError.of("blind-start")
         self.kind, self.room, self.planned = kind, room, trials
         self._candidates, self._recording, self._clock = tuple(candidates), recording, clock
         self._plan = draw(kind, len(candidates), trials, rng or random.SystemRandom())
@@ -309,7 +312,7 @@ def _excerpts(candidates: Sequence[Candidate], start: float, room: Path) -> list
     infos = [files.probe(candidate.path) for candidate in candidates]
     rate, length = infos[0].sample_rate, min(info.frames for info in infos)
     frames = min(length, round(MOST_SECONDS * rate))
-    first = min(max(0, round(start * rate)), length - frames)
+    first = min(round(start * rate), length - frames)
     paths = []
     for candidate in candidates:
         samples = fit(files.read_window(candidate.path, first, frames).samples, frames)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,12 +20,16 @@ from . import numbers, panels
 from .bridge import Offer
 from .texts import Say
 
+logger = logging.getLogger(__name__)
+
 RESULTS = Path(__file__).resolve().parents[2] / "results"
 SCORES = {"pesq_wb": 2, "stoi": 3, "si_sdr": 1, "segmental_snr": 1, "lsd": 1, "dnsmos_ovrl": 2}
 """Metric -> digits after the decimal point."""
 KINDS = ("all", "neural", "causal", "classical")
 COSTS = ("rtf", "parameters")
 EVERYTHING = "all"
+PEERS = ("measured", "published")  # the tables of other systems
+PEER_COLUMNS = ("pesq_wb", "stoi", "si_sdr", "rtf", "parameters")
 CURVES = ("pesq-wb", "si-sdr", "loss")  # what a training may have told of itself, the most telling first
 
 
@@ -45,13 +50,38 @@ class Standing:
 
 def standing(results: Path = RESULTS) -> Standing:
     """Reads what lies in the folder of results; never raises for what is missing or broken there."""
-    peers = {}
-    if (file := results / "peers.json").is_file():
-        peers = {name: table for name, table in json.loads(file.read_text("utf-8")).items() if isinstance(table, dict)}
+    peers = _peers(results / "peers.json")
     try:
         return Standing(read(results / "leaderboard.json"), peers)
     except LeaderboardError as problem:
         return Standing(None, peers, str(problem))
+
+
+def _peers(file: Path) -> dict[str, Any]:
+    """The tables of a file that can be shown; none where it is missing, and what is broken goes to the log."""
+    try:
+        found = json.loads(file.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError) as problem:
+        logger.warning("%s cannot be read: %s", file, problem)
+        return {}
+    listed = found if isinstance(found, dict) else {}
+    peers = {name: listed[name] for name in PEERS if _is_table(listed.get(name))}
+    if missing := [name for name in PEERS if name not in peers]:
+        logger.warning("%s holds no table that can be shown: %s", file, ", ".join(missing))
+    return peers
+
+
+def _is_table(table: object) -> bool:
+    """Whether it has rows, all with a name and with the same numbers."""
+    rows = table.get("rows") if isinstance(table, dict) else None
+    if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
+        return False
+    keys = [key for key in PEER_COLUMNS if key in rows[0]]
+    cells = [row.get(key, "") for row in rows for key in keys]
+    named = all(isinstance(row.get("system"), str) for row in rows)
+    return named and all(isinstance(cell, int | float | None) for cell in cells)
 
 
 # -------------------------------------------------------------------------------------------------------------- filters
@@ -186,7 +216,7 @@ def others(say: Say, peers: Mapping[str, Any]) -> str:
     """Tables of systems that are not ours, each with where its numbers come from."""
     parts = []
     for which, listed in peers.items():
-        keys = [key for key in ("pesq_wb", "stoi", "si_sdr", "rtf", "parameters") if key in listed["rows"][0]]
+        keys = [key for key in PEER_COLUMNS if key in listed["rows"][0]]
         heads = [panels.sortable_head(say("board.system"))]
         heads += [_score_head(say, key) if key in SCORES else panels.sortable_head(_cost(say, key)) for key in keys]
         body = "".join(

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
@@ -36,12 +36,21 @@ from denoise_app.metrics.excerpts import spread
 from denoise_app.metrics.report import Measured, measure, score
 
 from .figures import Survey, survey
+from .texts import LANGUAGES
 
 NO_LIMIT_DB = 60  # the end of the slider for the most attenuation: nobody hears a difference to no limit
 WHOLE_SECONDS = 60.0  # longer recordings are listened to in excerpts, so that memory does not grow with them
 EXCERPT_SECONDS = 15.0
 EXCERPTS = 4
 PATIENCE = 20.0  # s that the end of the program waits for the work that it has stopped
+RANGES: dict[str, tuple[str, float, float]] = {
+    "bad-strength": ("strength", 0, 100),
+    "bad-attenuation": ("max_attenuation_db", 0, inf),
+    "bad-loudness": ("loudness_lufs", -70, 0),
+    "bad-true-peak": ("true_peak_dbtp", -70, 0),
+    "bad-bit-depth": ("bit_depth", 8, 32),
+}
+"""Reason of the error -> the setting as programs call it, the least and the largest that it may be."""
 QUICK = ("snr_estimated", "noise_floor", "speech_level")
 SLOW = ("dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl")
 
@@ -138,11 +147,18 @@ class Worker:
         return choose()
 
     def offers(self) -> list[Offer]:
-        """Every denoiser at hand or listed on the Hub: by model, the best checkpoint of each first."""
-        known = {offer.key: offer for offer in (Offer.of_entry(entry) for entry in catalog.entries())}
+        """Every denoiser, each once.
+
+        Those of `catalog.entries` come first, in its order; then what else the Hub's cache holds: other commits, and
+        what a bundled checkpoint goes before; then what the Hub was seen to have.
+        """
+        at_hand = [Offer.of_entry(entry) for entry in (*catalog.entries(), *catalog.pulled())]
         with self._lock:
-            listed = dict(self._hub)
-        return [*known.values(), *(offer for key, offer in listed.items() if key not in known)]
+            listed = list(self._hub.values())
+        offers: dict[str, Offer] = {}
+        for offer in (*at_hand, *listed):
+            offers.setdefault(offer.key, offer)
+        return list(offers.values())
 
     def broken(self) -> list[CheckpointError]:
         """Why checkpoints in the folder of weights are left out."""
@@ -156,6 +172,10 @@ class Worker:
         known = ", ".join(offer.key for offer in self.offers())
         raise CheckpointError.of("no-such-model", model=key, known=known)
 
+    def named(self, model: str, loss: str | None = None) -> Offer:
+        """The offer of a model and a loss, the model's best without one: see `catalog.find`."""
+        return Offer.of_entry(catalog.find(model, loss))
+
     def recommended(self, model: str | None = None) -> Offer:
         """The best of a model; the best of all without one. Raises CheckpointError for a model that is not there."""
         name, loss = (model, catalog.recommended_loss(model)) if model else catalog.recommended()
@@ -166,11 +186,14 @@ class Worker:
         return any(os.environ.get(name, "").strip() for name in ("DENOISE_HUB_REPO", "DENOISE_HUB_AUTHORS"))
 
     def look_on_hub(self) -> tuple[int, list[CheckpointError]]:
-        """Asks the Hub what there is; from then on it is among the offers. Returns how many, and what is left out."""
+        """Asks the Hub what there is; from then on it is among the offers. Returns how many, and what is left out.
+
+        What was listed before stays: another visitor may have chosen it, and a commit does not go away.
+        """
         found, problems = hub.list_checkpoints()
         offers = [Offer.of_hub(checkpoint) for checkpoint in found]
         with self._lock:
-            self._hub = {offer.key: offer for offer in offers}
+            self._hub |= {offer.key: offer for offer in offers}
         return len(offers), problems
 
     def look_at(self, repo: str, revision: str | None) -> tuple[list[Offer], list[CheckpointError]]:
@@ -188,7 +211,7 @@ class Worker:
         hub.pull(offer.repo, f"{offer.model}/{offer.loss}", offer.revision)
         pulled = replace(offer, cached=True)
         with self._lock:
-            self._hub = self._hub | {pulled.key: pulled}
+            self._hub[pulled.key] = pulled
         return pulled
 
     def denoiser(self, offer: Offer) -> Denoiser:
@@ -373,14 +396,24 @@ def _mean(path: Path, part: slice) -> Samples:
     return mid(files.read_window(path, part.start, part.stop - part.start).samples)[0]
 
 
+class SettingError(AudioError):
+    """A setting that cannot be what it is."""
+
+    sentences: ClassVar[dict[str, str]] = {
+        reason: LANGUAGES["en"][f"error.{reason}"] for reason in (*RANGES, "bad-high-band", "bad-channels")
+    }
+
+
 def settings_from(
-    strength: float,
-    most_db: float,
+    strength: float | None,
+    most_db: float | None,
     high_band: str,
     loudness_lufs: float | None,
-    true_peak_dbtp: float,
+    true_peak_dbtp: float | None,
     container: str | None,
     bit_depth: float | None,
+    *,
+    to_target: bool | None = None,
 ) -> engine.Settings:
     """What the widgets say, or what a program sent, as the engine takes it.
 
@@ -388,34 +421,43 @@ def settings_from(
         strength: 0 to 100.
         most_db: 0 to NO_LIMIT_DB, where that and more is no limit.
         high_band: "follow", "keep", "drop".
-        loudness_lufs: None to keep the level.
-        true_peak_dbtp: With a loudness.
+        loudness_lufs: With a target; else it is not looked at.
+        true_peak_dbtp: With a target; else it is not looked at.
         container: None or "" for the recording's.
         bit_depth: None or 0 for the recording's.
+        to_target: Whether to bring the loudness to a target; without it, whether there is a `loudness_lufs`.
 
     Raises:
-        AudioError: "bad-setting" for what is out of its range, "unknown-format".
+        SettingError: A key of RANGES for a number that is missing or out of its range; "bad-high-band".
     """
-    try:
-        return engine.Settings(
-            strength=strength / 100,
-            max_attenuation_db=inf if most_db >= NO_LIMIT_DB else most_db,
-            high_band=high_band,  # type: ignore[arg-type]
-            loudness_lufs=loudness_lufs,
-            true_peak_dbtp=true_peak_dbtp,
-            container=container or None,
-            bit_depth=int(bit_depth) if bit_depth else None,
-        )
-    except (ValueError, TypeError) as problem:
-        if isinstance(problem, AudioError):
-            raise
-        raise AudioError("bad-setting", f"A setting is out of its range: {problem}", problem=str(problem)) from problem
+    to_target = loudness_lufs is not None if to_target is None else to_target
+    most = _number("bad-attenuation", most_db)
+    return engine.Settings(
+        strength=_number("bad-strength", strength) / 100,
+        max_attenuation_db=inf if most >= NO_LIMIT_DB else most,
+        high_band=_word("bad-high-band", high_band, get_args(engine.HighBand)),
+        loudness_lufs=_number("bad-loudness", loudness_lufs) if to_target else None,
+        true_peak_dbtp=_number("bad-true-peak", true_peak_dbtp) if to_target else engine.DEFAULTS.true_peak_dbtp,
+        container=container or None,
+        bit_depth=int(_number("bad-bit-depth", bit_depth)) if bit_depth else None,
+    )
 
 
 def channels_from(name: str) -> engine.Channels:
-    """How channels are treated; raises AudioError "bad-setting" for another word."""
-    known = get_args(engine.Channels)
-    if name not in known:
-        problem = f"channels are treated by {', '.join(known)}, not {name!r}"
-        raise AudioError("bad-setting", f"A setting is out of its range: {problem}", problem=problem)
-    return name  # type: ignore[return-value]
+    """How channels are treated; raises SettingError "bad-channels" for another word."""
+    return _word("bad-channels", name, get_args(engine.Channels))
+
+
+def _number(reason: str, given: float | None) -> float:
+    """What a field holds; raises SettingError where that is nothing, no number, or out of its range."""
+    name, low, high = RANGES[reason]
+    if isinstance(given, int | float) and low <= given <= high:
+        return given
+    raise SettingError.of(reason, name=name, low=low, high=high)
+
+
+def _word(reason: str, given: str, known: tuple[Any, ...]) -> Any:
+    """One of the words that are known; raises SettingError for another one."""
+    if given in known:
+        return given
+    raise SettingError.of(reason, known=", ".join(known))

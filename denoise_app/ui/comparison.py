@@ -5,7 +5,6 @@ The steps are generators, as in `flow`. One that fails becomes a column with its
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,7 +23,7 @@ from denoise_app.plots.waveform import Envelope, envelope
 from . import figures
 from .background import Background
 from .bridge import QUICK, SLOW, Offer, Worker
-from .flow import Step, matching_gain
+from .flow import Step, equal_loudness
 from .player import MOST_VERSIONS, WINDOW_SECONDS
 from .session import Job, Session
 from .texts import LANGUAGES
@@ -32,7 +31,6 @@ from .texts import LANGUAGES
 FEWEST, MOST = 2, 6  # columns
 MOST_LOSSES = MOST_VERSIONS - 1  # columns of one model, which may be compared over all that it was taught
 MOST_SECONDS = WINDOW_SECONDS  # of a recording: what the player holds at once; it also bounds the disk
-MOST_TURNED_DOWN = 20.0  # dB: a column that is nearly silent does not silence the others
 SETTINGS = engine.Settings(container="wav")  # a lossy format would be heard beside the denoiser
 NOISY = "noisy"  # the recording itself among the versions
 
@@ -104,6 +102,11 @@ class Comparison:
         return tuple(column for column in self.columns if column.rendered is not None)
 
     @property
+    def measured(self) -> bool:
+        """Whether every column that came out has all its numbers."""
+        return all(set(QUICK + SLOW) <= column.numbers.keys() for column in self.ready)
+
+    @property
     def is_cut(self) -> bool:
         """Whether only the beginning of the recording was compared."""
         return self.info.seconds < self.whole_seconds
@@ -120,15 +123,12 @@ class Comparison:
         """The same with gains that make everything equally loud, without making anything louder: it would clip."""
         if not self.ready:
             return self
-        noisy = _loudness(self.ready[0], "levels_in")
         levels = {column.key: _loudness(column, "levels_out") for column in self.ready}
-        lowest = noisy - MOST_TURNED_DOWN
-        target = min((level for level in (noisy, *levels.values()) if lowest <= level), default=-math.inf)
+        gains = equal_loudness(levels | {NOISY: _loudness(self.ready[0], "levels_in")}, NOISY)
         columns = (
-            replace(column, gain_db=matching_gain(levels[column.key], target)) if column.key in levels else column
-            for column in self.columns
+            replace(column, gain_db=gains[column.key]) if column.key in gains else column for column in self.columns
         )
-        return replace(self, columns=tuple(columns), gain_db=matching_gain(noisy, target))
+        return replace(self, columns=tuple(columns), gain_db=gains[NOISY])
 
 
 def _loudness(column: Column, levels: str) -> float:
@@ -251,11 +251,15 @@ def measure(worker: Worker, session: Session, comparison: Comparison) -> Iterato
         for column in comparison.ready:
             sound = fit(worker.heard(column.path, comparison.info)[None], noisy.size)[0]
             found = paired(before, worker.score(sound, rate, keys))
-            shown: Comparison | None = session.result
-            if shown is None or shown.path != comparison.path:
+            if not shows(session, comparison):
                 return
-            session.result = shown.with_numbers(column.key, found)
+            session.result = session.result.with_numbers(column.key, found)
             yield session.result
+
+
+def shows(session: Session, comparison: Comparison) -> bool:
+    """Whether a comparison, with more or fewer numbers, is still the one that is shown."""
+    return session.result is not None and session.result.path == comparison.path
 
 
 # ----------------------------------------------------------------------------------------------------------- to be seen

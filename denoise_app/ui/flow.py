@@ -6,10 +6,10 @@ The steps are generators, so that a page can show where the work is; each belong
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from denoise_app.audio.clip import FileInfo
 from denoise_app.denoiser import Denoiser
@@ -23,6 +23,9 @@ from .session import Job, Session
 
 PREVIEW_SECONDS = 10.0
 LONG_SECONDS = 30.0  # longer recordings get a preview first
+MOST_TURNED_DOWN = 20.0  # dB: a denoiser that leaves next to nothing does not silence the others
+
+Sound = TypeVar("Sound")  # a name of it, or its file
 
 Stage = Literal["waiting", "loading", "preview", "separate", "measure", "render"]
 
@@ -131,6 +134,21 @@ def matching_gain(loudness: float, target: float) -> float:
     return min(0.0, target - loudness) if math.isfinite(target) and math.isfinite(loudness) else 0.0
 
 
+def equal_loudness(levels: Mapping[Sound, float], noisy: Sound) -> dict[Sound, float]:
+    """What makes sounds as loud as the softest of them, in dB, at most 0; none is made louder: it would clip.
+
+    Args:
+        levels: Sound -> loudness in LUFS, -inf for silence.
+        noisy: The recording among them; what lies more than MOST_TURNED_DOWN below it is left as soft as it is.
+
+    >>> equal_loudness({"noisy": -20.0, "after": -26.0, "gone": -70.0}, "noisy")
+    {'noisy': -6.0, 'after': 0.0, 'gone': 0.0}
+    """
+    lowest = levels[noisy] - MOST_TURNED_DOWN
+    target = min(level for level in levels.values() if level >= lowest)
+    return {sound: matching_gain(level, target) for sound, level in levels.items()}
+
+
 def denoise(worker: Worker, session: Session, order: Order, job: Job, preview: bool = True) -> Iterator[Step | Result]:
     """Runs a denoiser over a recording. The last thing that comes is the result.
 
@@ -141,6 +159,7 @@ def denoise(worker: Worker, session: Session, order: Order, job: Job, preview: b
         AudioError, CheckpointError: The recording or the denoiser cannot be used; what was shown before stays.
         Cancelled: The job was told to stop.
     """
+    cut: Path | None = None
     try:
         yield Step("loading")
         info = worker.probe(order.path)
@@ -148,13 +167,15 @@ def denoise(worker: Worker, session: Session, order: Order, job: Job, preview: b
         yield from (Step("loading", progress) for progress in loading)
         if preview and info.seconds > LONG_SECONDS:
             yield Step("preview")
-            beginning = worker.cut(order.path, PREVIEW_SECONDS, session.room() / f"{order.path.stem}.wav")
-            yield from _denoised(worker, session, replace(order, path=beginning), loading.result, job, preview=True)
+            cut = session.room() / f"{order.path.stem}.wav"
+            worker.cut(order.path, PREVIEW_SECONDS, cut)
+            yield from _denoised(worker, session, replace(order, path=cut), loading.result, job, preview=True)
         yield Step("separate")
         yield from _denoised(worker, session, order, loading.result, job)
     finally:
-        if not _shows(session, order.path):
-            session.discard(order.path)
+        for path in (order.path, *([cut] if cut else [])):
+            if not _shows(session, path):
+                session.discard(path)
 
 
 def _denoised(

@@ -14,6 +14,7 @@ from .bridge import NO_LIMIT_DB
 
 LONGEST = 2000  # characters of a query that are looked at
 DENOISER = "denoiser"
+LEAST_LIMIT_DB = 3  # the lowest that the slider for the most attenuation goes
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def _one_of(*names: str) -> Callable[[str], str]:
 
 READERS: dict[str, Callable[[str], Any]] = {
     "strength": _number(0, 100),
-    "most": _number(0, NO_LIMIT_DB),
+    "most": _number(LEAST_LIMIT_DB, NO_LIMIT_DB),
     "high_band": _one_of(*get_args(HighBand)),
     "lufs": _number(-70, 0),
     "true_peak": _number(-70, 0),

@@ -44,7 +44,7 @@ class Orders:
         starts: Sequence[gr.Button],
         cancel: gr.Button,
         cancelled: str,
-        refused: str = "run.busy",
+        refused: str = "run.refused",
     ) -> None:
         self._sessions = sessions
         self._texts = cancelled, refused

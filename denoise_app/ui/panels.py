@@ -34,14 +34,20 @@ DIGITS = {"dnsmos_sig": 2, "dnsmos_bak": 2, "dnsmos_ovrl": 2}
 # ------------------------------------------------------------------------------------------------------------ the page
 
 
-def header(say: Say, device: Device, minutes: int) -> str:
-    """What the page is for, where it computes, and what becomes of files."""
+def header(say: Say, device: Device, minutes: int, dataset: str | None) -> str:
+    """What the page is for, where it computes, and what becomes of files.
+
+    Args:
+        minutes: How long files are kept after their last use.
+        dataset: Of the Hub, where outcomes of blind tests are sent to; None where they stay here.
+    """
+    sent = say("app.privacy-votes", minutes=minutes, dataset=escape(dataset)) if dataset else ""
     return (
         '<header class="masthead">'
         f'<div><h1>{say("app.name")}</h1><p class="lead">{say("app.sentence")}</p></div>'
         f'<p class="device"><span class="dot" aria-hidden="true"></span>{say("app.device", name=escape(device.name))}'
         f"<small>{say(f'device.{device.key}')}</small></p>"
-        f'<p class="privacy">{say("app.privacy", minutes=minutes)}</p>'
+        f'<p class="privacy">{sent or say("app.privacy", minutes=minutes)}</p>'
         "</header>"
     )
 

@@ -18,6 +18,7 @@ const DRAG_PIXELS = 4; // a pointer that moves less has clicked
 const GRAB_PIXELS = 8; // how near to a loop's edge a pointer takes hold of it
 const WAVE_COLUMNS = 1600; // outline of the window, more than the pixels of most screens
 const METER_FLOOR = -60; // dBFS
+const NUMBER_KEYS = 10; // 1 to 9 and 0; player.py says so too
 const recent = new Float32Array(2048); // samples that the meter looks at: longer than one picture lasts
 
 const root = element.querySelector(".denoise-player");
@@ -592,9 +593,9 @@ root.addEventListener("keydown", onKey);
 let buttons = [];
 let named = "";
 
-/** The number key of a version: 0 is the tenth. */
+/** The number key of a version: 0 is the tenth, later ones have none. */
 function keyOf(index) {
-  return String((index + 1) % 10);
+  return index < NUMBER_KEYS ? String((index + 1) % NUMBER_KEYS) : "";
 }
 
 function buildVersions() {
@@ -611,8 +612,10 @@ function buildVersions() {
   versionList.replaceChildren(...buttons);
   root.style.setProperty("--lane-count", buttons.length);
   root.classList.toggle("many", buttons.length > 4);
+  const last = Math.min(buttons.length, NUMBER_KEYS) - 1;
+  const numbers = [last ? ["1", "–", keyOf(last)] : ["1"], buttons.length > NUMBER_KEYS ? "key-switch-first" : "key-switch"];
   const keys = [
-    [["Space"], "key-play"], [buttons.length > 1 ? ["1", "–", keyOf(buttons.length - 1)] : ["1"], "key-switch"], [["←", "→"], "key-seek"],
+    [["Space"], "key-play"], numbers, [["←", "→"], "key-seek"],
     [["[", "]"], "key-region"], [["L"], "key-loop"], ...(value.blind ? [] : [[["M"], "key-match"]]),
   ];
   keyHelp.replaceChildren(

@@ -39,7 +39,8 @@ BLOCK_SAMPLES = 1 << 20  # one answer to the browser: about 4 MB, so that a long
 LOWEST_RATE, HIGHEST_RATE = 8_000, 96_000  # Hz; what every browser's AudioBuffer and AudioContext must take
 OVERVIEW_COLUMNS = 1000
 RESAMPLE_MARGIN = 0.1  # s read on both sides of a block that is resampled, far longer than the filter
-MOST_VERSIONS = 10  # the number keys, 0 for the tenth
+MOST_VERSIONS = 17  # a recording and what sixteen denoisers made of it
+NUMBER_KEYS = 10  # 0 for the tenth; later versions have none
 
 _SECRET = secrets.token_bytes(32)  # signs what this process hands out; a restart makes old values unplayable
 
@@ -48,7 +49,7 @@ TEXTS = tuple(
     for key in (
         "name", "versions", "play", "pause", "position", "seconds", "loop", "set-start", "set-end", "clear-loop",
         "match", "match-help", "volume", "level", "window", "empty", "loading", "gain", "mixed",
-        "key-play", "key-switch", "key-seek", "key-region", "key-loop", "key-match",
+        "key-play", "key-switch", "key-switch-first", "key-seek", "key-region", "key-loop", "key-match",
         "said-version", "said-playing", "said-paused", "said-loop", "said-no-loop", "said-end", "said-window",
         "said-match-on", "said-match-off", "error-gone", "error-unreadable", "error-unreachable",
     )
@@ -114,7 +115,7 @@ def player_value(versions: Sequence[Version], *, selected: str | None = None, bl
     change of strength, keeps position, loop and playing. Versions at other rates are resampled to its rate.
 
     Args:
-        versions: One to ten in the order of their number keys; those that follow later may be appended.
+        versions: One to MOST_VERSIONS in the order of their number keys; those that follow later may be appended.
         selected: Key of the version that is heard first; the first one without it. It gives way to what the user chose
             before while the recording stays the same.
         blind: Shows nothing that would let eyes answer for ears: no outlines, no level, no gains; the versions' own
@@ -153,12 +154,12 @@ def player_value(versions: Sequence[Version], *, selected: str | None = None, bl
 
 
 def number_key(place: int) -> str:
-    """The key that chooses the version at a place, counted from 0.
+    """The key that chooses the version at a place, counted from 0; "" for the eleventh and later ones.
 
-    >>> number_key(0), number_key(8), number_key(9)
-    ('1', '9', '0')
+    >>> number_key(0), number_key(8), number_key(9), number_key(10)
+    ('1', '9', '0', '')
     """
-    return str((place + 1) % MOST_VERSIONS)
+    return str((place + 1) % NUMBER_KEYS) if place < NUMBER_KEYS else ""
 
 
 def play_rate(sample_rate: int) -> int:

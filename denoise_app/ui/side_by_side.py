@@ -40,8 +40,8 @@ def versions(say: Say, comparison: Comparison) -> list[Version]:
 
 
 def labels(say: Say, comparison: Comparison) -> list[str]:
-    """What panels of figures are called: the number keys of the player and the names."""
-    return [f"{number_key(k)} {version.label}" for k, version in enumerate(versions(say, comparison))]
+    """What panels of figures are called: the number keys of the player, as far as they go, and the names."""
+    return [f"{number_key(k)} {version.label}".strip() for k, version in enumerate(versions(say, comparison))]
 
 
 def progress(say: Say, step: Step, offers: Sequence[Offer], done: int, heard: bool) -> str:
@@ -195,15 +195,26 @@ def _row(key: str, place: str, title: str, cells: str) -> str:
 
 
 def favours(say: Say, offers: Sequence[Offer]) -> str:
-    """What each denoiser was made for, in a sentence."""
+    """What each denoiser was made for, in a sentence, and what it learnt from."""
     items = []
     for offer in offers:
         text = say.either(f"classical.{offer.model}", "")
         if offer.manifest is not None:
             text = offer.manifest.favours.get(say.language) or offer.manifest.favours.get("en") or ""
         sentence = escape(text) if text else say("compare.nothing-said")
-        items.append(f"<div><dt>{escape(name(say, offer))}</dt><dd>{sentence}</dd></div>")
+        items.append(f"<div><dt>{escape(name(say, offer))}</dt><dd>{sentence}</dd>{_trained(say, offer)}</div>")
     return f'<section class="favours">{panels.heading(say("compare.favours"))}<dl>{"".join(items)}</dl></section>'
+
+
+def _trained(say: Say, offer: Offer) -> str:
+    """How much a denoiser heard in training, and where that began; nothing where its manifest does not tell."""
+    training = offer.manifest.training if offer.manifest else {}
+    hours, start = training.get("hours_seen"), training.get("init")
+    if not isinstance(hours, int | float):
+        return ""
+    began = escape(start.partition(",")[0]) if isinstance(start, str) else ""  # "gru/start, 132 h of hybrid"
+    facts = {"hours": f"{hours:.3g}", "start": f"<code>{began}</code>"}
+    return f"<dd>{say('compare.trained-from' if began else 'compare.trained', **facts)}</dd>"
 
 
 # --------------------------------------------------------------------------------------------------------- the figures

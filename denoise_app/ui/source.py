@@ -76,14 +76,7 @@ class Source:
                     ]
         self.audio.change(self.on_recording, [self.audio, session], [self.facts, session], **AT_ONCE)
         for button, path in zip(self.examples, examples, strict=False):
-            button.click(self.example_handler(path), session, [self.audio, session], **AT_ONCE)
-
-    def example_handler(self, path: Path) -> Callable[[Session | None], tuple[str, Session]]:
-        def on_example(session: Session | None) -> tuple[str, Session]:
-            session = session or self._sessions.open()
-            return str(session.adopt(path)), session
-
-        return on_example
+            button.click(example_handler(sessions, path), session, [self.audio, session], **AT_ONCE)
 
     def on_recording(
         self, path: str | None, session: Session | None, request: gr.Request
@@ -102,3 +95,13 @@ class Source:
                 yield panels.facts(say, info, self._worker.levels(Path(path)), ""), session
         except Exception as error:
             yield panels.alert(say, explained(say, error)), session
+
+
+def example_handler(sessions: Sessions, path: Path) -> Callable[[Session | None], tuple[str, Session]]:
+    """A handler that puts an example into the visit, as if it had been uploaded."""
+
+    def on_example(session: Session | None) -> tuple[str, Session]:
+        session = session or sessions.open()
+        return str(session.adopt(path)), session
+
+    return on_example

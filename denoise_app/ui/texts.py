@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from denoise_app.audio.errors import SENTENCES as AUDIO_ERRORS
 from denoise_app.checkpoints.manifest import SENTENCES as CHECKPOINT_ERRORS
+from denoise_app.inference.errors import SENTENCES as ENGINE_ERRORS
 from denoise_app.inference.replay import SENTENCES as REPLAY_ERRORS
 from denoise_app.inference.sweep import NOTES as BENCH_NOTES
 from denoise_app.inference.sweep import SENTENCES as BENCH_ERRORS
@@ -18,7 +19,7 @@ from denoise_app.metrics.errors import SENTENCES as METRIC_REASONS
 
 OF_OTHER_ROOMS: dict[str, str] = {
     **{f"error.{reason}": sentence for reason, sentence in (AUDIO_ERRORS | CHECKPOINT_ERRORS | REPLAY_ERRORS).items()},
-    **{f"error.{reason}": sentence for reason, sentence in (BENCH_ERRORS | PAIR_ERRORS).items()},
+    **{f"error.{reason}": sentence for reason, sentence in (ENGINE_ERRORS | BENCH_ERRORS | PAIR_ERRORS).items()},
     **{f"note.{key}": sentence for key, sentence in BENCH_NOTES.items()},
     **{f"metric.{reason}": sentence for reason, sentence in METRIC_REASONS.items()},
 }
@@ -30,6 +31,8 @@ ENGLISH: dict[str, str] = OF_OTHER_ROOMS | {
     "app.sentence": "Hear noisy speech clean, and see what was taken away.",
     "app.privacy": "Nothing leaves the machine that runs this page. "
     "Files are deleted {minutes} minutes after you last used them.",
+    "app.privacy-votes": "No sound leaves the machine that runs this page; outcomes of blind tests go to the dataset "
+    "{dataset} on the Hugging Face Hub. Files are deleted {minutes} minutes after you last used them.",
     "app.device": "Runs on {name}",
     "device.requested": "This device was asked for.",
     "device.environment": "DENOISE_DEVICE names this device.",
@@ -147,7 +150,8 @@ ENGLISH: dict[str, str] = OF_OTHER_ROOMS | {
     "run.denoise": "Denoise",
     "run.cancel": "Cancel",
     "run.waiting": "Waiting for a free place",
-    "run.busy": "Too many people are waiting already. Your recording and settings are kept; try again in a minute.",
+    "run.refused": "The work could not begin: too many people wait, or the server was started again and no longer "
+    "knows this page. Try again in a minute; if that fails, reload the page and choose the recording again.",
     "run.loading": "Loading the denoiser",
     "run.preview": "Denoising the first {seconds} seconds",
     "run.separate": "Denoising",
@@ -266,7 +270,8 @@ ENGLISH: dict[str, str] = OF_OTHER_ROOMS | {
     "compare.columns-help": "Each becomes a column. They run one after the other, over the first {minutes} minutes at "
     "most.",
     "compare.model": "Model",
-    "compare.model-help": "Same network, same data; only what training made small differs.",
+    "compare.model-help": "One network, once for each loss. How much each heard in training and where it began may "
+    "differ too: that is told under the results.",
     "compare.no-model": "No model at hand has been trained for more than one loss yet.",
     "compare.start": "Compare",
     "compare.empty": "Choose a recording and two denoisers or more, then press Compare.",
@@ -294,6 +299,8 @@ ENGLISH: dict[str, str] = OF_OTHER_ROOMS | {
     "compare.estimated": "SNR and DNSMOS are estimates, for nobody has the clean recording here.",
     "compare.favours": "What each was made for",
     "compare.nothing-said": "Its author did not say.",
+    "compare.trained": "Heard {hours} h of mixtures in training, starting with nothing learnt.",
+    "compare.trained-from": "Heard {hours} h of mixtures in training, counting those of {start}, where it began.",
     "compare.figures": "What each one did",
     "compare.show": "Show",
     "compare.show.levels": "Spectrograms",
@@ -547,19 +554,13 @@ ENGLISH: dict[str, str] = OF_OTHER_ROOMS | {
     "are kept; "
     "try again, or choose another model.",
     "error.gone": "The recording is no longer on the server, which deletes files after a while. Choose it again.",
-    "error.no-reference-denoiser": "This denoiser makes no use of a noise reference. Choose nlms, or treat each "
-    "channel "
-    "on its own.",
-    "error.reference-needs-two-channels": "A noise reference needs two channels, the second with the noise alone; this "
-    "sound has {channels}. Treat each channel on its own, or choose another sound.",
-    "error.not-computable": "The denoiser made values of this sound that are not numbers. Choose another model.",
-    "error.start-beyond-end": "The part begins at {start:g} s, but the sound lasts {seconds:.1f} s. Choose an earlier "
-    "beginning.",
-    "error.no-device": "The device {device} cannot be used here: {problem} Choose cpu, or leave the choice open with "
-    "auto.",
-    "error.onto-input": "{target} is an input itself: choose another folder for the output.",
-    "error.same-target": "{target} was just written from another input: denoise them into two folders.",
-    "error.bad-setting": "A setting is out of its range: {problem}",
+    "error.bad-strength": "The strength needs a number from {low:g} to {high:g} %.",
+    "error.bad-attenuation": "The most attenuation needs a number of {low:g} dB or more.",
+    "error.bad-loudness": "The loudness to bring the result to needs a number from {low:g} to {high:g} LUFS.",
+    "error.bad-true-peak": "“Peak at most” needs a number from {low:g} to {high:g} dBTP.",
+    "error.bad-bit-depth": "The bit depth needs a number from {low:g} to {high:g}.",
+    "error.bad-high-band": "The band above the denoiser's is treated by one of: {known}.",
+    "error.bad-channels": "Channels are treated by one of: {known}.",
     "error.too-few-columns": "Choose at least {fewest} denoisers to compare, and at most {most}.",
     "error.too-many-columns": "{count} denoisers are too many to compare at once. Choose at most {most}.",
     "error.same-column-twice": "One denoiser was chosen twice. Choose each only once.",
@@ -571,6 +572,7 @@ ENGLISH: dict[str, str] = OF_OTHER_ROOMS | {
     "error.blind-more": "Preferences need two versions or more. Choose at least two.",
     "error.blind-gone": "The comparison has changed or is gone. Choose the versions again, or press Compare again.",
     "error.blind-trials": "A blind test has {fewest} to {most} trials, a whole number.",
+    "error.blind-start": "A blind test cannot begin before the recording does. Begin at 0 s or later.",
     "error.blind-stale": "This blind test is no longer on the server, which was started anew or deletes files after a "
     "while. Its answers are lost; begin another one.",
     # the player
@@ -599,6 +601,7 @@ ENGLISH: dict[str, str] = OF_OTHER_ROOMS | {
     "player.mixed": "The file has {channels} channels; you hear their mean.",
     "player.key-play": "play",
     "player.key-switch": "version",
+    "player.key-switch-first": "the first ten versions; Tab reaches the others",
     "player.key-seek": "1 s",
     "player.key-region": "loop from, to",
     "player.key-loop": "loop",
@@ -623,6 +626,8 @@ CHINESE: dict[str, str] = {
     "app.name": "语音降噪",
     "app.sentence": "让嘈杂的语音变得清晰，并看清去掉了什么。",
     "app.privacy": "任何数据都不会离开运行本页面的机器。文件在您最后一次使用 {minutes} 分钟后删除。",
+    "app.privacy-votes": "任何声音都不会离开运行本页面的机器；盲听测试的结果会发送到 Hugging Face Hub 上的数据集 "
+    "{dataset}。文件在您最后一次使用 {minutes} 分钟后删除。",
     "app.device": "运行于 {name}",
     "device.requested": "按要求使用此设备。",
     "device.environment": "由 DENOISE_DEVICE 指定此设备。",
@@ -737,7 +742,8 @@ CHINESE: dict[str, str] = {
     "run.denoise": "开始降噪",
     "run.cancel": "取消",
     "run.waiting": "正在等待空闲",
-    "run.busy": "等待的人太多。录音和设置都已保留，请一分钟后再试。",
+    "run.refused": "无法开始：排队的人太多，或者服务器已重新启动，不再认识本页。请过一分钟再试；若仍不行，"
+    "请刷新页面并重新选择录音。",
     "run.loading": "正在载入模型",
     "run.preview": "正在处理前 {seconds} 秒",
     "run.separate": "正在降噪",
@@ -852,7 +858,7 @@ CHINESE: dict[str, str] = {
     "compare.columns": "降噪器，2 至 {most} 个",
     "compare.columns-help": "每个占一列，依次运行，最多比较前 {minutes} 分钟。",
     "compare.model": "模型",
-    "compare.model-help": "网络相同，数据相同，只有训练时所减小的损失不同。",
+    "compare.model-help": "同一个网络，每种损失各训练一个。各自听过多少数据、从哪里开始训练也可能不同：见结果下方。",
     "compare.no-model": "现有模型中还没有用多种损失训练过的。",
     "compare.start": "开始比较",
     "compare.empty": "请选择录音和至少两个降噪器，然后按“开始比较”。",
@@ -879,11 +885,13 @@ CHINESE: dict[str, str] = {
     "compare.estimated": "信噪比和 DNSMOS 都是估计值，因为这里没有干净的录音。",
     "compare.favours": "各自的取向",
     "compare.nothing-said": "作者没有说明。",
+    "compare.trained": "从零开始训练，共听过 {hours} 小时混音。",
+    "compare.trained-from": "由 {start} 继续训练，连同其听过的，共听过 {hours} 小时混音。",
     "compare.figures": "各自做了什么",
     "compare.show": "显示",
-    "compare.show.levels": "频谱图",
+    "compare.show.levels": "语谱图",
     "compare.show.difference": "与“{name}”之差",
-    "compare.grid": "各版本的小频谱图，刻度一致",
+    "compare.grid": "各版本的小语谱图，刻度一致",
     "compare.grid-help": "拖动可同时放大所有图，双击恢复，单击从该处试听。",
     "compare.difference-help": "红色表示比“{name}”响，蓝色表示比它轻。",
     "compare.removed": "各自去掉了什么",
@@ -1098,7 +1106,7 @@ CHINESE: dict[str, str] = {
     "board.look": "显示其内容",
     "board.choice": "权重",
     "board.pull": "获取此权重",
-    "board.pulled": "{name} 已就绪：可在“降噪”或“对比”中选择。",
+    "board.pulled": "{name} 已就绪：可在“降噪”或“比较”中选择。",
     "board.no-repo": "请先填写仓库，格式为 author/name。",
     "models.heading": "可用的降噪方法",
     "models.model": "模型",
@@ -1120,12 +1128,18 @@ CHINESE: dict[str, str] = {
     "error.no-reference-denoiser": "这个方法不使用噪声参考。请选择 nlms，或让各声道分别处理。",
     "error.reference-needs-two-channels": "使用噪声参考需要两个声道，其中第二个只含噪声；这段声音有 {channels} 个声道。"
     "请让各声道分别处理，或换一段声音。",
-    "error.not-computable": "模型对这段声音算出了非数值。请换一个模型。",
+    "error.not-computable": "模型对这段声音算出了非数值。请换一个模型；若声音远超满刻度，也可降低它的电平。",
     "error.start-beyond-end": "所选部分从 {start:g} 秒开始，但声音只有 {seconds:.1f} 秒。请选择更早的起点。",
     "error.no-device": "这里不能使用设备 {device}：{problem} 请选择 cpu，或用 auto 由程序选择。",
     "error.onto-input": "{target} 本身就是输入文件：请选择另一个输出文件夹。",
     "error.same-target": "{target} 刚由另一个输入写成：请把它们分别输出到两个文件夹。",
-    "error.bad-setting": "某项设置超出范围：{problem}",
+    "error.bad-strength": "强度须为 {low:g} 至 {high:g} % 之间的数字。",
+    "error.bad-attenuation": "最大衰减须为不小于 {low:g} dB 的数字。",
+    "error.bad-loudness": "目标响度须为 {low:g} 至 {high:g} LUFS 之间的数字。",
+    "error.bad-true-peak": "真峰值上限须为 {low:g} 至 {high:g} dBTP 之间的数字。",
+    "error.bad-bit-depth": "位深须为 {low:g} 至 {high:g} 之间的数字。",
+    "error.bad-high-band": "模型频带以上的部分，处理方式须为其中之一：{known}。",
+    "error.bad-channels": "声道的处理方式须为其中之一：{known}。",
     "error.too-few-columns": "请至少选择 {fewest} 个降噪器来比较，最多 {most} 个。",
     "error.too-many-columns": "一次比较 {count} 个降噪器太多了，最多 {most} 个。",
     "error.same-column-twice": "同一个降噪器选了两次。请每个只选一次。",
@@ -1135,6 +1149,7 @@ CHINESE: dict[str, str] = {
     "error.blind-more": "比较喜好至少需要两个版本。请至少选两个。",
     "error.blind-gone": "比较结果已改变或已不在。请重新选择版本，或再按“开始比较”。",
     "error.blind-trials": "盲听测试的次数应为 {fewest} 至 {most} 之间的整数。",
+    "error.blind-start": "盲听测试不能在录音开始之前开始。起点请填 0 秒或更晚。",
     "error.blind-stale": "这次盲听测试已不在服务器上：服务器重启过，或文件已到期删除。回答已丢失，请重新开始。",
     # the player
     "player.name": "对比试听",
@@ -1161,6 +1176,7 @@ CHINESE: dict[str, str] = {
     "player.mixed": "文件有 {channels} 个声道，播放的是它们的平均。",
     "player.key-play": "播放",
     "player.key-switch": "切换版本",
+    "player.key-switch-first": "切换前十个版本，其余可用 Tab 键选到",
     "player.key-seek": "1 秒",
     "player.key-region": "循环起点、终点",
     "player.key-loop": "循环",
@@ -1197,6 +1213,8 @@ CHINESE: dict[str, str] = {
     "error.not-finite": "{name} 在 {time} 处含有非数值（NaN 或无穷大）。请重新导出。",
     "error.decoder-stuck": "ffmpeg 在 {name} 上停滞了 {seconds} 秒。请改用 wav 或 flac。",
     "error.cut-off": "{name} 提前结束：应有 {promised}，实有 {present}，已读取实有的部分。",
+    "error.not-positive": "{variable} 须为正数，不能是“{text}”。",
+    "error.not-a-count": "{variable} 须为正整数，不能是“{text}”。",
     "error.disk-full": "磁盘已满：无法写入 {name}。请腾出空间，或选择更小的格式。",
     "error.cannot-write": "无法写入 {name}：{problem}。请选择另一个文件夹。",
     "error.wav-too-large": "{name} 会超过 wav 文件所能容纳的 4 GB。请选择 flac，或剪短声音。",

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from denoise_app.ui.player import TEXTS, Version, build_player, player_value
+from denoise_app.ui.player import MOST_VERSIONS, TEXTS, Version, build_player, player_value
 
 from .visit import Visit
 
@@ -94,6 +94,9 @@ def values(sounds: Sounds) -> dict[str, Callable[[], dict[str, Any] | None]]:
                 *versions("before", "after", "removed", gains=(-6.0, 0.0, 3.0)),
                 *(Version(f"more{k}", f"more{k}", sounds.folder / "stronger.wav") for k in range(7)),
             ]
+        ),
+        "seventeen": lambda: player_value(
+            [Version(f"more{k}", f"more{k}", sounds.folder / "after.wav") for k in range(MOST_VERSIONS)]
         ),
         "triplets": lambda: player_value([Version(key, key, sounds.folder / "before.wav") for key in "abc"]),
         "stereo": lambda: player_value(versions("stereo")),
@@ -543,6 +546,33 @@ def test_versions_that_come_later_leave_it_playing_and_the_tenth_has_the_key_0(p
     assert np.array_equal(player.rendered(1, version="more6"), sounds.samples("stronger")[:, :RATE])
     assert np.array_equal(player.rendered(1, version="after"), sounds.samples("after")[:, :RATE])
     assert player.box.locator(".version kbd").last.text_content() == "0"
+
+
+@pytest.mark.parametrize("width", [390, 1000])
+def test_versions_beyond_the_number_keys_are_chosen_by_click_and_tab(browser: Any, address: str, width: int) -> None:
+    with opened(browser, address, width, "en-US") as page:
+        player = Driver(page)
+        player.show("seventeen")
+        player.timeline.focus()
+        page.keyboard.press("0")
+        player.wait("player.version === 'more9'")
+        buttons, keys = player.box.locator(".version"), player.box.locator(".version kbd")
+        assert keys.all_text_contents() == [*"1234567890", *[""] * 7]
+        assert keys.nth(10).is_hidden()
+        assert np.ptp([label.bounding_box()["x"] for label in player.box.locator(".label").all()]) < 2  # px
+        helped = player.box.locator(".keys")
+        assert "1–0 player.key-switch-first" in helped.text_content() and helped.is_visible() == (width > 390)
+        page.keyboard.press("1")
+        buttons.nth(10).click()
+        player.wait("player.version === 'more10'")
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        player.wait("player.version === 'more11'")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        box = player.timeline.bounding_box()
+        assert [round(button.bounding_box()["y"] - box["y"]) for button in buttons.all()] == [
+            2 + 44 * k for k in range(17)
+        ]
 
 
 def test_another_recording_starts_over_and_stays_silent(player: Driver) -> None:

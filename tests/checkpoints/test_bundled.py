@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 
 from denoise_app.checkpoints import store
 from denoise_app.checkpoints.card import card
+from denoise_app.training.losses_page import BEYOND
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "weights"
 MOST_MEGABYTES = 60  # in all, in the repository
@@ -31,4 +33,17 @@ def test_checkpoint_is_whole(folder: Path) -> None:
     assert manifest.credits and manifest.licence and manifest.languages
     assert {"pesq_wb", "stoi", "si_sdr"} <= manifest.scores.keys() & manifest.noisy_scores.keys()
     assert manifest.scored_on
+    training = manifest.training
+    assert {"clean", "noise", "rir"} <= training["data"].keys() and training["hours_seen"] > 0
+    assert isinstance(training["seed"], int) and re.fullmatch("[0-9a-f]{40}", training["commit"])
+    assert all(point["step"] > 0 for point in training["curve"]) and len(training["curve"]) > 5
     assert sorted(path.name for path in folder.iterdir()) == ["README.md", "config.json", "model.safetensors"]
+
+
+@pytest.mark.parametrize("model", ["gru", "light-crn"])
+def test_in_a_lab_only_the_loss_differs(model: str) -> None:
+    stored, _ = store.list_folder(WEIGHTS)
+    lab = [item.manifest for item in stored if item.manifest.model == model and item.manifest.loss != BEYOND]
+    assert len(lab) >= 8
+    alike = ("init", "seed", "steps", "hours_seen", "recipe", "data")
+    assert all(each.training[fact] == lab[0].training[fact] for each in lab for fact in alike)

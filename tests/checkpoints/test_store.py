@@ -88,9 +88,13 @@ def test_facts_are_read_from_the_module_and_the_file(stored: Path, module: nn.Mo
 @pytest.mark.parametrize("name", sorted(MODELS))
 def test_every_model_can_be_stored(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "macs_per_second", lambda model, config: 1)  # counted in tests/models
-    written = store.save(tmp_path / name / "hybrid", build(name), Manifest(name, "hybrid"))
+    model = build(name).eval()
+    written = store.save(tmp_path / name / "hybrid", model, Manifest(name, "hybrid"))
     loaded, found = store.load(tmp_path / name / "hybrid")
     assert found == written and type(loaded) is MODELS[name][1]
+    noisy = torch.randn(1, 8000, generator=torch.Generator().manual_seed(0)) / 10
+    with torch.inference_mode():
+        assert torch.equal(loaded(noisy), model(noisy))
 
 
 def test_loading_leaves_the_callers_dice_alone(stored: Path) -> None:

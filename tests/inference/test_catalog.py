@@ -89,6 +89,30 @@ def test_a_broken_checkpoint_is_left_out_and_explained(put: Put) -> None:
     assert caught.value.reason == "manifest-invalid"
 
 
+def test_a_folder_of_an_unknown_model_does_not_stand_in_the_way_of_names(put: Put, tmp_path: Path) -> None:
+    put("hybrid")
+    text = (put("mse") / "config.json").read_text().replace('"gru"', '"newer"')
+    (tmp_path / "weights" / "newer" / "mse").mkdir(parents=True)
+    (tmp_path / "weights" / "newer" / "mse" / "config.json").write_text(text)
+    assert [error.reason for error in catalog.broken()] == ["no-such-model"]
+    for wrong in (("grue", None), ("newer", None), ("newer", "mse")):
+        with pytest.raises(CheckpointError, match="No model is called"):
+            catalog.load(*wrong)
+    with pytest.raises(CheckpointError, match="no checkpoint of gru trained with 'nothing'"):
+        catalog.load("gru", "nothing")
+
+
+def test_a_broken_checkpoint_explains_no_other_one(put: Put) -> None:
+    put("hybrid")
+    (put("mse-x") / "config.json").write_text("{}")
+    with pytest.raises(CheckpointError) as caught:
+        catalog.load("gru", "mse")
+    assert caught.value.reason == "no-such-loss"
+    with pytest.raises(CheckpointError) as caught:
+        catalog.load("gr")
+    assert caught.value.reason == "no-such-model"
+
+
 def test_pulled_checkpoints_are_entries_and_bundled_ones_go_first(put: Put, pull: Put) -> None:
     put("hybrid", seed=1)
     first = pull("hybrid", "a" * 40, seed=2)

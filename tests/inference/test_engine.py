@@ -26,6 +26,7 @@ from denoise_app.classical import CLASSICAL
 from denoise_app.denoiser import Denoiser
 from denoise_app.inference import engine
 from denoise_app.inference.engine import Cancelled, Progress, Settings
+from denoise_app.inference.sources import LevelMeter
 from denoise_app.models.registry import build
 from denoise_app.spectral.stft import SpectralDenoiser
 
@@ -470,6 +471,14 @@ def test_levels_of_the_input_are_told(gain: Gain, tmp_path: Path, recording: Pat
 def test_very_low_rates_have_a_loudness_too(gain: Gain, tmp_path: Path, rate: int) -> None:
     levels = engine.separate(Clip(tone(500, rate), rate), gain(1.0), tmp_path).levels
     assert levels.loudness_lufs == pytest.approx(loudness(tone(500, 48_000), 48_000), abs=0.1)
+
+
+def test_a_short_sound_of_a_low_rate_is_heard_to_its_end() -> None:
+    """A tenth of a second at 8 kHz: all of it was still in the resampler, and it passed for silence."""
+    meter = LevelMeter(1, 8_000)
+    meter.push(tone(500, 8_000)[:, :800])
+    expected = loudness(tone(500, 48_000)[:, :4_800], 48_000)
+    assert meter.levels().loudness_lufs == pytest.approx(expected, abs=0.2)
 
 
 # ------------------------------------------------------------------------------------------ progress, cancel, full disk

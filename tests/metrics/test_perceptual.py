@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import sys
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -75,6 +76,22 @@ def test_speech_too_short_for_stoi_is_said_so(judge: Judge, pair: tuple[Samples,
     clean[:2000] = pair[0][RATE : RATE + 2000]
     with pytest.raises(MetricUnavailable, match="at least"):
         judge(clean, clean, RATE)
+
+
+def test_stoi_leaves_the_warning_filters_of_the_process_alone(
+    pair: tuple[Samples, Samples], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are every thread's: two that took turns in changing them left them changed for good."""
+    before, during = list(warnings.filters), []
+
+    def judged(*_: object, **__: object) -> float:
+        during.append(list(warnings.filters))
+        return 1e-5
+
+    monkeypatch.setattr(pystoi, "stoi", judged)
+    with pytest.raises(MetricUnavailable, match="at least"):
+        perceptual.stoi(*pair, RATE)
+    assert during == [before] and list(warnings.filters) == before
 
 
 def test_no_utterance_for_pesq_is_said_so(pair: tuple[Samples, Samples], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -109,6 +109,12 @@ def test_loudness_by_blocks_is_that_of_the_whole(
     assert score(trio[0], RATE, None, ["loudness"])["loudness"] == pytest.approx(loudness(trio[0][None], RATE))
 
 
+def test_loudness_is_the_engines_at_a_low_rate() -> None:
+    noise = np.random.default_rng(0).standard_normal(24_000).astype(np.float32) / 10
+    told = score(noise, 8_000, None, ["loudness"])["loudness"]
+    assert told == pytest.approx(loudness(resample(noise[None], 8_000, 48_000), 48_000), abs=0.15)
+
+
 def test_the_arrays_are_only_read(trio: tuple[Samples, Samples, Samples]) -> None:
     for samples in trio:
         samples.flags.writeable = False

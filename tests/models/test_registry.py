@@ -128,6 +128,26 @@ def test_docstring_counts_are_true(name: str) -> None:
     assert macs and float(macs[1]) == pytest.approx(macs_per_second(name) / 1e6, abs=0.05)
 
 
+def test_docstring_tells_the_delay_and_what_is_heard(name: str) -> None:
+    text = sys.modules[MODELS[name][1].__module__].__doc__ or ""
+    told = re.search(r"^Latency: ([\d,]+) samples, .*?(not )?causal\.$", text, re.M)
+    model = build(name)
+    assert told and (int(told[1].replace(",", "")), told[2] is None) == (model.latency, model.causal)
+
+
+@pytest.mark.parametrize(
+    "other, config, reason",
+    [
+        ("gru", {"wide_bands": 192}, "too many for 257 bins"),
+        ("cnn", {"window": 400, "hop": 100}, "window must be a multiple of 64"),
+        ("cnn", {"hop": 512}, "4 hops must fit into 1024 samples"),
+    ],
+)
+def test_sizes_that_do_not_fit_each_other_are_refused(other: str, config: dict[str, object], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        build(other, config)
+
+
 @pytest.mark.parametrize(
     "config",
     [{"hidden": 10**9}, {"hidden": 0}, {"hidden": "256"}, {"hidden": True}, {"unknown": 1}, {"layers": 2.0}],

@@ -18,7 +18,6 @@ import pytest
 import torch
 
 from denoise_app.audio.clip import Clip
-from denoise_app.audio.errors import AudioError
 from denoise_app.audio.files import write
 from denoise_app.checkpoints.manifest import CheckpointError
 from denoise_app.checkpoints.store import load
@@ -30,6 +29,7 @@ from denoise_app.training.config import Recipe, TrainConfig
 from denoise_app.training.dataset import DataError
 from denoise_app.training.distributed import World
 from denoise_app.training.loop import TrainingError, train
+from denoise_app.training.run import Run
 from denoise_app.training.validation import Validator
 
 SMALL = {"width": 32, "hidden": 32, "layers": 1}
@@ -239,10 +239,130 @@ def test_a_start_that_does_not_fit_is_refused(config: TrainConfig, monkeypatch: 
         train(replace(begun, model="band-df", model_config={}), quiet)
     with pytest.raises(TrainingError, match="a gru of other sizes"):
         train(replace(begun, model_config={**SMALL, "hidden": 16}), quiet)
+    (config.out / "model.safetensors").write_bytes((config.out / "model.safetensors").read_bytes()[:-4])
+    with pytest.raises(TrainingError, match="bytes where"):
+        train(begun, quiet)
     (config.out / "config.json").write_text("{")
     with pytest.raises(TrainingError, match=r"config.json of .*run is not valid"):
         train(begun, quiet)
     assert not begun.out.exists()
+
+
+@pytest.mark.parametrize("hours", ["many", None, [1]])
+def test_a_start_that_cannot_tell_its_hours_counts_as_none(hours: object, config: TrainConfig) -> None:
+    train(config, quiet)
+    path = config.out / "config.json"
+    told = json.loads(path.read_text())
+    told["training"]["hours_seen"] = hours
+    path.write_text(json.dumps(told))
+    tuned = train(replace(config, out=config.out.with_name("tuned"), init=config.out), quiet)
+    assert tuned.hours_heard == pytest.approx(6 * 4 * 0.5 / 3600)
+
+
+def test_what_the_start_scores_is_told_before_the_first_step(config: TrainConfig) -> None:
+    train(config, quiet)
+    pairs = replace(config, valid_clean=config.clean / "a", valid_noisy=config.clean / "a", valid_pairs=2)
+    lines: list[str] = []
+    tuned = replace(pairs, out=config.out.with_name("tuned"), init=config.out)
+    train(tuned, lines.append)
+    first = next(line for line in lines if line.startswith("step"))
+    assert first.startswith("step 0") and "si-sdr" in first
+    lines.clear()
+    train(replace(tuned, resume=True, steps=8), lines.append)
+    assert not any(line.startswith("step 0") for line in lines)
+
+
+def test_other_sound_or_another_recipe_is_told_on_resuming(config: TrainConfig, tmp_path: Path) -> None:
+    config = replace(config, clean=shutil.copytree(config.clean, tmp_path / "speech"))
+    train(config, quiet)
+    lines: list[str] = []
+    train(replace(config, resume=True, steps=8), lines.append)
+    assert not any("has changed" in line for line in lines)
+    train(replace(config, resume=True, steps=10, recipe=replace(config.recipe, clip=0.5)), lines.append)
+    assert sum("has changed" in line for line in lines) == 1
+    shutil.copy(next((config.clean / "a").iterdir()), config.clean / "one more.wav")
+    train(replace(config, resume=True, steps=12, recipe=replace(config.recipe, clip=0.5)), lines.append)
+    assert sum("has changed" in line for line in lines) == 2
+
+
+def test_the_log_has_the_named_parts_the_rate_and_the_scores(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    monkeypatch.setattr(clerk, "LOG_STEPS", 1)
+    train(replace(config, valid_clean=config.clean / "a", valid_noisy=config.clean / "a", valid_pairs=2), quiet)
+    log = EventAccumulator(str(config.out / "tensorboard"))
+    log.Reload()
+    tags = set(log.Tags()["scalars"])
+    assert {"loss/total", "learning rate", "gradient norm", "validation/si-sdr"} <= tags
+    parts = [[event.value for event in log.Scalars(tag)] for tag in tags if tag.startswith("loss/")]
+    total = [event.value for event in log.Scalars("loss/total")]
+    assert len(parts) > 2 and np.allclose(np.sum(parts, axis=0), 2 * np.array(total), rtol=1e-4)
+
+
+def test_a_log_that_cannot_be_written_does_not_end_the_run(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(clerk, "LOG_STEPS", 1)
+    monkeypatch.setattr(clerk.SummaryWriter, "add_scalar", full)
+    lines: list[str] = []
+    assert train(config, lines.append).finished
+    assert lines.count("TensorBoard's log ends here: No space left on device") == 1
+
+
+def test_the_learning_rate_warms_up_and_falls_along_a_cosine(config: TrainConfig) -> None:
+    run = Run(replace(config, steps=1000, learning_rate=1e-2, warm_up=0.1, last_learning_rate=0.02), World())
+    rates = []
+    for run.step in (0, 50, 100, 550, 1000):
+        rates.append(run.learning_rate())
+    assert rates == pytest.approx([1e-4, 5e-3, 1e-2, 1e-2 * (0.02 + 0.98 / 2), 2e-4])
+
+
+def test_the_average_follows_the_weights(config: TrainConfig) -> None:
+    run = Run(replace(config, ema=0.5), World())
+    before = {key: value.clone() for key, value in run.average.state_dict().items()}
+    for parameter in run.model.parameters():
+        parameter.data.add_(1.0)
+    run.step = 100  # long after the start, where the average forgets more quickly
+    run._update_average()
+    assert all(torch.allclose(value, before[key] + 0.5) for key, value in run.average.state_dict().items())
+
+
+def test_any_number_of_validations_leaves_a_checkpoint_that_loads(config: TrainConfig) -> None:
+    train(config, quiet)
+    saved = state(config.out)
+    saved["curve"] = [{"step": step, "minutes": step / 7, "loss": 1 / 3, "si-sdr": 1 / 3} for step in range(5000)]
+    saved["best"] = None
+    torch.save(saved, config.out / "state.pt")
+    train(replace(config, resume=True, steps=8), quiet)
+    curve = load(config.out)[1].training["curve"]
+    assert len(curve) <= clerk.MOST_POINTS and curve[-1]["step"] == 8
+    assert len(state(config.out)["curve"]) > 5000
+
+
+def test_the_best_state_is_kept_also_over_a_resume(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    ranks = iter([2.0, 1.0, 3.0, 2.5])
+    monkeypatch.setattr(Validator, "rank", lambda *_: next(ranks))
+    pairs = replace(config, valid_clean=config.clean / "a", valid_noisy=config.clean / "a", valid_pairs=2)
+    kept = []
+    for steps in (2, 4, 6, 8):
+        outcome = train(replace(pairs, steps=steps, resume=steps > 2), quiet)
+        kept.append((outcome.score, load(config.out)[1].training["steps"]))
+    assert kept == [(2.0, 2), (2.0, 2), (3.0, 6), (3.0, 6)]
+
+
+def test_a_checkpoint_that_was_cut_off_is_written_again(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    ranks = iter([2.0, 1.0])
+    monkeypatch.setattr(Validator, "rank", lambda *_: next(ranks))
+    pairs = replace(config, valid_clean=config.clean / "a", valid_noisy=config.clean / "a", valid_pairs=2)
+    train(pairs, quiet)
+    (config.out / "model.safetensors").write_bytes(b"half")
+    train(replace(pairs, steps=8, resume=True), quiet)
+    assert load(config.out)[1].training["steps"] == 8
 
 
 def test_late_parts_join_in_the_last_fifth(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -304,7 +424,7 @@ def test_a_full_disk_at_the_checkpoint_keeps_the_last_one(config: TrainConfig, m
 
 
 def test_a_device_that_is_not_there_is_named(config: TrainConfig) -> None:
-    with pytest.raises(AudioError, match="The device cuda:97 cannot be used here"):
+    with pytest.raises(TrainingError, match="The device cuda:97 cannot be used here"):
         train(replace(config, device="cuda:97"), quiet)
 
 

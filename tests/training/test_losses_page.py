@@ -75,15 +75,17 @@ def test_the_page_shows_the_checkpoints_that_are_there(
     shown = [Image.open(io.BytesIO(path.read_bytes())) for path in pictures]
     assert len({image.size for image in shown}) == 1 and len({image.tobytes() for image in shown}) == 3
     mixture = losses_page.mix(short)
+    assert "gru/mse " + store.read_manifest(tmp_path / "weights" / "gru" / "mse").sha256[:12] in told
     lost = shadow_attenuation(mixture.noisy, losses_page._denoised(mixture, "gru", "mse"), mixture.clean)
     assert f"| `mse` | {lost.speech_db:.1f} | {lost.noise_db:.1f} |" in told
 
 
-def test_the_committed_page_is_that_of_the_leaderboard() -> None:
+def test_the_committed_page_is_that_of_the_leaderboard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DENOISE_WEIGHTS", str(ROOT / "weights"))
     folder = ROOT / "docs"
     told = (folder / "losses.md").read_text(encoding="utf-8")
     measured = losses_page.measured(leaderboard.read(ROOT / "results" / "leaderboard.json"))
-    for part in (measured, losses_page.definitions()):
+    for part in (measured, losses_page.definitions(), losses_page.weights_shown()):
         assert part in told, "run: python -m denoise_app evaluate --losses-page docs/losses.md"
     pictures = set((folder / "losses").iterdir())
     assert {folder / link for link in re.findall(r"\]\((.*?\.png)\)", told)} == pictures

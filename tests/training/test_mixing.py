@@ -13,7 +13,7 @@ from denoise_app.audio.clip import Clip
 from denoise_app.audio.files import write
 from denoise_app.training import mixing
 from denoise_app.training.config import Recipe
-from denoise_app.training.dataset import load_corpus
+from denoise_app.training.dataset import DataError, load_corpus
 from denoise_app.training.mixing import NONE, Mixer, MixPlan, Sampler, active_rms, rms
 from denoise_app.training.rooms import draw_rooms
 
@@ -65,11 +65,81 @@ def test_clean_alone_is_its_own_target_and_noise_alone_has_none(sounds: Path, tm
 
 
 def test_band_limit_empties_the_top_of_speech_and_noise(sounds: Path, tmp_path: Path) -> None:
-    noisy, clean = mixer(sounds, tmp_path, replace(PLAIN, band_limit=1.0)).batch(0, 0)
-    top = torch.fft.rfftfreq(noisy.shape[1], 1 / RATE) > 7800
-    for sound in (noisy, clean):
-        power = torch.fft.rfft(sound * torch.hann_window(sound.shape[1])).abs().square()
-        assert (power[:, top].sum(1) / power.sum(1)).max() < 1e-8
+    mix = mixer(sounds, tmp_path, replace(PLAIN, band_limit=1.0, batch=16))
+    plans = [MixPlan.draw(np.random.default_rng(k), mix.recipe, mix.speech, mix.noise, 0) for k in range(16)]
+    hertz = torch.fft.rfftfreq(mix.length, 1 / RATE)
+    for sound in mix.mix(plans):
+        powers = torch.fft.rfft(sound * torch.hann_window(mix.length)).abs().square()
+        for power, plan in zip(powers, plans, strict=True):
+            assert plan.band_hz is not None
+            low, high = plan.band_hz
+            outside = (hertz > high * 1.05) | (hertz < low * 0.9)
+            assert power[outside].sum() / power.sum() < 1e-6
+            assert power[(hertz > high * 0.8) & (hertz < high)].sum() / power.sum() > 1e-9, "no lower than drawn"
+
+
+def test_each_part_of_the_recipe_is_drawn_as_often_as_it_says(sounds: Path, tmp_path: Path) -> None:
+    mix = mixer(sounds, tmp_path, Recipe(seconds=2.0))
+    recipe, rng, count = mix.recipe, np.random.default_rng(0), 4000
+    plans = [MixPlan.draw(rng, recipe, mix.speech, mix.noise, 3) for _ in range(count)]
+    noisy = [plan for plan in plans if plan.noises or plan.babble or plan.coloured]
+    voices = [plan.speech for plan in plans if plan.speech]
+    found = {
+        "noise_only": sum(plan.speech is None for plan in plans) / count,
+        "clean_only": 1 - len(noisy) / count,
+        "babble": sum(bool(plan.babble) for plan in noisy) / len(noisy),
+        "coloured": sum(plan.coloured is not None for plan in noisy) / len(noisy),
+        "two_noises": sum(len(plan.noises) + bool(plan.babble) + bool(plan.coloured) == 2 for plan in noisy)
+        / len(noisy),
+        "band_limit": sum(plan.band_hz is not None for plan in plans) / count,
+        "clip": sum(plan.clip < 1 for plan in plans) / count,
+        "equalise": sum(voice.equaliser_db is not None for voice in voices) / len(voices),
+        "room": sum(voice.room != NONE for voice in voices) / len(voices),
+        "speed": sum(voice.count != mix.length for voice in voices) / len(voices),
+    }
+    assert found == {name: pytest.approx(getattr(recipe, name), abs=0.03) for name in found}
+    assert {len(plan.babble) for plan in plans} == {0, 4, 5, 6, 7, 8}
+    assert all(-5 <= plan.snr_db <= 20 and -40 <= plan.level_dbfs <= -8 for plan in plans)
+
+
+def test_an_equaliser_changes_the_spectrum_by_its_gains(sounds: Path, tmp_path: Path) -> None:
+    mix = mixer(sounds, tmp_path, replace(PLAIN, clean_only=1.0))
+    plan = MixPlan.draw(np.random.default_rng(0), mix.recipe, mix.speech, mix.noise, 0)
+    assert plan.speech is not None
+    gains = np.array([-9.0, 0.0, 6.0, 0.0, -6.0, 9.0, 3.0])
+    dry, wet = (
+        torch.fft.rfft(mix._filter(mix._render([voice], mix.speech), [voice], [None], None)[0], n=mix.padded)
+        for voice in (plan.speech, replace(plan.speech, equaliser_db=gains))
+    )
+    for hertz, gain in zip(mixing.EQUALISER_HZ[1:6], gains[1:6], strict=True):
+        near = (mix.hertz - hertz).abs() < 20
+        ratio = wet[near].abs().square().sum() / dry[near].abs().square().sum()
+        assert 10 * float(torch.log10(ratio)) == pytest.approx(gain, abs=1.0)
+
+
+def test_noise_by_rule_has_the_slope_that_was_drawn(sounds: Path, tmp_path: Path) -> None:
+    mix = mixer(sounds, tmp_path, replace(PLAIN, seconds=8.0))
+    for exponent in (-0.5, 0.0, 2.0):
+        power = torch.fft.rfft(mix._coloured(1, exponent, None)).abs().square()
+        hertz = torch.fft.rfftfreq(mix.length, 1 / RATE)
+        low, high = (power[(hertz > f / 1.2) & (hertz < f * 1.2)].mean() for f in (250, 4000))
+        assert float(torch.log10(low / high) / np.log10(4000 / 250)) == pytest.approx(exponent, abs=0.1)
+
+
+def test_noises_are_as_loud_to_each_other_as_drawn(sounds: Path, tmp_path: Path) -> None:
+    """A second noise adds its power, 6 dB below the first."""
+    mix = mixer(sounds, tmp_path, replace(PLAIN, two_noises=1.0))
+    plan = MixPlan.draw(np.random.default_rng(2), mix.recipe, mix.speech, mix.noise, 0)
+    (first, _), (second, _) = plan.noises
+    apart = [mix._noises([replace(plan, noises=(one,))])[0] for one in ((first, 0.0), (second, -6.0))]
+    assert float(rms(apart[1][None]) / rms(apart[0][None])) == pytest.approx(10 ** (-6 / 20), rel=1e-3)
+    both = mix._noises([replace(plan, noises=((first, 0.0), (second, -6.0)))])[0]
+    assert torch.allclose(both, apart[0] + apart[1], atol=1e-5)
+
+
+def test_weights_that_leave_nothing_are_refused(sounds: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no file to draw"):
+        Sampler(load_corpus(sounds / "clean", tmp_path), (("", 0.0),))
 
 
 def test_speed_moves_the_pitch_of_speech_and_of_noise_apart(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ GRU = '[[run]]\nmodel = "gru"\nloss = "mse"\n'
         ("mode = 3\n" + GRU, "there is no setting mode; is it model?"),
         (GRU + '[[run]]\nmodel = "gro"\nloss = "mse"', "run 2, gro/mse: no model is called 'gro'"),
         (GRU + '[[run]]\nmodel = "gru"\nloss = ["hybrid", "mze"]', "run 2, gru/mze: no loss is called 'mze'"),
-        (GRU + '[[run]]\nmodel = "gru"', "run 2, gru/None: .*"),
+        (GRU + '[[run]]\nmodel = "gru"', "run 2, gru/None: loss is missing"),
         (GRU + GRU, "run 2, gru/mse: there is an earlier run of that name"),
         (GRU + 'name = "Start"', "run 1, Start: a name is like gru/hybrid"),
         (GRU + 'name = "../gru"', "a name is like gru/hybrid"),
@@ -100,6 +100,8 @@ GRU = '[[run]]\nmodel = "gru"\nloss = "mse"\n'
             "a gru of other sizes",
         ),
         (GRU + "steps = 0", "run 1, gru/mse: steps must lie in"),
+        (GRU + 'device = "cudaa"', "run 1, gru/mse: The device cudaa cannot be used here"),
+        (GRU + '[[run]]\nmodel = "gru"\nloss = []', "run 2: the list of losses is empty"),
     ],
 )
 def test_a_mistake_is_named_with_its_place(
@@ -230,6 +232,23 @@ def test_an_interruption_ends_the_processes_and_starts_no_more(
     assert not first.finished and first.error is None
     assert second == plan.Ended("gru/hybrid")
     assert lines[-1] == "gru/mse: interrupted; the same command goes on"
+
+
+def test_ctrl_c_while_a_run_still_imports_is_an_interruption(
+    tmp_path: Path, above: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = plan._start
+
+    def start(each: plan.Planned, say: plan.Say) -> Any:
+        begun = real(each, say)
+        os.kill(begun[1][1].pid or 0, signal.SIGINT)  # a terminal sends it to every process
+        os.kill(os.getpid(), signal.SIGINT)
+        return begun
+
+    monkeypatch.setattr(plan, "_start", start)
+    (only,) = plan.train_all(plan.read(written(tmp_path, GRU), above | {"steps": 10**9}), 1, status)
+    assert only == plan.Ended("gru/mse")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_the_plan_of_the_bundled_weights_is_whole(above: dict[str, Any]) -> None:

@@ -64,6 +64,15 @@ class FakeWorker(Worker):
     def broken(self) -> list[CheckpointError]:
         return []
 
+    def named(self, model: str, loss: str | None = None) -> Offer:
+        same = [offer for offer in self.made if offer.model == model]
+        found = [offer for offer in same if loss in (None, offer.loss)]
+        if not found and same[0].loss is None:
+            raise CheckpointError.of("no-loss-taken", model=model, loss=loss)
+        if not found:
+            raise CheckpointError.of("no-such-loss", model=model, loss=loss, known="hybrid, log-mag")
+        return found[0]
+
     def recommended(self, model: str | None = None) -> Offer:
         named = model or self.best
         found = [offer for offer in self.made if offer.model == named]

@@ -32,6 +32,7 @@ from denoise_app.ui.language import Words
 from denoise_app.ui.player import player_samples
 from denoise_app.ui.session import Session, Sessions
 from denoise_app.ui.tabs.blind import BlindPanel
+from denoise_app.ui.votes import Votes
 
 RATE = 16_000
 ENGLISH = SimpleNamespace(headers={"accept-language": "en-US,en;q=0.9"})
@@ -223,7 +224,7 @@ def test_a_test_outlives_the_comparison(comparison: Comparison, session: Session
     assert test.end().right == 10
 
 
-@pytest.mark.parametrize(("begin", "first"), [(0.0, 0), (12.5, 12.5), (100.0, 15), (-3.0, 0)])
+@pytest.mark.parametrize(("begin", "first"), [(0.0, 0), (12.5, 12.5), (100.0, 15)])
 def test_of_long_recordings_an_excerpt_is_heard(session: Session, tmp_path: Path, begin: float, first: float) -> None:
     ramp = np.arange(45 * 8000) / (45 * 8000)
     soundfile.write(tmp_path / "long.wav", ramp, 8000, "FLOAT")
@@ -232,6 +233,15 @@ def test_of_long_recordings_an_excerpt_is_heard(session: Session, tmp_path: Path
     heard = read(test.sounds()["x"])
     assert len(heard) == 30 * 8000
     assert heard[0] == pytest.approx(first / 45, abs=1e-5)
+
+
+@pytest.mark.parametrize("begin", [-3.0, float("nan"), float("inf")])
+def test_no_excerpt_begins_before_the_recording_or_nowhere(
+    comparison: Comparison, session: Session, begin: float
+) -> None:
+    with pytest.raises(BlindError) as raised:
+        start(comparison, session, "abx", "wiener", "noisy", start=begin)
+    assert raised.value.reason == "blind-start"
 
 
 @pytest.mark.parametrize("frames", [1, 2, 1999])
@@ -362,7 +372,7 @@ class Page:
         self.shelf, self.request, self.sent = Shelf(), request, []  # type: tuple[Shelf, Any, list[str]]
         with gr.Blocks(analytics_enabled=False):
             compared = gr.State(None)
-            self.panel = BlindPanel(sessions, self.shelf, Words(), compared, 60)
+            self.panel = BlindPanel(sessions, self.shelf, Words(), compared, 60, Votes.from_environment())
         panel = self.panel
         visit = sessions.open()
         visit.result = comparison
@@ -514,6 +524,16 @@ def test_a_test_that_cannot_begin_says_why(
     page.choose("wiener", "noisy")
     page.press(page.panel.on_start)
     assert page.text(page.panel.said) == "" and page.test.trial is not None
+
+
+@pytest.mark.parametrize(("request_", "sentence"), [(ENGLISH, "Begin at 0 s or later"), (CHINESE, "0 秒或更晚")])
+def test_a_beginning_before_the_recording_is_told_and_nothing_else(
+    sessions: Sessions, comparison: Comparison, request_: Any, sentence: str
+) -> None:
+    page = Page(sessions, comparison, request_)
+    page.values[page.panel.begin_at] = page.panel.begin_at.preprocess(-1)  # Gradio lets it through
+    page.press(page.panel.on_start)
+    assert sentence in page.text(page.panel.said) and page.test is None
 
 
 def test_without_a_comparison_there_is_nothing_to_test(sessions: Sessions) -> None:

@@ -107,6 +107,37 @@ def test_a_missing_or_broken_leaderboard_is_told(tmp_path: Path) -> None:
     assert "no leaderboard" in board.standing(tmp_path).problem
 
 
+ROW = {"system": "Other", "pesq_wb": 1.5, "rtf": None}
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "{",
+        "[]",
+        "[" * 100_000,
+        "\x00",
+        json.dumps({"measured": {"about": "no rows"}}),
+        json.dumps({"measured": {"rows": []}}),
+        json.dumps({"measured": {"rows": [ROW, {"system": "Short"}]}}),
+        json.dumps({"measured": {"rows": [ROW | {"pesq_wb": "good"}]}}),
+        json.dumps({"measured": {"rows": [ROW | {"system": 3}]}}),
+        json.dumps({"measured": {"rows": [1]}, "format_version": 1}),
+    ],
+)
+def test_broken_peers_are_left_out_and_logged(
+    broken: str, say: Say, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "peers.json").write_text(broken)
+    assert board.others(say, board.standing(tmp_path).peers) == "" and "peers.json" in caplog.text
+
+
+def test_whole_peers_are_shown_beside_what_nobody_knows(say: Say, tmp_path: Path) -> None:
+    (tmp_path / "peers.json").write_text(json.dumps({"published": {"rows": [ROW]}, "rumoured": {"rows": [ROW]}}))
+    peers = board.standing(tmp_path).peers
+    assert list(peers) == ["published"] and board.others(say, peers).count("<details") == 1
+
+
 def test_peers_are_apart_and_say_where_their_numbers_come_from(say: Say) -> None:
     peers = board.standing().peers
     html = board.others(say, peers)

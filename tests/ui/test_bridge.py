@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,13 @@ import pytest
 import soundfile
 
 from denoise_app.audio.errors import AudioError
-from denoise_app.checkpoints import hub
+from denoise_app.checkpoints import hub, store
 from denoise_app.checkpoints.hub import HubCheckpoint
 from denoise_app.checkpoints.manifest import CheckpointError, Manifest
 from denoise_app.inference import catalog
 from denoise_app.inference.engine import Settings
-from denoise_app.ui.bridge import NO_LIMIT_DB, Offer, Worker, channels_from, settings_from
+from denoise_app.ui.bridge import NO_LIMIT_DB, RANGES, Offer, Worker, channels_from, settings_from
+from denoise_app.ui.texts import Say
 
 REVISION = "0123456789" * 4
 
@@ -32,27 +34,45 @@ def test_settings_are_taken_over() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "reason"),
     [
-        (101, 60, "follow", None, -1, "", 0),
-        (-1, 60, "follow", None, -1, "", 0),
-        (float("nan"), 60, "follow", None, -1, "", 0),
-        (100, -3, "follow", None, -1, "", 0),
-        (100, 60, "__import__", None, -1, "", 0),
-        (100, 60, "follow", 5, -1, "", 0),
-        (100, 60, "follow", None, None, "", 0),
-        (None, 60, "follow", None, -1, "", 0),
+        ((101, 60, "follow", None, -1, "", 0), "bad-strength"),
+        ((-1, 60, "follow", None, -1, "", 0), "bad-strength"),
+        ((math.nan, 60, "follow", None, -1, "", 0), "bad-strength"),
+        ((None, 60, "follow", None, -1, "", 0), "bad-strength"),
+        ((100, -3, "follow", None, -1, "", 0), "bad-attenuation"),
+        ((100, None, "follow", None, -1, "", 0), "bad-attenuation"),
+        ((100, 60, "__import__", None, -1, "", 0), "bad-high-band"),
+        ((100, 60, "follow", 5, -1, "", 0), "bad-loudness"),
+        ((100, 60, "follow", -16, None, "", 0), "bad-true-peak"),
+        ((100, 60, "follow", -16, 3, "", 0), "bad-true-peak"),
+        ((100, 60, "follow", None, -1, "", math.inf), "bad-bit-depth"),
     ],
 )
-def test_settings_out_of_range_are_told_to_the_user(wrong: tuple[Any, ...]) -> None:
+def test_settings_out_of_range_are_told_to_the_user(wrong: tuple[Any, ...], reason: str) -> None:
     with pytest.raises(AudioError) as raised:
         settings_from(*wrong)
-    assert raised.value.reason == "bad-setting"
+    error = raised.value
+    assert error.reason == reason and Say("en").problem(error) == str(error)
+    chinese = Say("zh").problem(error).replace(str(error.facts.get("known")), "")
+    assert not re.search("[A-Za-z]{5,}", chinese), "nothing in it is left in English"
+    if reason in RANGES:
+        assert (error.facts["name"], error.facts["low"], error.facts["high"]) == RANGES[reason]
+        assert f"{error.facts['low']:g}" in str(error) and f"{error.facts['low']:g}" in chinese
+
+
+def test_an_empty_target_is_refused_and_one_that_is_not_asked_for_is_not_looked_at() -> None:
+    with pytest.raises(AudioError) as raised:
+        settings_from(100, 60, "follow", None, -1, "", 0, to_target=True)
+    assert raised.value.reason == "bad-loudness"
+    for lufs, true_peak in ((None, None), (5, 7), (-16, -3)):
+        assert settings_from(100, 60, "follow", lufs, true_peak, "", 0, to_target=False) == Settings()
+    assert settings_from(100, 60, "follow", None, None, "", 0) == Settings()
 
 
 def test_channels_are_one_of_three() -> None:
     assert [channels_from(name) for name in ("each", "mid", "reference")] == ["each", "mid", "reference"]
-    with pytest.raises(AudioError):
+    with pytest.raises(AudioError, match="each, mid, reference"):
         channels_from("left")
 
 
@@ -109,6 +129,49 @@ def test_what_the_hub_lists_is_on_offer_and_is_fetched_when_it_is_used(monkeypat
     assert isinstance(offer, Offer) and (offer.source, offer.repo, offer.cached) == ("hub", "somebody/models", False)
     assert worker.denoiser(offer) == (("gru", "special"), {"revision": REVISION})  # type: ignore[comparison-overlap]
     assert pulled == [("somebody/models", "gru/special", REVISION)]
+
+
+def test_what_one_visitor_was_offered_stays_when_another_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = Manifest("gru", "special", sample_rate=16_000, causal=True, size=1000)
+    worker = Worker()
+    for revision in (REVISION, REVISION[::-1]):
+        found = HubCheckpoint("somebody/models", revision, manifest, None)
+        monkeypatch.setattr(hub, "list_checkpoints", lambda found=found: ([found], []))
+        worker.look_on_hub()
+    assert {worker.find(f"gru/special@{revision}").revision for revision in (REVISION, REVISION[::-1])} == {
+        REVISION,
+        REVISION[::-1],
+    }
+
+
+@pytest.fixture
+def cached(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """gru/mse bundled, and in the Hub's cache gru/mse and gru/special."""
+    made = {loss: Manifest("gru", loss, sample_rate=16_000, causal=True) for loss in ("mse", "special")}
+    pulled = [HubCheckpoint("somebody/models", REVISION, manifest, tmp_path) for manifest in made.values()]
+    monkeypatch.setattr(hub, "cached", lambda: pulled)
+    monkeypatch.setattr(store, "list_folder", lambda root: ([store.Stored(tmp_path, made["mse"])], []))
+
+
+@pytest.mark.usefixtures("cached")
+def test_what_was_pulled_is_on_offer_beside_a_bundled_one_of_its_name() -> None:
+    """For any visitor, and after a restart: nobody has looked on the Hub here."""
+    keys = [offer.key for offer in Worker().offers() if offer.loss]
+    assert keys == ["gru/mse", f"gru/special@{REVISION}", f"gru/mse@{REVISION}"]
+    offer = Worker().find(f"gru/mse@{REVISION}")
+    assert (offer.source, offer.cached) == ("hub", True)
+    assert Worker().recommended("gru").key == "gru/mse"
+
+
+@pytest.mark.usefixtures("cached")
+def test_an_offer_is_named_by_model_and_loss_wherever_it_lies() -> None:
+    assert Worker().named("gru", "mse").key == "gru/mse"
+    assert Worker().named("gru", "special").key == f"gru/special@{REVISION}"
+    assert Worker().named("wiener").key == "wiener"
+    for names, reason in ((("wiener", "mse"), "no-loss-taken"), (("gru", "nonsense"), "no-such-loss")):
+        with pytest.raises(CheckpointError) as raised:
+            Worker().named(*names)
+        assert raised.value.reason == reason
 
 
 def test_nothing_is_asked_of_the_hub_before_somebody_wants_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from denoise_app.ui import link
 from denoise_app.ui.downloads import Shelf
 from denoise_app.ui.language import Words
 from denoise_app.ui.session import Sessions
+from denoise_app.ui.source import example_handler
 from denoise_app.ui.tabs.clean import CleanTab
 
 from .tab_page import CHINESE, ENGLISH, TabPage
@@ -156,7 +157,21 @@ def test_a_setting_that_cannot_be_is_told(page: Page, recording: Make) -> None:
     page.denoise()
     page.values[page.tab.loudness], page.values[page.tab.lufs] = "target", 12
     page.press(page.tab.on_settings)
-    assert "out of its range" in page.values[page.tab.said]
+    assert "needs a number from -70 to 0 LUFS" in page.values[page.tab.said]
+
+
+def test_a_number_beyond_its_range_reaches_the_page_and_counts_only_with_a_target(page: Page, recording: Make) -> None:
+    """Gradio would refuse the order, and the page could not say why."""
+    tab = page.tab
+    page.values |= {tab.audio: str(recording()), tab.lufs: tab.lufs.preprocess(5)}
+    assert (tab.true_peak.preprocess(500), tab.lufs.preprocess(None)) == (500, None)
+    page.denoise()
+    assert page.said == "" and page.session.result is not None, "the level is kept: no target counts"
+    page.values[tab.loudness] = "target"
+    for lufs in (5, None):
+        page.values[tab.lufs] = lufs
+        page.denoise()
+        assert "needs a number from -70 to 0 LUFS" in page.said and "wait" not in page.said
 
 
 def test_while_a_denoiser_runs_changes_wait(page: Page, recording: Make, worker: Any) -> None:
@@ -214,7 +229,7 @@ def test_too_many_who_wait_are_told(page: Page) -> None:
     page.order()
     page.refuse()
     assert not page.session.busy
-    assert "Too many" in page.said and page.ready
+    assert "too many people wait, or the server was started again" in page.said and page.ready
 
 
 def test_a_cancelled_order_that_is_called_a_failure_later_stops_nothing(page: Page, recording: Make) -> None:
@@ -230,7 +245,7 @@ def test_a_cancelled_order_that_is_called_a_failure_later_stops_nothing(page: Pa
     assert page.session.result is not None
     page.order()
     page.refuse()
-    assert "Too many" in page.said, "the next failure is a refusal again"
+    assert "too many people wait" in page.said, "the next failure is a refusal again"
 
 
 def test_a_long_recording_shows_its_preview_first(page: Page, recording: Make) -> None:
@@ -288,7 +303,7 @@ def test_a_bad_recording_is_told_when_it_is_chosen(page: Page, tmp_path: Path, k
 def test_an_example_is_copied_into_the_visit(worker: Any, sessions: Sessions, recording: Make) -> None:
     example = recording("english-fan.wav")
     page = Page(worker, sessions, (example,))
-    path, session = page.tab.source.example_handler(example)(None)
+    path, session = example_handler(sessions, example)(None)
     assert Path(path).parent.parent == session.folder and Path(path).read_bytes() == example.read_bytes()
     assert len(page.tab.source.examples) == 1
 
@@ -364,3 +379,14 @@ def test_a_look_on_the_hub_adds_to_the_lists_and_says_what_was_left_out(
     assert "1 on the Hub" in said and "somebody/old holds no model.safetensors" in said
     about = page.tab.on_checkpoint(key, page.request)
     assert "somebody/models at abababa" in about and "to be downloaded when you press Denoise" in about
+
+
+def test_a_checkpoint_that_is_no_longer_there_is_told(page: Page, worker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "look_on_hub", lambda: (0, []))
+    worker.made.pop(1)
+    about = page.tab.on_checkpoint("half/log-mag", page.request)
+    assert 'role="alert"' in about and "half/log-mag" in about
+    _, checkpoint, _, said = page.tab.on_hub({page.tab.checkpoint: "half/log-mag"}, page.request)
+    assert "half/log-mag" in said and "0 on the Hub" in said
+    assert checkpoint.constructor_args["value"] == "half/hybrid"
+    assert [key for _, key in checkpoint.constructor_args["choices"]] == ["half/hybrid"]

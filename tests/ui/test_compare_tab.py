@@ -20,13 +20,14 @@ from denoise_app.denoiser import Denoiser
 from denoise_app.inference import replay
 from denoise_app.metrics.report import METRICS, Measured
 from denoise_app.ui import side_by_side
-from denoise_app.ui.bridge import Offer
-from denoise_app.ui.comparison import Comparison
+from denoise_app.ui.bridge import Offer, Worker
+from denoise_app.ui.comparison import Comparison, checked
 from denoise_app.ui.downloads import Shelf
 from denoise_app.ui.language import Words
 from denoise_app.ui.session import Sessions
 from denoise_app.ui.tabs.compare import LEVELS, CompareTab, models_with_losses
 from denoise_app.ui.texts import Say
+from denoise_app.ui.votes import Votes
 
 from .tab_page import CHINESE, ENGLISH, TabPage
 
@@ -38,7 +39,7 @@ class Page(TabPage):
     def __init__(self, worker: Any, sessions: Sessions, request: Any = ENGLISH) -> None:
         self.shelf = Shelf()
         with gr.Blocks(analytics_enabled=False) as blocks, gr.Tab("compare") as place:
-            tab = CompareTab(blocks, place, worker, sessions, self.shelf, Words(), (), "work", 60)
+            tab = CompareTab(blocks, place, worker, sessions, self.shelf, Words(), (), "work", 60, Votes(None))
         values: dict[Any, Any] = {
             tab.session: None, tab.audio: None, tab.preset: "columns", tab.columns: ["half/hybrid", "wiener"],
             tab.model: "half", tab.show: LEVELS,
@@ -123,6 +124,40 @@ def test_the_loss_lab_runs_every_loss_of_one_model_once(page: Page, worker: Any)
     page.press()
     assert worker.loaded == ["half/hybrid", "half/log-mag"]
     assert "Halves &lt;all&gt;." in page.values[page.tab.favours]
+
+
+def test_the_loss_lab_takes_every_model_in_the_folder_of_weights(sessions: Sessions) -> None:
+    worker = Worker()
+    page, models = Page(worker, sessions), models_with_losses(worker.offers())
+    assert "gru" in models
+    for model in models:
+        page.values |= {page.tab.preset: "losses", page.tab.model: model}
+        chosen = page.tab._chosen(Say("en"), page.values)
+        assert checked(chosen) == tuple(chosen)
+
+
+def test_what_comes_after_the_number_keys_is_heard_and_named_without_one(page: Page, worker: Any) -> None:
+    first = worker.made[0]
+    worker.made += [replace(first, loss=f"loss{k}") for k in range(14)]
+    page.values[page.tab.preset] = "losses"
+    page.press()
+    page.draw()
+    assert len(page.values[page.tab.player]["versions"]) == 17
+    titles = [note.text for note in page.values[page.tab.grid].layout.annotations]
+    assert titles[9:11] == ["0 half, loss6", "half, loss7"]
+    keys = [text for text, _ in Table(page.values[page.tab.table]).column("Key")]
+    assert keys == [*"1234567890", *[""] * 7]
+
+
+@pytest.mark.parametrize("say", [Say("en"), Say("zh")])
+def test_how_much_each_heard_and_where_it_began_is_told(page: Page, worker: Any, say: Say) -> None:
+    known = worker.made[0]
+    histories = ({"hours_seen": 145.33, "init": "gru/<start>, 132 h of hybrid"}, {"hours_seen": 2.8, "init": None}, {})
+    offers = [replace(known, manifest=replace(known.manifest, training=training)) for training in histories]
+    told = [side_by_side.favours(say, [offer]) for offer in (*offers, worker.made[-1])]
+    assert "145 " in told[0] and "<code>gru/&lt;start&gt;</code>" in told[0]
+    assert "2.8 " in told[1] and "<code>" not in told[1]
+    assert [html.count("<dd>") for html in told] == [2, 2, 1, 1]
 
 
 # ---------------------------------------------------------------------------------------------------------- comparing
@@ -243,7 +278,8 @@ def test_an_order_that_is_cancelled_before_its_turn_never_begins(page: Page, wor
 def test_too_many_who_wait_are_told(page: Page) -> None:
     page.order()
     page.refuse()
-    assert not page.session.busy and "Too many" in page.said and page.ready
+    assert not page.session.busy and page.ready
+    assert "too many people wait, or the server was started again" in page.said
 
 
 def test_a_page_that_is_older_than_the_server_is_told_to_compare_again(page: Page) -> None:
@@ -354,3 +390,22 @@ def test_all_of_it_can_be_taken_along_and_replayed(page: Page) -> None:
     assert receipt.recording == replay.fingerprint(parcel.files["my talk.wav"])
     assert receipt.output == replay.fingerprint(parcel.files["my talk.wiener.wav"])
     assert "Plotly.newPlot" in parcel.files["my talk.compared.html"].read_text("utf-8")
+
+
+@pytest.mark.parametrize("measured", [1, 4])  # of two numbers each of two columns
+def test_a_comparison_that_another_one_overtakes_offers_nothing(page: Page, recording: Make, measured: int) -> None:
+    page.press()
+    first = page.session.result
+    measuring = page.tab.on_measure(page.session, page.request)
+    for _ in range(1 + measured):
+        page.take(next(measuring))
+    page.values[page.tab.audio] = str(recording("next.wav"))
+    page.order()
+    running = page.tab.on_compare(dict(page.values), page.request)
+    for step in running:
+        page.take(step)
+        if page.tab.player in step:
+            break  # one column of two has come out
+    assert page.session.result.path != first.path
+    assert page.follow(measuring) == [] and page.values[page.tab.downloads] == ""
+    running.close()

@@ -157,10 +157,10 @@ def test_too_few_too_many_or_twice_the_same_is_refused(
     assert raised.value.reason == reason and files(session) == set()
 
 
-def test_one_model_may_be_compared_over_nine_losses() -> None:
-    losses = [replace(offers("gru")[0], loss=f"loss{k}") for k in range(10)]
-    assert len(comparison.checked(losses[:9])) == 9
-    with pytest.raises(ComparisonError, match="10 denoisers"):
+def test_one_model_may_be_compared_over_sixteen_losses() -> None:
+    losses = [replace(offers("gru")[0], loss=f"loss{k}") for k in range(17)]
+    assert len(comparison.checked(losses[:16])) == 16
+    with pytest.raises(ComparisonError, match="17 denoisers"):
         comparison.checked(losses)
 
 
@@ -260,6 +260,13 @@ def test_numbers_stop_where_another_comparison_is_shown(worker: Any, session: Se
     next(steps)
     session.result = replace(first, path=first.path.with_name("other.wav"))
     assert list(steps) == [] and session.result.columns[1].numbers == {}
+
+
+def test_a_comparison_is_measured_when_every_column_that_came_out_has_all_numbers(
+    worker: Any, session: Session, recording: Make
+) -> None:
+    *_, last = run(worker, session, recording(), "0.5", "missing", "0.25")
+    assert [step.measured for step in measure(worker, session, last)] == [False, False, False, True]
 
 
 # ------------------------------------------------------------------------------------------------------------ figures

@@ -121,6 +121,17 @@ def test_the_preview_of_a_cancelled_run_can_still_be_heard(
     assert session.result.preview and session.result.after.exists() and session.result.before.exists()
 
 
+def test_the_beginning_of_a_long_recording_goes_where_its_preview_is_cancelled(
+    worker: FakeWorker, session: Session, recording: Make
+) -> None:
+    job = session.begin()
+    with pytest.raises(Cancelled):
+        for step in flow.denoise(worker, session, order(worker, session, recording(seconds=31.0, rate=8_000)), job):
+            if step == Step("preview"):
+                job.stop()
+    assert session.result is None and list(session.folder.iterdir()) == []
+
+
 def test_versions_become_equally_loud_by_turning_the_louder_down(
     worker: FakeWorker, session: Session, recording: Make
 ) -> None:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import gradio as gr
 import numpy as np
 import pytest
 
 from denoise_app.inference.engine import Settings
 from denoise_app.ui.bridge import NO_LIMIT_DB, settings_from
+from denoise_app.ui.downloads import Shelf
+from denoise_app.ui.language import Words
 from denoise_app.ui.link import Wanted, parse, query
+from denoise_app.ui.session import Sessions
+from denoise_app.ui.tabs.clean import CleanTab
 
 ORDERS = [
     Settings(),
@@ -45,6 +51,7 @@ def test_what_is_written_is_read(settings: Settings, channels: str) -> None:
         "strength=1e999",
         "strength=-1",
         "most=61",
+        "most=1",
         "bits=8",
         "format=exe",
         "channels=left",
@@ -55,6 +62,15 @@ def test_what_is_written_is_read(settings: Settings, channels: str) -> None:
 def test_what_the_page_never_wrote_is_left_out(text: str) -> None:
     name = text.partition("=")[0]
     assert parse(f"?{text}") == Wanted(unread=() if text == "lufs=" else (name,))
+
+
+def test_what_a_link_may_ask_for_fits_the_slider(worker: Any, sessions: Sessions) -> None:
+    with gr.Blocks(analytics_enabled=False) as page:
+        slider = CleanTab(page, worker, sessions, Shelf(), Words(), (), "work", 60).most
+    for value in (slider.minimum, slider.maximum):
+        assert parse(f"?most={value}").values == {"most": value}
+    for value in (slider.minimum - 1, slider.maximum + 1):
+        assert parse(f"?most={value}").unread == ("most",)
 
 
 def test_no_address_is_an_error() -> None:

@@ -6,6 +6,7 @@ import json
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 from denoise_app.ui import app as page
+from denoise_app.ui import votes
 from denoise_app.ui.session import Sessions
 from denoise_app.ui.texts import ENGLISH
 
@@ -53,6 +55,17 @@ def client(server: Server, tmp_path: Path) -> Client:
 
 def samples(path: str | Path) -> np.ndarray:
     return soundfile.read(path, dtype="float32", always_2d=True)[0]
+
+
+def test_the_page_says_where_outcomes_of_blind_tests_are_sent(
+    make_worker: Callable[[], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(votes.hub, "publish_regularly", lambda *_: nullcontext())
+    monkeypatch.setenv("DENOISE_VOTES", str(tmp_path / "votes.jsonl"))
+    monkeypatch.setenv("DENOISE_VOTES_DATASET", "somebody/votes")
+    built = page.build(make_worker(), Sessions(tmp_path / "visits"), examples=())
+    for texts in built.words._made.values():
+        assert "somebody/votes" in texts["html.header"] and "somebody/votes" in texts["html.blind-votes"]
 
 
 # ------------------------------------------------------------------------------------------------------------ /denoise
@@ -170,8 +183,11 @@ def test_bad_input_is_told_in_a_sentence_without_a_path(
     ("wrong", "told"),
     [
         ({"model": "nobody"}, "No model is called"),
-        ({"loss": "nothing"}, "There are"),
-        ({"strength": 1000}, "out of its range"),
+        ({"loss": "nothing"}, "no checkpoint of half trained with 'nothing'. There are: hybrid, log-mag"),
+        ({"model": "wiener", "loss": "hybrid"}, "wiener is not trained"),
+        ({"strength": 1000}, "from 0 to 100 %"),
+        ({"loudness_lufs": 5}, "from -70 to 0 LUFS"),
+        ({"loudness_lufs": -16, "true_peak_dbtp": None}, "from -70 to 0 dBTP"),
         ({"channels": "reference"}, "no use of a noise reference"),
     ],
 )
@@ -180,6 +196,33 @@ def test_a_wrong_setting_is_told_in_a_sentence(
 ) -> None:
     with pytest.raises(AppError, match=told):
         client.predict(handle_file(recording()), **wrong, api_name="/denoise")
+
+
+@pytest.mark.parametrize(("text", "count"), [("3", 3), (" 1 ", 1), ("", None), (" ", None)])
+def test_as_many_jobs_run_at_once_as_the_operator_says(
+    text: str, count: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DENOISE_JOBS", text)
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    assert page.jobs() == (count or 4)
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "told"),
+    [
+        ("DENOISE_JOBS", "two", "DENOISE_JOBS must be a positive whole number, not 'two'"),
+        ("DENOISE_JOBS", "-1", "positive whole number"),
+        ("DENOISE_MAX_BYTES", "much", "DENOISE_MAX_BYTES must be a positive whole number"),
+    ],
+)
+def test_a_wrong_variable_ends_the_start_in_a_sentence(
+    variable: str, text: str, told: str, make_worker: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, text)
+    monkeypatch.setattr(page, "Worker", make_worker)
+    monkeypatch.setattr(make_worker, "warm_up", lambda self: None)
+    with pytest.raises(SystemExit, match=told):
+        page.serve()
 
 
 def test_no_recording_at_all(client: Client) -> None:

@@ -72,7 +72,7 @@ def test_every_panel_is_whole_in_both_languages(say: Say, worker: FakeWorker, re
     offer = worker.recommended()
     measured = replace(result, numbers=Numbers({"snr_estimated": Measured(3.0, 9.0)}, 4, 30.0))
     for html in (
-        panels.header(say, worker.device(), 60),
+        panels.header(say, worker.device(), 60, None),
         panels.empty("First.", "More."),
         panels.alert(say, "text"),
         panels.facts(say, INFO, LEVELS, ""),
@@ -130,6 +130,12 @@ def test_a_model_is_named_with_size_causality_and_licence(worker: FakeWorker) ->
     offers = worker.offers()
     assert panels.model_label(Say("en"), offers[:2], True) == "half · 193 k · not causal · apache-2.0 (recommended)"
     assert panels.model_label(Say("zh"), offers[2:], False) == "wiener · 无需训练 · 因果 · apache-2.0"
+
+
+def test_the_privacy_line_names_where_outcomes_of_blind_tests_go(say: Say, worker: FakeWorker) -> None:
+    here, sent = (panels.header(say, worker.device(), 60, dataset) for dataset in (None, "somebody/<votes>"))
+    assert say("app.privacy", minutes=60) in here and "Hub" not in here
+    assert "somebody/&lt;votes&gt;" in sent and say("app.privacy", minutes=60) not in sent
 
 
 def test_a_checkpoint_is_told_with_what_it_favours_and_its_scores(worker: FakeWorker) -> None:

@@ -77,6 +77,12 @@ def test_every_reason_has_a_sentence_in_both_languages() -> None:
         assert {reason for reason in reasons if f"error.{reason}" not in texts} == set()
 
 
+def test_an_error_reads_alike_where_it_is_raised_and_on_the_page() -> None:
+    assert {"EngineError", "SettingError", "CheckpointError"} <= errors().keys()
+    for kind in errors().values():
+        assert {reason: ENGLISH[f"error.{reason}"] for reason in kind.sentences} == kind.sentences
+
+
 def test_every_error_brings_the_facts_of_its_sentence() -> None:
     for reason, given in raised():
         assert given is None or facts(ENGLISH[f"error.{reason}"]) <= given, reason

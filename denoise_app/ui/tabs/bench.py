@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from denoise_app.ui.problems import Unready, explained
 from denoise_app.ui.scripts import THEME
 from denoise_app.ui.session import Job, Session, Sessions
 from denoise_app.ui.side_by_side import name
+from denoise_app.ui.source import example_handler
 from denoise_app.ui.texts import LANGUAGES, Say
 
 FILE = "file"  # the choice of a noise that is uploaded
@@ -206,7 +207,7 @@ class BenchTab:
         self.mode.change(self.on_mode, self.mode, [self.mixing, self.pairing, self.sweeping], **AT_ONCE)
         self.kind.change(lambda kind: gr.Column(visible=kind == FILE), self.kind, self.uploading, **AT_ONCE)
         for button, path in zip(self.examples, self._speech, strict=True):
-            button.click(self.example_handler(path), self.session, [self.clean, self.session], **AT_ONCE)
+            button.click(example_handler(self._sessions, path), self.session, [self.clean, self.session], **AT_ONCE)
 
         asked = {
             *(self.session, self.mode, self.clean, self.kind, self.noise, self.snr, self.seed),
@@ -239,13 +240,6 @@ class BenchTab:
     def on_mode(self, mode: str) -> tuple[Any, Any, Any]:
         mixing = mode == "mix"
         return gr.Column(visible=mixing), gr.Column(visible=not mixing), gr.Column(visible=mixing)
-
-    def example_handler(self, path: Path) -> Callable[[Session | None], tuple[str, Session]]:
-        def on_example(session: Session | None) -> tuple[str, Session]:
-            session = session or self._sessions.open()
-            return str(session.adopt(path)), session
-
-        return on_example
 
     def _chosen(self, say: Say, given: Given) -> tuple[Offer, ...]:
         keys = given[self.offers] or []

@@ -51,14 +51,17 @@ class BlindPanel:
         words: The page's texts.
         compared: The state with the visit whose result is the comparison to listen to.
         minutes: How long a visit's files are kept after their last use.
+        votes: Where outcomes go.
     """
 
-    def __init__(self, sessions: Sessions, shelf: Shelf, words: Words, compared: gr.State, minutes: int) -> None:
+    def __init__(
+        self, sessions: Sessions, shelf: Shelf, words: Words, compared: gr.State, minutes: int, votes: Votes
+    ) -> None:
         self._sessions = sessions
         self._shelf = shelf
         self._words = words
         self._compared = compared
-        self._votes = Votes.from_environment()
+        self._votes = votes
         self.session = gr.State(None, time_to_live=60 * minutes, delete_callback=sessions.close)
         self.trial = gr.Textbox("", visible="hidden")
         with gr.Column(elem_id="blind", elem_classes=["sheet"]):
@@ -99,7 +102,7 @@ class BlindPanel:
                 elem_id="blind-trials",
             )
             at_most = words.made("html.blind-from", lambda say: say("blind.from-help", seconds=f"{MOST_SECONDS:g}"))
-            self.begin_at = gr.Number(0, minimum=0, label=words("blind.from"), info=at_most, min_width=200)
+            self.begin_at = gr.Number(0, label=words("blind.from"), info=at_most, min_width=200)
         self.start = gr.Button(words("blind.start"), variant="primary", elem_id="blind-start")
         votes = self._votes
         gr.HTML(

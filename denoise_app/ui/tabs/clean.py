@@ -95,7 +95,12 @@ class CleanTab:
                 0, 100, 100, step=1, label=words("advanced.strength"), info=words("advanced.strength-help")
             )
             self.most = gr.Slider(
-                3, NO_LIMIT_DB, NO_LIMIT_DB, step=1, label=words("advanced.most"), info=self.most_help
+                link.LEAST_LIMIT_DB,
+                NO_LIMIT_DB,
+                NO_LIMIT_DB,
+                step=1,
+                label=words("advanced.most"),
+                info=self.most_help,
             )
             self.high_band = gr.Radio(
                 [(words(f"advanced.high-band.{key}"), key) for key in ("follow", "keep", "drop")],
@@ -109,8 +114,9 @@ class CleanTab:
                 label=words("advanced.loudness"),
             )
             with gr.Row(visible=False) as self.target_row:
-                self.lufs = gr.Number(-16, minimum=-70, maximum=0, label=words("advanced.lufs"), min_width=120)
-                self.true_peak = gr.Number(-1, minimum=-70, maximum=0, label=words("advanced.true-peak"), min_width=120)
+                # without bounds: Gradio would refuse the whole order for them, and say neither why nor of what
+                self.lufs = gr.Number(-16, label=words("advanced.lufs"), min_width=120)
+                self.true_peak = gr.Number(-1, label=words("advanced.true-peak"), min_width=120)
             self.channels = gr.Radio(
                 [(words(f"advanced.channels.{key}"), key) for key in ("each", "mid", "reference")],
                 value="each",
@@ -234,12 +240,21 @@ class CleanTab:
         return self._choose(say_for(request), self._worker.recommended(model) if best else offers[0])
 
     def on_checkpoint(self, key: str, request: gr.Request) -> str:
-        return panels.about(say_for(request), self._worker.find(key))
+        say = say_for(request)
+        try:
+            return panels.about(say, self._worker.find(key))
+        except Exception as error:
+            return panels.alert(say, explained(say, error))
 
     def on_hub(self, given: Given, request: gr.Request) -> tuple[Any, Any, str, str]:
         say = say_for(request)
         count, problems = self._worker.look_on_hub()
-        return (*self._choose(say, self._worker.find(given[self.checkpoint])), panels.hub_listing(say, count, problems))
+        said = panels.hub_listing(say, count, problems)
+        try:
+            chosen = self._worker.find(given[self.checkpoint])
+        except Exception as error:  # what was chosen is no longer there: the lists go on without it
+            chosen, said = self._worker.recommended(), panels.alert(say, explained(say, error)) + said
+        return *self._choose(say, chosen), said
 
     def _choose(self, say: Say, chosen: Offer) -> tuple[Any, Any, str]:
         """Both lists and the text below, for a denoiser that is chosen."""
@@ -388,8 +403,9 @@ class CleanTab:
             given[self.strength],
             given[self.most],
             given[self.high_band],
-            given[self.lufs] if given[self.loudness] == "target" else None,
+            given[self.lufs],
             given[self.true_peak],
             given[self.format],
             given[self.bits],
+            to_target=given[self.loudness] == "target",
         )

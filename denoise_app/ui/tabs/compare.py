@@ -28,6 +28,7 @@ from denoise_app.ui.scripts import SORTABLE, THEME
 from denoise_app.ui.session import Job, Session, Sessions
 from denoise_app.ui.source import Source
 from denoise_app.ui.texts import LANGUAGES, Say
+from denoise_app.ui.votes import Votes
 
 from .blind import BlindPanel
 
@@ -51,6 +52,7 @@ class CompareTab:
         examples: Recordings to try.
         work_queue: Name of the queue of all that computes.
         minutes: How long a visit's files are kept after their last use.
+        votes: Where outcomes of blind tests go.
     """
 
     def __init__(
@@ -64,11 +66,13 @@ class CompareTab:
         examples: Sequence[Path],
         work_queue: str,
         minutes: int,
+        votes: Votes,
     ) -> None:
         self._worker = worker
         self._sessions = sessions
         self._shelf = shelf
         self._minutes = minutes
+        self._votes = votes
         self._words = words
         self._work_queue = work_queue
         self.session = gr.State(None, time_to_live=60 * minutes, delete_callback=sessions.close)
@@ -130,7 +134,7 @@ class CompareTab:
             self.player = build_player(LANGUAGES, elem_id="compare-player")
             self.table = gr.HTML(js_on_load=SORTABLE, elem_id="compare-table")
             self.downloads = gr.HTML(elem_id="compare-downloads")
-            self.blind = BlindPanel(self._sessions, self._shelf, words, self.session, self._minutes)
+            self.blind = BlindPanel(self._sessions, self._shelf, words, self.session, self._minutes, self._votes)
             self.favours = gr.HTML(elem_id="compare-favours")
             with gr.Column(elem_classes=["sheet", "timed"], visible=False) as self.figures:
                 with gr.Row(elem_classes=["figures-head"]):
@@ -269,13 +273,15 @@ class CompareTab:
         yield {self.session: session}
         if session is None or session.result is None or session.busy:
             return
-        say = say_for(request)
+        say, begun = say_for(request), session.result
         try:
-            for compared in comparison.measure(self._worker, session, session.result):
+            for compared in comparison.measure(self._worker, session, begun):
                 yield {self.session: session, self.table: side_by_side.table(say, compared)}
-            yield {self.session: session, self.downloads: self._offer(say, session, session.result)}
+            if comparison.shows(session, begun) and session.result.measured:
+                yield {self.session: session, self.downloads: self._offer(say, session, session.result)}
         except Exception as error:
-            yield {self.table: side_by_side.table(say, session.result) + panels.alert(say, explained(say, error))}
+            if comparison.shows(session, begun):  # else its files have gone with it
+                yield {self.table: side_by_side.table(say, session.result) + panels.alert(say, explained(say, error))}
 
     def _offer(self, say: Say, session: Session, compared: Comparison) -> str:
         """The link to a zip of it all: every sound with a report that `replay` takes, and the figures."""

@@ -1,0 +1,30 @@
+"""What this floor cannot do with a sound: the one table of its English sentences."""
+
+from __future__ import annotations
+
+from denoise_app.audio.errors import AudioError
+
+SENTENCES: dict[str, str] = {
+    "no-device": "The device {device} cannot be used here: {problem} Choose cpu, or leave the choice open with auto.",
+    "no-reference-denoiser": "This denoiser makes no use of a noise reference. Choose nlms, or treat each channel on "
+    "its own.",
+    "reference-needs-two-channels": "A noise reference needs two channels, the second with the noise alone; this sound "
+    "has {channels}. Treat each channel on its own, or choose another sound.",
+    "start-beyond-end": "The part begins at {start:g} s, but the sound lasts {seconds:.1f} s. Choose an earlier "
+    "beginning.",
+    "not-computable": "The denoiser made values of this sound that are not numbers. Choose another model, or lower the "
+    "sound's level where it goes far beyond full scale.",
+    "onto-input": "{target} is an input itself: choose another folder for the output.",
+    "same-target": "{target} was just written from another input: denoise them into two folders.",
+}
+"""Reason -> the English sentence, with the names of its facts in braces."""
+
+
+class EngineError(AudioError):
+    """A sound that cannot be processed as asked.
+
+    >>> str(EngineError.of("onto-input", target="a.wav"))
+    'a.wav is an input itself: choose another folder for the output.'
+    """
+
+    sentences = SENTENCES
