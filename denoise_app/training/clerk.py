@@ -159,7 +159,7 @@ def _manifest(run: Run, corpora: dict[str, Corpus]) -> Manifest:
             "steps": run.step,
             "minutes": round(run.seconds / 60, 2),
             "seed": config.seed,
-            "init": "/".join(config.init.parts[-2:]) if config.init else None,
+            "init": run.init,
             "recipe": asdict(config.recipe),
             "commit": _commit(),
             "curve": _thinned(run.curve),

@@ -70,6 +70,7 @@ class Run:
         self.hours_heard = 0.0
         self.best: float | None = None
         self.sound: dict[str, Any] | None = None
+        self.init = "/".join(config.init.parts[-2:]) if config.init else None
         self.curve: list[dict[str, float]] = []
 
     @property
@@ -144,6 +145,7 @@ class Run:
             "hours_heard": self.hours_heard,
             "best": self.best,
             "sound": self.sound,
+            "init": self.init,
             "curve": self.curve,
         }
 
@@ -179,7 +181,8 @@ class Run:
             self.average.load_state_dict(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.step, self.seconds, self.hours_heard = state["step"], state["seconds"], state["hours_heard"]
-            self.best, self.curve, self.sound = state["best"], state["curve"], state["sound"]
+            self.best, self.curve = state["best"], state["curve"]
+            self.sound, self.init = state["sound"], state["init"]
         except (KeyError, RuntimeError, ValueError) as error:
             raise TrainingError(f"{path} was saved by another version: {error}; start anew without resume") from error
         if self.best is not None and not _is_whole(self.config.out):

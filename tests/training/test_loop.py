@@ -268,8 +268,10 @@ def test_what_the_start_scores_is_told_before_the_first_step(config: TrainConfig
     first = next(line for line in lines if line.startswith("step"))
     assert first.startswith("step 0") and "si-sdr" in first
     lines.clear()
-    train(replace(tuned, resume=True, steps=8), lines.append)
+    train(replace(tuned, init=None, resume=True, steps=8), lines.append)
     assert not any(line.startswith("step 0") for line in lines)
+    begun = "/".join(config.out.parts[-2:])
+    assert load(tuned.out)[1].training["init"] == begun, "resuming need not name it again"
 
 
 def test_other_sound_or_another_recipe_is_told_on_resuming(config: TrainConfig, tmp_path: Path) -> None:
