@@ -77,7 +77,7 @@ class Clerk:
     def begin(self) -> None:
         """Say what the checkpoint scores that the run starts from. It is not kept: it was taught by another loss."""
         if self.validator:
-            self._report(self._validated())
+            self.say("  ".join(["the start", *_told(self._validated())]))
 
     def check(self) -> None:
         """Validate the averaged weights, keep them where they are the best so far, save the state, report."""
@@ -128,8 +128,11 @@ class Clerk:
         self.reported = run.seconds
         left = run.seconds / max(run.progress, 1e-6) * (1 - run.progress)
         said = [f"step {run.step}", f"{run.progress:.0%}", f"loss {self._loss():.4f}"]
-        said += [f"{name} {value:.3f}" for name, value in scores.items()]
-        self.say("  ".join([*said, f"{duration(left)} left"]))
+        self.say("  ".join([*said, *_told(scores), f"{duration(left)} left"]))
+
+
+def _told(scores: dict[str, float]) -> list[str]:
+    return [f"{name} {value:.3f}" for name, value in scores.items()]
 
 
 def duration(seconds: float) -> str:
