@@ -237,7 +237,7 @@ def test_an_interruption_ends_the_processes_and_starts_no_more(
 def test_ctrl_c_while_a_run_still_imports_is_an_interruption(
     tmp_path: Path, above: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = plan._start
+    real, before = plan._start, signal.getsignal(signal.SIGINT)
 
     def start(each: plan.Planned, say: plan.Say) -> Any:
         begun = real(each, say)
@@ -248,7 +248,7 @@ def test_ctrl_c_while_a_run_still_imports_is_an_interruption(
     monkeypatch.setattr(plan, "_start", start)
     (only,) = plan.train_all(plan.read(written(tmp_path, GRU), above | {"steps": 10**9}), 1, status)
     assert only == plan.Ended("gru/mse")
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_the_plan_of_the_bundled_weights_is_whole(above: dict[str, Any]) -> None:
