@@ -400,7 +400,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
     from denoise_app.training import evaluate, leaderboard, losses_page
 
     telling = args.readme or args.cards or args.losses_page
-    if args.all and not telling and args.clean is args.noisy is None:
+    if args.all and not telling and args.clean is None and args.noisy is None:
         args.clean, args.noisy, args.out = PAIRS / "clean", PAIRS / "noisy", args.out or LEADERBOARD
     scoring = args.clean is not None
     if scoring != (args.noisy is not None) or not (scoring or telling):

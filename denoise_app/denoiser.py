@@ -6,6 +6,9 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
+GRID = 1024
+"""Samples: long recordings are cut at multiples of it, so that a model of frames meets the frames of the whole."""
+
 State = Any
 """What a causal denoiser remembers between blocks: tensors in tuples or dicts, owned by the caller."""
 

@@ -35,6 +35,7 @@ from denoise_app.audio.errors import AudioError
 from denoise_app.audio.limits import Limits, clock
 
 __all__ = [
+    "SUFFIXES",
     "Encoding",
     "Limits",
     "Reader",
@@ -46,6 +47,7 @@ __all__ = [
     "probe",
     "read",
     "read_window",
+    "sounds",
     "suffix",
     "write",
 ]
@@ -54,6 +56,15 @@ AnyPath = str | os.PathLike[str]
 T = TypeVar("T")
 Interleaved = npt.NDArray[np.float32]
 """(time, channels) float32: the order in which files and decoders hold sound."""
+
+SUFFIXES = frozenset(
+    f".{name}"
+    for name in (
+        *("wav", "wave", "flac", "ogg", "oga", "opus", "mp3", "aif", "aiff", "caf", "au", "w64"),
+        *("m4a", "aac", "mp4", "m4v", "mov", "webm", "mkv", "mka", "3gp", "amr", "wma"),
+    )
+)
+"""What a sound file's name may end in for it to be found in a folder; a file that is named is told by its content."""
 
 BLOCK = 1 << 16  # samples per channel read at once where the caller does not say: 1.4 s at 48 kHz
 PREROLL = 8192  # samples decoded before a jump: longer than what any lossy frame overlaps (Vorbis: 8192 at most)
@@ -93,6 +104,19 @@ LOSSLESS_IN_FFMPEG = ("pcm_s", "pcm_u", "pcm_f", "alac", "flac", "wavpack", "ape
 
 
 # ----------------------------------------------------------------------------------------------------------- reading
+
+
+def sounds(folder: Path, out: Path | None = None) -> list[Path]:
+    """Every file below a folder whose name ends as a sound file's, sorted, but for hidden ones and what is in `out`."""
+    inside = out is not None and folder.resolve() in out.parents
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and not (inside and out in path.resolve().parents)
+    )
 
 
 def probe(path: AnyPath, limits: Limits | None = None) -> FileInfo:

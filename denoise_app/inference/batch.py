@@ -1,4 +1,4 @@
-"""Many files, one after the other: which there are, where each goes, and what became of it."""
+"""Many files, one after the other: where each goes, and what became of it."""
 
 from __future__ import annotations
 
@@ -9,20 +9,11 @@ from functools import partial
 from pathlib import Path
 
 from denoise_app.audio.errors import AudioError
-from denoise_app.audio.files import probe, suffix
+from denoise_app.audio.files import probe, sounds, suffix
 from denoise_app.denoiser import Denoiser
 
 from . import engine
 from .errors import EngineError
-
-SUFFIXES = frozenset(
-    f".{name}"
-    for name in (
-        *("wav", "wave", "flac", "ogg", "oga", "opus", "mp3", "aif", "aiff", "caf", "au", "w64"),
-        *("m4a", "aac", "mp4", "m4v", "mov", "webm", "mkv", "mka", "3gp", "amr", "wma"),
-    )
-)
-"""What a sound file's name may end in for it to be found in a folder; a file that is named is told by its content."""
 
 
 @dataclass(frozen=True)
@@ -67,19 +58,6 @@ def plan(inputs: Sequence[Path | str], out: Path) -> list[Job]:
         root = out if len(inputs) == 1 else out / path.resolve().name
         jobs += [Job(file, root / file.relative_to(path)) for file in sounds(path, out.resolve())]
     return jobs
-
-
-def sounds(folder: Path, out: Path | None = None) -> list[Path]:
-    """Every file below a folder whose name ends as a sound file's, sorted, but for hidden ones and what is in `out`."""
-    inside = out is not None and folder.resolve() in out.parents
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and not (inside and out in path.resolve().parents)
-    )
 
 
 def run(

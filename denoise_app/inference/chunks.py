@@ -7,9 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from denoise_app.denoiser import Denoiser
-
-GRID = 1024  # chunks begin at its multiples, so that a model which works in frames meets the frames of the whole
+from denoise_app.denoiser import GRID, Denoiser
 
 
 @dataclass(frozen=True)

@@ -209,7 +209,7 @@ def chosen(keys: Iterable[str] | None, with_reference: bool) -> list[Metric]:
 def quality(scores: Mapping[str, float]) -> float:
     """One number to choose denoisers by, higher is better: PESQ-WB plus a tenth of the SI-SDR in dB.
 
-    Training chooses its states in the same way. A score that is missing counts nothing.
+    About what each is worth; training chooses its states by it, too. A score that is missing counts nothing.
 
     >>> quality({"pesq_wb": 1.5, "si_sdr": 10.0}), quality({"pesq_wb": 1.5}), quality({})
     (2.5, 1.5, 0.0)

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from denoise_app.denoiser import GRID
 from denoise_app.spectral.stft import Stft
 
 from .layers import FLOOR, check_bounds, level_around
@@ -26,7 +27,6 @@ POOLS = ((1, 2), (2, 2), (1, 2), (2, 2), (1, 2))
 """(frames, bins) that are pooled from scale to scale. Frequency comes first and most, which makes the net quick; no
 more than 4 frames in all, so that chunks which begin at a multiple of GRID meet the pools of the whole."""
 
-GRID = 1024  # samples: chunks of a long recording begin at its multiples
 WIDTHS = (1, 2, 4, 8, 12, 16)  # maps on each scale, in those of the first: many where maps are small
 
 
@@ -53,7 +53,7 @@ class CnnConfig:
             channels=(1, 64),
             scales=(1, len(POOLS)),
         )
-        bins, frames = (math.prod(sizes) for sizes in zip(*((b, f) for f, b in POOLS[: self.scales]), strict=True))
+        frames, bins = (math.prod(sizes) for sizes in zip(*POOLS[: self.scales], strict=True))
         if self.window % (2 * bins):
             raise ValueError(f"window must be a multiple of {2 * bins}, not {self.window}")
         if GRID % (frames * self.hop):

@@ -75,7 +75,7 @@ class Clerk:
             self._report({})
 
     def begin(self) -> None:
-        """Say what the checkpoint scores that the run starts from. It is not kept: it was taught by another loss."""
+        """Say what the checkpoint scores that the run starts from. It is not kept: another loss may have taught it."""
         if self.validator:
             self.say("  ".join(["the start", *_told(self._validated())]))
 

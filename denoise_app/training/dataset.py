@@ -16,8 +16,7 @@ import numpy.typing as npt
 
 from denoise_app.audio.convert import mid, resample
 from denoise_app.audio.errors import AudioError
-from denoise_app.audio.files import read
-from denoise_app.inference.batch import SUFFIXES, sounds
+from denoise_app.audio.files import SUFFIXES, read, sounds
 
 from .config import TrainingError
 

@@ -16,6 +16,7 @@ from denoise_app.audio.convert import mid, resample
 from denoise_app.audio.errors import AudioError
 from denoise_app.audio.files import read
 from denoise_app.metrics.perceptual import MetricUnavailable, pesq_wb, stoi
+from denoise_app.metrics.report import quality
 from denoise_app.metrics.signal import si_sdr
 
 from .config import TrainConfig
@@ -76,8 +77,8 @@ class Validator:
 
     @staticmethod
     def rank(scores: dict[str, float]) -> float:
-        """One number to choose the best state by: PESQ plus a tenth of the SI-SDR, about what each is worth."""
-        return scores["si-sdr"] / 10 + scores.get("pesq-wb", 0.0)
+        """One number to choose the best state by, the one by which denoisers are chosen."""
+        return quality({name.replace("-", "_"): score for name, score in scores.items()})
 
 
 def _paths(tree: Path) -> dict[str, Path]:

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from denoise_app.inference.chunks import GRID, Chunks, Plan
+from denoise_app.denoiser import GRID
+from denoise_app.inference.chunks import Chunks, Plan
 
 SMALL = Plan(window=100, context=20, crossfade=10)  # stride 50
 BATCHED = Plan(window=100, context=20, crossfade=10, together=3)

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from denoise_app.inference.chunks import GRID, Chunks, Plan
+from denoise_app.denoiser import GRID
+from denoise_app.inference.chunks import Chunks, Plan
 from denoise_app.models.cnn import Cnn, CnnConfig
 
 SHORT = CnnConfig(channels=2, level_seconds=0.1)  # a field of view of half a second, so that tests are short
