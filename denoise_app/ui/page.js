@@ -78,12 +78,25 @@
     if (news !== announcer.textContent) announcer.textContent = news;
   }
 
+  // What has been unfolded stays so when the server replaces it.
+  const unfolded = new Set();
+  document.addEventListener("toggle", ({ target }) => {
+    const { fold } = target.dataset ?? {};
+    if (fold) target.open ? unfolded.add(fold) : unfolded.delete(fold);
+  }, true);
+
+  function unfold() {
+    for (const part of document.querySelectorAll("details[data-fold]:not([open])")) {
+      if (unfolded.has(part.dataset.fold)) part.open = true;
+    }
+  }
+
   const waiting = new MutationObserver(() => {
     const tabs = document.querySelector("#tabs"); // which are put on the page when they are opened first
     if (!tabs) return;
     waiting.disconnect();
     tabs.append(announcer);
-    new MutationObserver(announce).observe(tabs, { childList: true, subtree: true });
+    new MutationObserver(() => { announce(); unfold(); }).observe(tabs, { childList: true, subtree: true });
   });
   waiting.observe(document.documentElement, { childList: true, subtree: true });
 

@@ -457,7 +457,8 @@ def _single_card(say: Say, key: str, value: str, unit: str) -> str:
 def _card(say: Say, key: str, content: str) -> str:
     name = say(f"cards.{key}")
     summary = f'<summary title="{say("cards.how")}"><h3>{name}</h3><span aria-hidden="true">i</span></summary>'
-    return f"<details>{summary}<p>{say(f'cards.{key}-how')}</p></details>{content}"
+    how = f"<p>{say(f'cards.{key}-how')}</p>"
+    return f'<details data-fold="cards.{key}">{summary}{how}</details>{content}'
 
 
 # ------------------------------------------------------------------------------------------------------------- figures

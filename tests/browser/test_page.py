@@ -146,7 +146,12 @@ def test_numbers_figures_and_their_words_arrive(visit: Visit, talk: Path) -> Non
     assert "the level fell by" in visit.page.locator(".figure-said").inner_text()
     cards = visit.page.locator("#cards")
     assert "SNR (estimated)" in cards.inner_text() and "SNR (true)" not in cards.inner_text()
-    visit.page.get_by_role("link", name="Report (JSON)").wait_for()  # numbers that arrive close what is open
+    cards.get_by_text("Real-time factor").click()
+    assert "Seconds of work" in cards.inner_text()
+    visit.page.get_by_role("link", name="Report (JSON)").wait_for()
+    assert "Seconds of work" in cards.inner_text()  # though numbers that arrive replace what is open
+    cards.get_by_text("Real-time factor").click()
+    assert "Seconds of work" not in cards.inner_text()
     cards.get_by_text("SNR (estimated)").click()
     assert "Without a clean reference" in cards.inner_text()
     visit.page.get_by_text("Logarithmic").click()
