@@ -390,3 +390,11 @@ def test_a_checkpoint_that_is_no_longer_there_is_told(page: Page, worker: Any, m
     assert "half/log-mag" in said and "0 on the Hub" in said
     assert checkpoint.constructor_args["value"] == "half/hybrid"
     assert [key for _, key in checkpoint.constructor_args["choices"]] == ["half/hybrid"]
+
+
+def test_a_model_that_is_no_longer_there_is_told_and_leaves_the_list(page: Page, worker: Any) -> None:
+    worker.made = [offer for offer in worker.made if offer.model != "wiener"]
+    model, checkpoint, said = page.tab.on_model("wiener", page.request)
+    assert 'role="alert"' in said and "wiener" in said
+    assert model.constructor_args["value"] == "half" and checkpoint.constructor_args["value"] == "half/hybrid"
+    assert [key for _, key in model.constructor_args["choices"]] == ["half"]

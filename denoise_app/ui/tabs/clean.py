@@ -235,9 +235,15 @@ class CleanTab:
         return *self._choose(say, chosen), panels.alert(say, " ".join(problems)) if problems else "", *widgets
 
     def on_model(self, model: str, request: gr.Request) -> tuple[Any, Any, str]:
+        say = say_for(request)
         offers = [offer for offer in self._worker.offers() if offer.model == model]
-        best = next((offer for offer in offers if offer.source != "hub"), None)
-        return self._choose(say_for(request), self._worker.recommended(model) if best else offers[0])
+        only_listed = offers and all(offer.source == "hub" for offer in offers)
+        try:
+            chosen = offers[0] if only_listed else self._worker.recommended(model)
+        except Exception as error:  # the model is no longer there: the lists go on without it
+            models, checkpoints, _ = self._choose(say, self._worker.recommended())
+            return models, checkpoints, panels.alert(say, explained(say, error))
+        return self._choose(say, chosen)
 
     def on_checkpoint(self, key: str, request: gr.Request) -> str:
         say = say_for(request)
