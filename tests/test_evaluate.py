@@ -6,6 +6,7 @@ import json
 import sys
 import types
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,19 @@ def test_one_value_is_its_own_interval() -> None:
     assert evaluate.interval([1.5]) == evaluate.Interval(1.5, 1.5, 1.5)
 
 
+def test_groups_have_intervals_of_their_own() -> None:
+    values = np.random.default_rng(3).uniform(0.4, 0.9, 20)
+    pairs = [Pair("x", Path("x"), Path("x"), {"language": language}) for language in ("en", "zh") * 10]
+    empty = dict.fromkeys(evaluate.KEYS)
+    results = [PairScore(pair, empty | {"stoi": float(v)}, 2.0, 0.1) for pair, v in zip(pairs, values, strict=True)]
+    row = evaluate.summarise(results)
+    for language, own in (("en", values[::2]), ("zh", values[1::2])):
+        part = row["by"]["language"][language]
+        assert part["pairs"] == 10
+        assert part["scores"]["stoi"] == pytest.approx(asdict(evaluate.interval(own)), abs=1e-4)
+        assert part["scores"]["stoi"]["low"] < own.mean() < part["scores"]["stoi"]["high"]
+
+
 def test_a_summary_leaves_out_what_could_not_be_told() -> None:
     def result(snr: str, pesq: float | None, stoi: float) -> PairScore:
         pair = Pair("x", Path("x"), Path("x"), {"snr_db": snr})
@@ -154,7 +168,7 @@ def test_a_summary_leaves_out_what_could_not_be_told() -> None:
     assert row["scores"]["pesq_wb"]["mean"] == 1.5
     assert set(row["scores"]) == {"pesq_wb", "stoi"}
     assert list(row["by"]["snr_db"]) == ["-5", "5", "15"]  # by number, not by letter
-    assert row["by"]["snr_db"]["-5"] == {"stoi": 0.7}
+    assert row["by"]["snr_db"]["-5"] == {"pairs": 1, "scores": {"stoi": {"mean": 0.7, "low": 0.7, "high": 0.7}}}
     assert "language" not in row["by"]
 
 
@@ -232,10 +246,10 @@ def models(made: dict[str, Any]) -> list[str]:
     return [row["model"] for row in made["rows"]]
 
 
-def test_rows_are_added_and_replaced_best_last(board: Board, tmp_path: Path) -> None:
+def test_rows_are_added_and_replaced_the_best_first(board: Board, tmp_path: Path) -> None:
     assert models(board("noisy", "wiener")) == ["noisy", "wiener"]
     made = board("band-pass", "wiener", "nlms")
-    assert models(made) == ["noisy", "nlms", "wiener", "band-pass"]  # scored by the length of their names
+    assert models(made) == ["noisy", "band-pass", "wiener", "nlms"]  # scored by the length of their names
     assert made == json.loads((tmp_path / "board.json").read_text()) == leaderboard.read(tmp_path / "board.json")
     assert made["data"]["pairs"] == 3 and made["data"]["minutes"] == 0.1
     assert made["data"]["about"] == "3 pairs, 0.1 minutes"
@@ -251,7 +265,7 @@ def test_an_interrupted_evaluation_keeps_its_rows_and_goes_on(board: Board, coun
         board("noisy", "wiener", "band-pass", "nlms", progress=stop)
     counted.clear()
     made = board("noisy", "wiener", "band-pass", "nlms", resume=True)
-    assert models(made) == ["noisy", "nlms", "wiener", "band-pass"]
+    assert models(made) == ["noisy", "band-pass", "wiener", "nlms"]
     assert {candidate.model for candidate in counted} == {"band-pass", "nlms"}
 
 
@@ -340,8 +354,10 @@ def test_conditions_are_scored_on_some_pairs_and_stand_in_the_row(
     conditioned: list[Candidate], board: Board, tmp_path: Path
 ) -> None:
     made = board("noisy", "wiener")
+    alike = {"mean": 6.0, "low": 6.0, "high": 6.0}
     assert made["rows"][1]["conditions"] == {
-        name: {"pairs": 2, "scores": {"si_sdr": 6.0, "stoi": 6.0, "pesq_wb": 6.0}} for name in ("clipped", "music")
+        name: {"pairs": 2, "scores": {"si_sdr": alike, "stoi": alike, "pesq_wb": alike}}
+        for name in ("clipped", "music")
     }
     assert len(conditioned) == 2 * (3 + 2 * 2)
     assert made == leaderboard.read(tmp_path / "board.json")
@@ -478,19 +494,20 @@ def test_the_robustness_of_the_best_of_each_model() -> None:
         row("gru", "hybrid", pesq_wb=1.7, si_sdr=7.5),
         row("cnn", "mse", pesq_wb=1.5, si_sdr=7.0),
     ]
-    rows[4]["by"] = {"language": {"zh": {"si_sdr": 6.54, "stoi": 0.7777}}}
-    rows[4]["conditions"] = {"music": {"pairs": 2, "scores": {"si_sdr": 3.21, "stoi": 0.5}}}
+    rows[4]["by"] = {"language": {"zh": row("", "", si_sdr=6.54, stoi=0.7777)}}
+    rows[4]["conditions"] = {"music": row("", "", si_sdr=3.21, stoi=0.5), "clipped": row("", "", si_sdr=1.0)}
     lines = leaderboard.robustness({"rows": rows}).splitlines()
     assert len({line.count("|") for line in lines}) == 1
     assert [cells(line)[:2] for line in lines[2:]] == [
         ["noisy, as it is", ""],
-        ["`wiener`", ""],
-        ["`cnn`", "`mse`"],
         ["`gru`", "`hybrid`"],
+        ["`cnn`", "`mse`"],
+        ["`wiener`", ""],
     ]
-    told = dict(zip(cells(lines[0]), cells(lines[-1]), strict=True))
+    told = dict(zip(cells(lines[0]), cells(lines[3]), strict=True))
     assert (told["English"], told["Mandarin"], told["music"]) == ("", "6.5 / 0.778", "3.2 / 0.500")
-    assert set(cells(lines[3])[2:]) == {""}  # a leaderboard from before the conditions
+    assert told["clipped"] == ""  # one of the two is not known
+    assert set(cells(lines[-1])[2:]) == {""}  # scored on no condition
 
 
 def test_the_matrix_has_a_row_for_every_loss_and_marks_the_best_of_a_model() -> None:

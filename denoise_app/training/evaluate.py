@@ -48,7 +48,7 @@ KEYS = (
 CONDITION_KEYS = ("pesq_wb", "stoi", "si_sdr")  # DNSMOS takes longer than all the rest
 CONDITION_PAIRS = 26  # evenly spread: a fifth of the development set
 TIMED_PAIRS, TIMED_ROUNDS = 13, 3  # evenly spread; other work only adds to a time, so the quickest round counts
-GROUPS = ("snr_db", "language")  # columns of pairs.csv by which means are also taken
+GROUPS = ("snr_db", "language")  # columns of pairs.csv by which scores are also told
 RESAMPLES = 2000  # of the bootstrap; the interval's ends then move by a few hundredths of its width between seeds
 
 Scores = dict[str, float | None]
@@ -242,33 +242,31 @@ def _known(results: Iterable[PairScore], key: str) -> list[float]:
 
 
 def summarise(results: Sequence[PairScore]) -> dict[str, Any]:
-    """One candidate's scores as they stand in the leaderboard: intervals over all pairs, means per group.
+    """One candidate's scores as they stand in the leaderboard, over all pairs and over each group of them.
 
     The real-time factor is processor seconds of the engine per second of audio; it counts every thread.
     """
     seconds = sum(result.seconds for result in results)
-    by: dict[str, dict[str, dict[str, float]]] = {}
+    by: dict[str, dict[str, leaderboard.Part]] = {}
     for group in GROUPS:
         members: dict[str, list[PairScore]] = {}
         for result in results:
             if group in result.pair.groups:
                 members.setdefault(result.pair.groups[group], []).append(result)
         if members:
-            by[group] = {name: _means(members[name]) for name in sorted(members, key=_by_number)}
+            by[group] = {name: _part(members[name]) for name in sorted(members, key=_by_number)}
     return {
-        "pairs": len(results),
+        **_part(results),
         "rtf": round(sum(result.computing for result in results) / seconds, 5),
-        "scores": {key: _rounded(interval(values)) for key in KEYS if (values := _known(results, key))},
         "by": by,
     }
 
 
-def _means(results: Sequence[PairScore]) -> dict[str, float]:
-    return {key: round(float(np.mean(values)), 4) for key in results[0].scores if (values := _known(results, key))}
-
-
-def _rounded(found: Interval) -> dict[str, float]:
-    return {name: round(value, 4) for name, value in asdict(found).items()}
+def _part(results: Sequence[PairScore]) -> leaderboard.Part:
+    """How many pairs, and the interval of every metric over those of them where it is a number."""
+    found = {key: interval(values) for key in results[0].scores if (values := _known(results, key))}
+    scores = {key: {name: round(end, 4) for name, end in asdict(ends).items()} for key, ends in found.items()}
+    return {"pairs": len(results), "scores": scores}
 
 
 def _by_number(name: str) -> tuple[float, str]:
@@ -396,7 +394,7 @@ def _missing(row: Row | None, pairs: int) -> list[str | None]:
 
 
 def _with_condition(row: Row, condition: str, scored: Sequence[PairScore]) -> Row:
-    told = row.get("conditions", {}) | {condition: {"pairs": len(scored), "scores": _means(scored)}}
+    told = row.get("conditions", {}) | {condition: _part(scored)}
     return row | {"conditions": {name: told[name] for name in CONDITIONS if name in told}}
 
 
@@ -433,7 +431,7 @@ def annotate(board: Board) -> list[Path]:
     Returns:
         The folders of those checkpoints; one whose weights have changed since it was scored is not among them.
     """
-    noisy = next((_mean_scores(row) for row in board["rows"] if row["model"] == NOISY), {})
+    noisy = next((leaderboard.means(row["scores"]) for row in board["rows"] if row["model"] == NOISY), {})
     rows = {_identity(row): row for row in board["rows"]}
     folders = []
     for entry in catalog.entries():
@@ -441,10 +439,7 @@ def annotate(board: Board) -> list[Path]:
             continue
         row = rows.get((entry.model, entry.loss, entry.manifest.sha256))
         if row is not None:
-            store.annotate(entry.folder, scores=_mean_scores(row), noisy_scores=noisy, scored_on=board["data"]["about"])
+            scores = leaderboard.means(row["scores"])
+            store.annotate(entry.folder, scores=scores, noisy_scores=noisy, scored_on=board["data"]["about"])
             folders.append(entry.folder)
     return folders
-
-
-def _mean_scores(row: Row) -> dict[str, float]:
-    return {key: score["mean"] for key, score in row["scores"].items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from denoise_app.metrics.report import METRICS
 
 from .conditions import CONDITIONS
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 NOISY = "noisy"  # the row of the input as it is
 LANGUAGES = {"en": "English", "zh": "Mandarin"}
 ARROWS = {"higher": "↑", "lower": "↓", "neither": ""}
@@ -28,6 +28,10 @@ COLUMNS = {  # metric -> its heading and its decimals
 
 Board = dict[str, Any]
 Row = dict[str, Any]
+Scores = Mapping[str, Mapping[str, float]]
+"""Metric -> its mean over some pairs and the ends of that mean's 95 % interval: "mean", "low", "high"."""
+Part = Mapping[str, Any]
+"""Of a row: how many "pairs", and their "scores". The row itself is one, over all of them."""
 
 
 class LeaderboardError(ValueError):
@@ -58,9 +62,9 @@ def write(path: Path, board: Board) -> None:
 
 
 def placed(rows: list[Row], row: Row) -> list[Row]:
-    """The rows with one added or replaced: the noisy one first, the others by rising PESQ-WB."""
+    """The rows with one added or replaced: the noisy one first, then the others by falling PESQ-WB."""
     others = [other for other in rows if (other["model"], other["loss"]) != (row["model"], row["loss"])]
-    return sorted([*others, row], key=lambda r: (r["model"] != NOISY, r["scores"].get("pesq_wb", {}).get("mean", 0)))
+    return sorted([*others, row], key=lambda r: (r["model"] != NOISY, -r["scores"].get("pesq_wb", {}).get("mean", 0)))
 
 
 def table(board: Board) -> str:
@@ -95,24 +99,31 @@ def _cells(row: Row) -> list[str]:
     return [*_names(row), parameters, f"{row['latency_ms']:g} ms", *scores, f"{row['rtf']:.4f}"]
 
 
-def _cell(score: dict[str, float] | None, decimals: int) -> str:
-    if score is None:
-        return ""
-    half = (score["high"] - score["low"]) / 2
-    return f"{score['mean']:.{decimals}f} ± {half:.{decimals}f}"
+def _cell(score: Mapping[str, float] | None, decimals: int) -> str:
+    return f"{score['mean']:.{decimals}f} ± {spread(score):.{decimals}f}" if score else ""
+
+
+def means(scores: Scores) -> dict[str, float]:
+    """The scores without their intervals."""
+    return {key: score["mean"] for key, score in scores.items()}
+
+
+def spread(score: Mapping[str, float]) -> float:
+    """Half of the 95 % interval's width: what stands after ±."""
+    return (score["high"] - score["low"]) / 2
 
 
 def quality(row: Row) -> float:
     """By what rows are chosen: see `report.quality`."""
-    return report.quality({key: score["mean"] for key, score in row["scores"].items()})
+    return report.quality(means(row["scores"]))
 
 
 def best(rows: Sequence[Row]) -> list[Row]:
-    """The noisy row, the best classical one, and of each model the best loss, the best last."""
+    """The noisy row, then of each model its best loss, and the best classical one, the best of all first."""
     chosen: dict[str, Row] = {}
     for row in sorted(rows, key=quality):
         chosen[row["model"] if row["loss"] or row["model"] == NOISY else "classical"] = row
-    return sorted(chosen.values(), key=lambda row: (row["model"] != NOISY, quality(row)))
+    return sorted(chosen.values(), key=lambda row: (row["model"] != NOISY, -quality(row)))
 
 
 def robustness(board: Board) -> str:
@@ -121,8 +132,8 @@ def robustness(board: Board) -> str:
     lines = []
     for row in best(board["rows"]):
         languages = [row["by"].get("language", {}).get(language) for language in LANGUAGES]
-        conditions = [row.get("conditions", {}).get(name, {}).get("scores") for name in CONDITIONS]
-        lines.append([*_names(row), *(_means(means, ("si_sdr", "stoi")) for means in (*languages, *conditions))])
+        conditions = [row.get("conditions", {}).get(name) for name in CONDITIONS]
+        lines.append([*_names(row), *(_told(part, ("si_sdr", "stoi")) for part in (*languages, *conditions))])
     return markdown(head, lines, names=2)
 
 
@@ -135,8 +146,7 @@ def matrix(board: Board) -> str:
     def cell(model: str, loss: str) -> str:
         if (model, loss) not in rows:
             return ""
-        means = {key: score["mean"] for key, score in rows[model, loss]["scores"].items()}
-        text = _means(means, ("pesq_wb", "stoi", "si_sdr"))
+        text = _told(rows[model, loss], ("pesq_wb", "stoi", "si_sdr"))
         return f"**{text}**" if (model, loss) in chosen else text
 
     lines = [[f"`{loss}`", *(cell(model, loss) for model in models)] for loss in LOSSES]
@@ -149,10 +159,12 @@ def _names(row: Row) -> list[str]:
     return [f"`{row['model']}`", f"`{row['loss']}`" if row["loss"] else ""]
 
 
-def _means(means: dict[str, float] | None, keys: Sequence[str]) -> str:
-    if not means or any(key not in means for key in keys):
+def _told(part: Part | None, keys: Sequence[str]) -> str:
+    """Means side by side; nothing where one of them is not known."""
+    scores: Scores = part["scores"] if part else {}
+    if any(key not in scores for key in keys):
         return ""
-    return " / ".join(f"{means[key]:.{COLUMNS[key][1]}f}" for key in keys)
+    return " / ".join(f"{scores[key]['mean']:.{COLUMNS[key][1]}f}" for key in keys)
 
 
 def _counts(board: Board) -> str:

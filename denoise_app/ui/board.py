@@ -14,7 +14,18 @@ from typing import Any
 from denoise_app.losses import LOSSES
 from denoise_app.metrics.report import METRICS
 from denoise_app.plots.board import Point, curve_svg
-from denoise_app.training.leaderboard import NOISY, Board, LeaderboardError, Row, quality, read
+from denoise_app.training.leaderboard import (
+    NOISY,
+    Board,
+    LeaderboardError,
+    Part,
+    Row,
+    Scores,
+    means,
+    quality,
+    read,
+    spread,
+)
 
 from . import numbers, panels
 from .bridge import Offer
@@ -102,21 +113,25 @@ def _group_label(say: Say, group: str, name: str) -> str:
     return say("board.snr", snr=name) if group == "snr_db" else say.either(f"board.{group}.{name}", name)
 
 
-def means(row: Row, group: str) -> Mapping[str, float]:
-    """Metric -> mean of a row over a part of the recordings; empty where it was not scored there."""
+def part(row: Row, group: str) -> Part:
+    """What a row holds of a part of the recordings; no scores where it was not scored there."""
     if group == EVERYTHING:
-        return {key: score["mean"] for key, score in row["scores"].items()}
+        return row
     kind, _, name = group.partition(":")
-    if kind == "condition":
-        told: Mapping[str, float] = row.get("conditions", {}).get(name, {}).get("scores", {})
-        return told
-    part: Mapping[str, float] = row["by"].get(kind, {}).get(name, {})
-    return part
+    parts = row.get("conditions", {}) if kind == "condition" else row["by"].get(kind, {})
+    found: Part = parts.get(name, {"pairs": 0, "scores": {}})
+    return found
+
+
+def scores(row: Row, group: str) -> Scores:
+    """A row's scores over a part of the recordings; empty where it was not scored there."""
+    found: Scores = part(row, group)["scores"]
+    return found
 
 
 def rows(board: Board, group: str, kind: str) -> list[Row]:
     """The rows of a kind that were scored on a part of the recordings; the noisy one always."""
-    return [row for row in board["rows"] if means(row, group) and (row["model"] == NOISY or _is(row, kind))]
+    return [row for row in board["rows"] if scores(row, group) and (row["model"] == NOISY or _is(row, kind))]
 
 
 def _is(row: Row, kind: str) -> bool:
@@ -143,8 +158,9 @@ def card_id(model: str, loss: str | None, revision: str | None = None) -> str:
 def table(say: Say, board: Board, group: str, kind: str) -> str:
     """The leaderboard, to be sorted by any column; the best of each is marked in words."""
     shown = rows(board, group, kind)
-    keys = [key for key in SCORES if any(key in means(row, group) for row in shown)]
-    best = {key: _best(key, [means(row, group).get(key) for row in shown]) for key in keys}
+    told = [means(scores(row, group)) for row in shown]
+    keys = [key for key in SCORES if any(key in known for known in told)]
+    best = {key: _best(key, [known[key] for known in told if key in known]) for key in keys}
     heads = [panels.sortable_head(say(f"models.{key}")) for key in ("model", "loss")]
     heads += [_score_head(say, key) for key in keys]
     heads += [
@@ -154,13 +170,20 @@ def table(say: Say, board: Board, group: str, kind: str) -> str:
         panels.sortable_head(say("models.causal")),
     ]
     body = "".join(_row(say, row, group, keys, best) for row in shown)
-    caption = say("board.caption", recordings=escape(str(board["data"]["about"])))
-    spread = f" {say('board.interval')}" if group == EVERYTHING else ""
+    caption = _caption(say, board, group, shown)
     return (
         f'<div class="versus" role="region" tabindex="0" aria-label="{caption}"><table>'
         f'<caption class="said">{caption}</caption><thead><tr>{"".join(heads)}</tr></thead>'
-        f'<tbody>{body}</tbody></table></div><p class="hint">{caption}{spread}</p>'
+        f'<tbody>{body}</tbody></table></div><p class="hint">{caption} {say("board.interval")}</p>'
     )
+
+
+def _caption(say: Say, board: Board, group: str, shown: Sequence[Row]) -> str:
+    caption = say("board.caption", recordings=escape(str(board["data"]["about"])))
+    if group == EVERYTHING or not shown:
+        return caption
+    title = _group_label(say, *group.split(":", 1))
+    return f"{caption} {say('board.part', pairs=str(part(shown[0], group)['pairs']), part=escape(title))}"
 
 
 def _score_head(say: Say, key: str) -> str:
@@ -168,9 +191,8 @@ def _score_head(say: Say, key: str) -> str:
     return panels.sortable_head(say(f"board.{key}"), "", better, say(f"compare.{better}"))
 
 
-def _best(key: str, values: Sequence[float | None]) -> str:
-    known = [value for value in values if value is not None]
-    return numbers.plain(max(known) if METRICS[key].better == "higher" else min(known), SCORES[key]) if known else ""
+def _best(key: str, values: Sequence[float]) -> str:
+    return numbers.plain(max(values) if METRICS[key].better == "higher" else min(values), SCORES[key])
 
 
 def _row(say: Say, row: Row, group: str, keys: Sequence[str], best: Mapping[str, str]) -> str:
@@ -200,16 +222,13 @@ def _number(value: float, text: str) -> str:
 
 
 def _score(say: Say, row: Row, group: str, key: str, best: str) -> str:
-    value = means(row, group).get(key)
-    if value is None:
+    score = scores(row, group).get(key)
+    if score is None:
         return f'<td class="quiet"><span aria-hidden="true">–</span><i class="said">{say("compare.unknown")}</i></td>'
-    text = numbers.plain(value, SCORES[key])
+    text = numbers.plain(score["mean"], SCORES[key])
     mark = f' <span class="tag">{say("compare.best")}</span>' if text == best else ""
-    spread = ""
-    if group == EVERYTHING:
-        half = (row["scores"][key]["high"] - row["scores"][key]["low"]) / 2
-        spread = f' <small class="quiet">± {half:.{SCORES[key]}f}</small>'
-    return f'<td data-value="{value!r}">{f"<b>{text}</b>" if mark else text}{spread}{mark}</td>'
+    half = f' <small class="quiet">± {spread(score):.{SCORES[key]}f}</small>'
+    return f'<td data-value="{score["mean"]!r}">{f"<b>{text}</b>" if mark else text}{half}{mark}</td>'
 
 
 def others(say: Say, peers: Mapping[str, Any]) -> str:
@@ -249,8 +268,8 @@ def _cost(say: Say, key: str) -> str:
 
 def matrix(board: Board, group: str, metric: str) -> tuple[list[str], list[str], dict[tuple[str, str], float]]:
     """Models, losses, and (model, loss) -> mean."""
-    known = {(row["model"], row["loss"]): means(row, group) for row in board["rows"] if row["loss"]}
-    values = {pair: found[metric] for pair, found in known.items() if metric in found}
+    known = {(row["model"], row["loss"]): scores(row, group) for row in board["rows"] if row["loss"]}
+    values = {pair: found[metric]["mean"] for pair, found in known.items() if metric in found}
     known_losses = {loss: place for place, loss in enumerate(LOSSES)}  # in the house's order, then those of others
     losses = sorted({loss for _, loss in values}, key=lambda loss: (known_losses.get(loss, len(LOSSES)), loss))
     return sorted({model for model, _ in values}), losses, values
@@ -271,11 +290,11 @@ def said_of_matrix(say: Say, board: Board, group: str, metric: str) -> str:
 
 def points(board: Board, group: str, kind: str, metric: str, cost: str) -> list[Point]:
     """What `quality_figure` shows: every row that has both; the best of each model bears its name."""
-    shown = [row for row in rows(board, group, kind) if metric in means(row, group) and row.get(cost)]
+    shown = [row for row in rows(board, group, kind) if metric in scores(row, group) and row.get(cost)]
     pick = max if METRICS[metric].better == "higher" else min
     named = set()
     for model in {row["model"] for row in shown}:
-        best = pick((row for row in shown if row["model"] == model), key=lambda row: means(row, group)[metric])
+        best = pick((row for row in shown if row["model"] == model), key=lambda row: scores(row, group)[metric]["mean"])
         named.add((best["model"], best["loss"]))
     return [
         Point(
@@ -284,7 +303,7 @@ def points(board: Board, group: str, kind: str, metric: str, cost: str) -> list[
             label=row["model"] if (row["model"], row["loss"]) in named else "",
             card=card_id(row["model"], row["loss"]),
             cost=row[cost],
-            quality=means(row, group)[metric],
+            quality=scores(row, group)[metric]["mean"],
         )
         for row in sorted(shown, key=quality)
     ]

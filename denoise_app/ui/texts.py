@@ -470,6 +470,7 @@ ENGLISH: dict[str, str] = OF_OTHER_ROOMS | {
     # the list of models
     "board.heading": "Leaderboard",
     "board.caption": "Means over {recordings}.",
+    "board.part": "Of these, {pairs}: {part}.",
     "board.interval": "±: half of the 95 % interval, by bootstrap over recordings.",
     "board.none": "There is no leaderboard here. `evaluate` makes one.",
     "board.noisy": "noisy, as it is",
@@ -1046,6 +1047,7 @@ CHINESE: dict[str, str] = {
     # the list of models
     "board.heading": "排行榜",
     "board.caption": "平均值，录音：{recordings}。",
+    "board.part": "其中 {pairs} 对：{part}。",
     "board.interval": "±：按录音自助法得到的 95% 区间的一半。",
     "board.none": "此处没有排行榜。可用 `evaluate` 生成。",
     "board.noisy": "带噪原声",

@@ -35,8 +35,8 @@ def row(model: str, loss: str | None, pesq: float, lsd: float, **facts: Any) -> 
         "parameters": 1000,
         "rtf": 0.01,
         "scores": {"pesq_wb": spread(pesq), "lsd": spread(lsd)},
-        "by": {"language": {"en": {"pesq_wb": pesq + 0.2}}},
-        "conditions": {"clipped": {"pairs": 3, "scores": {"pesq_wb": pesq - 0.2}}},
+        "by": {"language": {"en": {"pairs": 2, "scores": {"pesq_wb": spread(pesq + 0.2)}}}},
+        "conditions": {"clipped": {"pairs": 1, "scores": {"pesq_wb": spread(pesq - 0.2)}}},
     } | facts
 
 
@@ -80,11 +80,15 @@ def test_the_best_is_marked_by_each_metrics_own_direction(ours: Board, say: Say)
     assert EVIL not in html and "± 0.10" in html
 
 
-def test_parts_have_their_own_means(ours: Board, say: Say) -> None:
+def test_parts_have_their_own_scores_and_say_over_how_many_pairs(ours: Board, say: Say) -> None:
     assert [key for _, key in board.groups(say, ours)] == ["all", "language:en", "condition:clipped"]
     html = board.table(say, ours, "condition:clipped", "all")
-    assert "<b>1.50</b>" in html and "±" not in html and say("board.lsd") not in html
-    assert board.means(ours["rows"][2], "language:en") == {"pesq_wb": pytest.approx(1.9)}
+    assert '<b>1.50</b> <small class="quiet">± 0.10</small>' in html and say("board.lsd") not in html
+    assert say("board.part", pairs="1", part=say("board.condition.clipped")) in html
+    assert say("board.part", pairs="2", part=say("board.language.en")) in board.table(say, ours, "language:en", "all")
+    assert "Of these" not in board.table(say, ours, "all", "all")
+    assert board.scores(ours["rows"][2], "language:en")["pesq_wb"]["mean"] == pytest.approx(1.9)
+    assert board.scores(ours["rows"][2], "language:zh") == {}
 
 
 def test_points_name_the_best_of_each_model_and_open_its_card(ours: Board) -> None:
