@@ -28,7 +28,6 @@ SENTENCES: dict[str, str] = {
     "rate-out-of-range": "{name} has a sample rate of {rate} Hz; {lowest} to {highest} Hz are read. Convert it first.",
     "not-finite": "{name} holds values that are not numbers (NaN or infinity) at {time}. Export it again.",
     "decoder-stuck": "The program ffmpeg got stuck on {name} for {seconds} seconds. Use wav or flac instead.",
-    "cut-off": "{name} ends early: {promised} were announced, {present} are there, and these were read.",
     # what the operator set
     "not-positive": "{variable} must be a positive number, not '{text}'.",
     "not-a-count": "{variable} must be a positive whole number, not '{text}'.",

@@ -33,6 +33,7 @@ from denoise_app.audio.convert import quantise
 from denoise_app.audio.encodings import LOSSLESS_BITS, PCM_BITS, Encoding, encoding_for, nearest, suffix
 from denoise_app.audio.errors import AudioError
 from denoise_app.audio.limits import Limits, clock
+from denoise_app.audio.notes import Note
 
 __all__ = [
     "SUFFIXES",
@@ -198,8 +199,8 @@ class Reader:
 
     Attributes:
         info: What the header says, its length corrected by the size of the file where that can be known.
-        warning: None, or the AudioError "cut-off" (never raised) of a file that ends before its header says; known
-            after opening for wav, for other formats after the last block.
+        notes: What is odd about the file, such as "cut-off" where it ends before its header says; complete after the
+            last block, for wav after opening.
     """
 
     def __init__(self, path: Path, decoder: _Decoder, limits: Limits) -> None:
@@ -207,7 +208,7 @@ class Reader:
         self._decoder = decoder
         self._limits = limits
         self.info = decoder.info
-        self.warning: AudioError | None = None
+        self.notes: tuple[Note, ...] = ()
         # Some programs miscount by their header; lossy ones estimate. Less than this is not worth a word.
         self._tolerance = decoder.info.sample_rate // (10 if decoder.exact else 2)
         self._tell_if_cut_off(decoder.claimed, decoder.info.frames)
@@ -225,7 +226,7 @@ class Reader:
         """The sound from sample `start` on, as (channels, <= frames) float32, none of them empty.
 
         For lossless formats and for mp3, ogg, m4a and mp4 the blocks hold info.frames samples in all, unless
-        `warning` says otherwise; for webm info.frames is an estimate.
+        `notes` say otherwise; for webm info.frames is an estimate.
 
         Raises:
             AudioError: "not-finite", "too-long", "too-many-samples", "truncated" (nothing could be decoded) or
@@ -251,7 +252,7 @@ class Reader:
     def _tell_if_cut_off(self, announced: int, present: int) -> None:
         if announced - present > self._tolerance:
             promised, found = (clock(frames / self.info.sample_rate) for frames in (announced, present))
-            self.warning = AudioError.of("cut-off", name=self._name, promised=promised, present=found)
+            self.notes = (Note.of("cut-off", name=self._name, promised=promised, present=found),)
 
 
 def _checked_file(path: AnyPath, limits: Limits) -> Path:

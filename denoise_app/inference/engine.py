@@ -24,12 +24,13 @@ from denoise_app.audio.convert import mid
 from denoise_app.audio.encodings import Encoding, encoding_for
 from denoise_app.audio.files import encoding_like, open_writer, probe
 from denoise_app.audio.level import TruePeakMeter, from_db, to_db
+from denoise_app.audio.notes import Note
 from denoise_app.denoiser import Denoiser
 
 from .high_band import gain_at
 from .progress import Cancelled, Progress, Question, Report, Watch
 from .separation import Channels, Separation, disk_errors_explained, separate, separate_within
-from .sources import LevelMeter, Levels, Note, block_frames, open_sound, window
+from .sources import LevelMeter, Levels, block_frames, open_sound, window
 from .tracks import Track, resampled, with_low_band
 
 __all__ = [
@@ -37,7 +38,6 @@ __all__ = [
     "Channels",
     "HighBand",
     "Levels",
-    "Note",
     "Progress",
     "Rendered",
     "Separation",

@@ -19,13 +19,14 @@ from torch import Tensor, nn
 from denoise_app.audio.clip import Clip, FileInfo, Samples
 from denoise_app.audio.convert import Resampler, mid
 from denoise_app.audio.errors import AudioError
+from denoise_app.audio.notes import Note
 from denoise_app.denoiser import Denoiser, StreamingDenoiser
 
 from .chunks import Chunks, Plan
 from .errors import EngineError
 from .high_band import Gains, TopBand
 from .progress import Question, Report, Watch
-from .sources import LevelMeter, Levels, Note, block_frames, open_sound, window
+from .sources import LevelMeter, Levels, block_frames, open_sound, window
 from .stream import Stream
 from .tracks import Queue
 
@@ -172,8 +173,8 @@ def separate_within(
             device=run.device,
             seconds_taken=time.perf_counter() - began,
             levels=levels,
-            notes=(*levels.notes(), *_warnings(reader.warning)),
-            is_whole=first == 0 and length is None and reader.warning is None,
+            notes=(*levels.notes(), *reader.notes),
+            is_whole=first == 0 and length is None and not reader.notes,
             taken=taken,
             gains=gains,
             rows=rows,
@@ -193,10 +194,6 @@ def _span(info: FileInfo, start: float, seconds: float | None) -> tuple[int, int
 
 def _beyond_the_end(info: FileInfo, start: float) -> AudioError:
     return EngineError.of("start-beyond-end", start=start, seconds=info.seconds)
-
-
-def _warnings(warning: AudioError | None) -> tuple[Note, ...]:
-    return (Note(warning.reason, str(warning), warning.facts),) if warning else ()
 
 
 def _suited(denoiser: Denoiser, channels: Channels, info: FileInfo) -> Denoiser:

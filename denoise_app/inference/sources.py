@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
 from denoise_app.audio.clip import Clip, FileInfo, Samples
-from denoise_app.audio.errors import AudioError
 from denoise_app.audio.files import Reader, open_reader
 from denoise_app.audio.level import LoudnessMeter, clipped_fraction, dc_offset, peak, to_db
+from denoise_app.audio.notes import Note
 
 BLOCK_SECONDS = 10.0
 BLOCK_SAMPLES = 1 << 18  # of all channels: 1 MB, 2.7 s of 48 kHz stereo; four times as much is no faster
@@ -25,7 +25,7 @@ NOTABLE_DC = 0.01  # of full scale, -40 dB
 class ClipReader:
     """A clip read as a file is."""
 
-    warning: AudioError | None = None
+    notes: tuple[Note, ...] = ()
 
     def __init__(self, clip: Clip) -> None:
         self._samples = clip.samples
@@ -66,21 +66,6 @@ def window(blocks: Iterator[Samples], frames: int | None) -> Iterator[Samples]:
 
 
 @dataclass(frozen=True)
-class Note:
-    """Something about the input that its user should know.
-
-    Attributes:
-        key: Stable: "silent", "clipped", "beyond-full-scale", "dc-offset", "cut-off".
-        message: The English sentence.
-        facts: The numbers in it, for the sentence in another language.
-    """
-
-    key: str
-    message: str
-    facts: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Levels:
     """How loud a sound is as a whole.
 
@@ -100,17 +85,13 @@ class Levels:
         """What is odd about a sound of these levels."""
         found = []
         if self.peak_db == -math.inf:
-            found.append(Note("silent", "It holds nothing but digital silence."))
+            found.append(Note.of("silent"))
         if self.clipped >= AUDIBLY_CLIPPED:
-            percent = 100 * self.clipped
-            found.append(Note("clipped", f"{percent:.2g} % of its samples are clipped.", {"percent": percent}))
+            found.append(Note.of("clipped", percent=100 * self.clipped))
         if self.peak_db > 0:
-            text = f"It goes {self.peak_db:.1f} dB beyond full scale, where denoisers know no sound."
-            found.append(Note("beyond-full-scale", text, {"db": self.peak_db}))
+            found.append(Note.of("beyond-full-scale", db=self.peak_db))
         if self.dc_offset >= NOTABLE_DC:
-            percent = 100 * self.dc_offset
-            text = f"It has a constant offset of {percent:.2g} % of full scale."
-            found.append(Note("dc-offset", text, {"percent": percent}))
+            found.append(Note.of("dc-offset", percent=100 * self.dc_offset))
         return tuple(found)
 
 

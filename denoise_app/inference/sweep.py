@@ -24,6 +24,7 @@ from denoise_app.audio.errors import UserError
 from denoise_app.audio.files import open_reader, read
 from denoise_app.audio.level import active_speech_level, peak, rms, to_db
 from denoise_app.audio.mix import mix_at_snr, noise
+from denoise_app.audio.notes import Note
 from denoise_app.denoiser import Denoiser
 from denoise_app.metrics.alignment import MOST_SECONDS as MOST_LAG_SECONDS
 from denoise_app.metrics.alignment import Alignment, PairError, align, overlap
@@ -33,7 +34,7 @@ from denoise_app.metrics.report import score
 
 from . import engine
 from .progress import Cancelled, Question, Report, Watch
-from .sources import Note, block_frames, window
+from .sources import block_frames, window
 
 MOST_SECONDS = 30.0  # as much as PESQ and STOI take at once; six denoisers at nine SNRs then end within minutes
 MOST_RATE = 48_000  # Hz: what lies above is not heard, and no metric asks for it

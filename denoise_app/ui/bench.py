@@ -13,8 +13,8 @@ from typing import Literal
 from denoise_app.audio import files
 from denoise_app.audio.clip import Clip, Samples
 from denoise_app.audio.encodings import Encoding
+from denoise_app.audio.notes import Note
 from denoise_app.inference.engine import Cancelled, Progress
-from denoise_app.inference.sources import Note
 from denoise_app.inference.sweep import Pair, Score, Scores, Sweep, mix
 from denoise_app.metrics.alignment import Alignment
 

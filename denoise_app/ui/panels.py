@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 from denoise_app.audio.clip import FileInfo
+from denoise_app.audio.notes import Note
 from denoise_app.inference.device import Device
-from denoise_app.inference.engine import Levels, Note
+from denoise_app.inference.engine import Levels
 from denoise_app.metrics.report import METRICS, Measured
 from denoise_app.plots.spectrogram import Change
 
@@ -119,8 +120,7 @@ def notes(say: Say, found: Iterable[Note]) -> str:
 
 
 def note_text(say: Say, note: Note) -> str:
-    key = f"error.{note.key}" if note.key == "cut-off" else f"note.{note.key}"
-    return say.either(key, note.message, **note.facts)
+    return say.either(f"note.{note.key}", note.message, **note.facts)
 
 
 def example_label(say: Say, stem: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from denoise_app.audio.errors import SENTENCES as AUDIO_ERRORS
+from denoise_app.audio.notes import SENTENCES as FILE_NOTES
 from denoise_app.checkpoints.manifest import SENTENCES as CHECKPOINT_ERRORS
 from denoise_app.inference.errors import SENTENCES as ENGINE_ERRORS
 from denoise_app.inference.replay import SENTENCES as REPLAY_ERRORS
@@ -20,7 +21,7 @@ from denoise_app.metrics.errors import SENTENCES as METRIC_REASONS
 OF_OTHER_ROOMS: dict[str, str] = {
     **{f"error.{reason}": sentence for reason, sentence in (AUDIO_ERRORS | CHECKPOINT_ERRORS | REPLAY_ERRORS).items()},
     **{f"error.{reason}": sentence for reason, sentence in (ENGINE_ERRORS | BENCH_ERRORS | PAIR_ERRORS).items()},
-    **{f"note.{key}": sentence for key, sentence in BENCH_NOTES.items()},
+    **{f"note.{key}": sentence for key, sentence in (FILE_NOTES | BENCH_NOTES).items()},
     **{f"metric.{reason}": sentence for reason, sentence in METRIC_REASONS.items()},
 }
 """English sentences that are written where they are needed first."""
@@ -81,10 +82,6 @@ ENGLISH: dict[str, str] = OF_OTHER_ROOMS | {
     "bits.whole": "{bits}-bit",
     "bits.float": "{bits}-bit float",
     "bits.lossy": "lossy",
-    "note.silent": "It holds nothing but digital silence.",
-    "note.clipped": "{percent:.2g} % of its samples are clipped: what was cut off there cannot be restored.",
-    "note.beyond-full-scale": "It goes {db:.1f} dB beyond full scale, where denoisers know no sound.",
-    "note.dc-offset": "It has a constant offset of {percent:.2g} % of full scale.",
     # the denoiser
     "model.heading": "Denoiser",
     "model.model": "Model",
@@ -1214,7 +1211,7 @@ CHINESE: dict[str, str] = {
     "error.rate-out-of-range": "{name} 的采样率为 {rate} Hz，可以读取的是 {lowest} 至 {highest} Hz。请先转换。",
     "error.not-finite": "{name} 在 {time} 处含有非数值（NaN 或无穷大）。请重新导出。",
     "error.decoder-stuck": "ffmpeg 在 {name} 上停滞了 {seconds} 秒。请改用 wav 或 flac。",
-    "error.cut-off": "{name} 提前结束：应有 {promised}，实有 {present}，已读取实有的部分。",
+    "note.cut-off": "{name} 提前结束：应有 {promised}，实有 {present}，已读取实有的部分。",
     "error.not-positive": "{variable} 须为正数，不能是“{text}”。",
     "error.not-a-count": "{variable} 须为正整数，不能是“{text}”。",
     "error.disk-full": "磁盘已满：无法写入 {name}。请腾出空间，或选择更小的格式。",

@@ -1,0 +1,40 @@
+"""What is odd about a recording and does not stop it from being used, in a form that a page can translate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+SENTENCES: dict[str, str] = {
+    "silent": "It holds nothing but digital silence.",
+    "clipped": "{percent:.2g} % of its samples are clipped: what was cut off there cannot be restored.",
+    "beyond-full-scale": "It goes {db:.1f} dB beyond full scale, where denoisers know no sound.",
+    "dc-offset": "It has a constant offset of {percent:.2g} % of full scale.",
+    "cut-off": "{name} ends early: {promised} were announced, {present} are there, and these were read.",
+}
+"""Key -> the English sentence of every note on a recording, with the names of its facts in braces."""
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something about a recording that its user should know.
+
+    Attributes:
+        key: Stable, kebab-case, of `SENTENCES` (or of the room that made the note): "silent", "clipped", "cut-off", ...
+        message: The English sentence.
+        facts: The numbers and names in it, for the sentence in another language.
+    """
+
+    key: str
+    message: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, key: str, **facts: object) -> Self:
+        """The note whose sentence stands in `SENTENCES`.
+
+        >>> Note.of("clipped", percent=2.5).message
+        '2.5 % of its samples are clipped: what was cut off there cannot be restored.'
+        """
+        return cls(key, SENTENCES[key].format(**facts), facts)
