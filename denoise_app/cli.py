@@ -363,7 +363,7 @@ def run_data(outcome: Any) -> dict[str, Any]:
         "folder": str(outcome.folder),
         "steps": outcome.steps,
         "minutes": round(outcome.minutes, 2),
-        "hours_heard": round(outcome.hours_heard, 2),
+        "hours_heard": round(outcome.hours_seen, 2),
         "score": outcome.score,
         "finished": outcome.finished,
     }
