@@ -263,7 +263,8 @@ def _has_high_band(separation: Separation) -> bool:
 def _mixed(separation: Separation, settings: Settings) -> Iterator[tuple[Samples, Samples]]:
     """Blocks (C, n) of the input, each with the mix that replaces it.
 
-    The mix is the input minus what is taken from it, so that where nothing is taken the input's bits remain.
+    The mix is the input minus what is taken from it, so that where nothing is taken the input's bits remain. Its
+    constant offset, which is no sound, is taken with the noise.
     """
     info, rate, rows = separation.info, separation.info.sample_rate, separation.rows
     with open_sound(separation.sound) as reader:
@@ -272,10 +273,22 @@ def _mixed(separation: Separation, settings: Settings) -> Iterator[tuple[Samples
             yield from ((sound, sound) for sound in blocks)
             return
         taken = Track(resampled(separation.taken_blocks(), rows, separation.model_rate, rate), rows)
-        for sound, high in _with_high_band(separation, settings, blocks):
-            heard = mid(sound) if separation.channels == "mid" else sound
-            change = (sound - heard) + taken.take(sound.shape[1]) + high
+        position = 0
+        for centred, high in _with_high_band(separation, settings, _without_offset(separation, blocks)):
+            offset = separation.offset.at(position, centred.shape[1])
+            heard = mid(centred) if separation.channels == "mid" else centred
+            change = offset + (centred - heard) + taken.take(centred.shape[1]) + high
+            sound = centred + offset
+            position += centred.shape[1]
             yield sound, sound - settings.wet * change
+
+
+def _without_offset(separation: Separation, blocks: Iterator[Samples]) -> Iterator[Samples]:
+    """Blocks (C, n) as the denoiser heard them."""
+    position = 0
+    for sound in blocks:
+        yield sound - separation.offset.at(position, sound.shape[1])
+        position += sound.shape[1]
 
 
 def _with_high_band(
