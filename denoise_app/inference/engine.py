@@ -27,6 +27,7 @@ from denoise_app.audio.level import TruePeakMeter, from_db, to_db
 from denoise_app.audio.notes import Note
 from denoise_app.denoiser import Denoiser
 
+from . import threads
 from .high_band import gain_at
 from .progress import Cancelled, Progress, Question, Report, Watch
 from .separation import Channels, Separation, disk_errors_explained, separate, separate_within
@@ -189,7 +190,7 @@ def _render(
     meter = LevelMeter(info.channels, info.sample_rate)
     bounded = encoding.bit_depth is not None and encoding.codec not in ("FLOAT", "DOUBLE")
     cut, position = 0, 0
-    with ExitStack() as files:
+    with threads.limited(), ExitStack() as files:
         writers = [
             files.enter_context(open_writer(path, info.sample_rate, info.channels, encoding, info.frames))
             for path in (out, removed)
@@ -342,7 +343,7 @@ def denoise(clip: Clip, denoiser: Denoiser, settings: Settings = DEFAULTS, *, ch
     Raises:
         AudioError: the sound cannot be treated so, or the disk for temporary files is full.
     """
-    with tempfile.TemporaryDirectory(prefix="denoise-") as work:
+    with threads.limited(), tempfile.TemporaryDirectory(prefix="denoise-") as work:
         separation = separate(clip, denoiser, Path(work), channels=channels)
         target = _target(separation, settings, Watch(), 0.0, 0.5)
         blocks = [target.applied(mixed) for _, mixed in _mixed(separation, settings)]

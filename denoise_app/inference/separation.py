@@ -24,6 +24,7 @@ from denoise_app.audio.notes import Note
 from denoise_app.audio.offset import Offset, OffsetRemover
 from denoise_app.denoiser import Denoiser, StreamingDenoiser
 
+from . import threads
 from .chunks import Chunks, Plan
 from .errors import EngineError
 from .high_band import Gains, TopBand
@@ -145,7 +146,7 @@ def separate_within(
     """`separate`, as the first `share` of a longer work."""
     began = time.perf_counter()
     sound = sound if isinstance(sound, Clip) else Path(sound)
-    with open_sound(sound) as reader, _work_files(work) as (taken, gains):
+    with threads.limited(), open_sound(sound) as reader, _work_files(work) as (taken, gains):
         info = reader.info
         rate = info.sample_rate
         first, length = _span(info, start, seconds)
