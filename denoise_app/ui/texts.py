@@ -679,6 +679,8 @@ CHINESE: dict[str, str] = {
     "note.clipped": "有 {percent:.2g} % 的样本削波：被削去的部分无法恢复。",
     "note.beyond-full-scale": "超出满刻度 {db:.1f} dB，降噪模型没有见过这样的声音。",
     "note.dc-offset": "含有直流偏移，为满刻度的 {percent:.2g} %。",
+    "note.opposite-channels": "各声道相互抵消：按能量计，{percent:.0f} % 的声音里，声道平均值比声道本身低 {db:.0f} dB，"
+    "人声所剩无几。请逐个声道处理。",
     # the denoiser
     "model.heading": "降噪方法",
     "model.model": "模型",
