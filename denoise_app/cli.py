@@ -397,7 +397,8 @@ def add_evaluate(commands: Any) -> None:
 
 def run_evaluate(args: argparse.Namespace) -> int:
     from denoise_app.audio.files import read
-    from denoise_app.training import evaluate, leaderboard, losses_page
+
+    from .evaluation import evaluate, leaderboard, losses_page
 
     telling = args.readme or args.cards or args.losses_page
     if args.all and not telling and args.clean is None and args.noisy is None:
@@ -457,7 +458,7 @@ def add_bench(commands: Any) -> None:
 
 
 def run_bench(args: argparse.Namespace) -> int:
-    from denoise_app.training import bench
+    from .evaluation import speed as bench
 
     durations = [seconds for seconds in bench.DURATIONS if seconds <= args.longest]
     measured = bench.run(args.model, durations, say=lambda line: status(line, passing=True))

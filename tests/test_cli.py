@@ -15,9 +15,11 @@ import torch
 
 from denoise_app import cli
 from denoise_app.audio.clip import Clip
+from denoise_app.evaluation import evaluate, leaderboard
+from denoise_app.evaluation import speed as bench
 from denoise_app.inference import catalog, replay
 from denoise_app.inference.engine import Settings
-from denoise_app.training import bench, evaluate, leaderboard, loop
+from denoise_app.training import loop
 from denoise_app.training.config import TrainConfig
 
 ROOT = Path(__file__).resolve().parents[1]

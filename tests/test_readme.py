@@ -14,7 +14,7 @@ import soundfile
 import yaml
 
 from denoise_app.audio.limits import Limits
-from denoise_app.training import leaderboard
+from denoise_app.evaluation import leaderboard
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

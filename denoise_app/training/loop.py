@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from denoise_app.losses import LATE, LOSSES, Loss
 
-from .clerk import Clerk
 from .config import TrainConfig, TrainingError
 from .dataset import Corpus, DataError, load_corpus
 from .distributed import joined
 from .mixing import Mixer, Sampler, rms
+from .recorder import Recorder
 from .rooms import draw_rooms, from_recording
 from .run import Outcome, Run
 from .start import check
@@ -59,11 +59,11 @@ def train(config: TrainConfig, say: Callable[[str], None] = print) -> Outcome:
             tell("the recipe or the sound has changed since this run began: it goes on with what there is now")
         mixer = make_mixer(config, corpora, world.device)
         validator = Validator.load(config, run.sample_rate, tell) if world.leads and config.valid_clean else None
-        keeping = Clerk(run, corpora, validator, tell) if world.leads else nullcontext()
-        with keeping as clerk, interruptible() as stopped:
-            if clerk and config.init and run.step == 0:
-                clerk.begin()
-            _steps(run, mixer, clerk, stopped)
+        keeping = Recorder(run, corpora, validator, tell) if world.leads else nullcontext()
+        with keeping as recorder, interruptible() as stopped:
+            if recorder and config.init and run.step == 0:
+                recorder.begin()
+            _steps(run, mixer, recorder, stopped)
         return run.outcome
 
 
@@ -117,7 +117,7 @@ def loss_parts(loss: Loss, model: nn.Module, noisy: Tensor, clean: Tensor, progr
     return parts | loss.late(*sounds) if loss.late and progress > LATE else parts
 
 
-def _steps(run: Run, mixer: Mixer, clerk: Clerk | None, stopped: threading.Event) -> None:
+def _steps(run: Run, mixer: Mixer, recorder: Recorder | None, stopped: threading.Event) -> None:
     loss, config, world = LOSSES[run.config.loss], run.config, run.world
     model = world.wrap(run.model.train())
     halt, bad, checked = 0.0, 0, run.seconds
@@ -135,13 +135,13 @@ def _steps(run: Run, mixer: Mixer, clerk: Clerk | None, stopped: threading.Event
         spent = now - clock if world.leads else 0.0  # one clock for all, so that all end at the same step
         halt, run.seconds = world.agree(stopped.is_set(), run.seconds + spent)
         clock = now
-        if clerk and learnt:
-            clerk.note(total, parts, norm)
+        if recorder and learnt:
+            recorder.note(total, parts, norm)
         if run.seconds - checked >= config.validate_minutes * 60 or run.progress >= 1:
-            if clerk:
-                clerk.check()
+            if recorder:
+                recorder.check()
             checked, clock = run.seconds, time.monotonic()  # validation costs no training time
-    if clerk and run.progress < 1:  # else it was saved with the last check
+    if recorder and run.progress < 1:  # else it was saved with the last check
         run.save()
 
 

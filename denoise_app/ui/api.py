@@ -9,12 +9,13 @@ from typing import Any
 
 import gradio as gr
 
-from . import flow
-from .bridge import NO_LIMIT_DB, QUICK, Worker, channels_from, settings_from
-from .flow import Order, Result
-from .language import say_for
-from .report import Made, report
-from .session import Sessions
+from denoise_app.ui.clean.work import Order, Result
+from denoise_app.ui.parts.language import say_for
+from denoise_app.ui.parts.receipt import Made, report
+from denoise_app.ui.worker.session import Sessions
+from denoise_app.ui.worker.worker import NO_LIMIT_DB, QUICK, Worker, channels_from, settings_from
+
+from .clean import work as flow
 from .texts import Say
 
 WORK = "work"  # the queue of all that computes: as many at once as the page is told

@@ -12,21 +12,23 @@ import gradio as gr
 
 from denoise_app.audio.errors import AudioError
 from denoise_app.audio.limits import Limits, positive
+from denoise_app.ui import static
+from denoise_app.ui.bench.tab import BenchTab
+from denoise_app.ui.blind.votes import Votes
+from denoise_app.ui.clean.tab import CleanTab
+from denoise_app.ui.compare.tab import CompareTab
+from denoise_app.ui.models.tab import ModelsTab
+from denoise_app.ui.parts.downloads import Shelf
+from denoise_app.ui.parts.language import Words
+from denoise_app.ui.worker.session import Sessions
+from denoise_app.ui.worker.worker import Worker
 
-from . import api, board, panels
-from .bridge import Worker
-from .downloads import Shelf
-from .language import Words
-from .session import Sessions
-from .tabs.bench import BenchTab
-from .tabs.clean import CleanTab
-from .tabs.compare import CompareTab
-from .tabs.models import ModelsTab
+from . import api
+from .models import html as board
+from .parts import panels
 from .texts import LANGUAGES
-from .votes import Votes
 
-HERE = Path(__file__).parent
-EXAMPLES = HERE.parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 BENCH_EXAMPLES = EXAMPLES / "bench"
 MINUTES = 60  # a visit's files after their last use; Gradio itself keeps the state of a closed page for an hour
 WAITING = 64  # most clicks that wait for their turn; more are told that the page is busy
@@ -92,11 +94,11 @@ def launch(app: App, **options: Any) -> tuple[Any, str, Any]:
     """Serves the page; `options` go to Gradio's launch. Returns what that returns."""
     usual: dict[str, Any] = {
         "theme": theme(),
-        "css": (HERE / "page.css").read_text("utf-8"),
+        "css": static.text("page.css"),
         "head": head(),
         "i18n": app.words.translations,
         "app_kwargs": {"routes": app.shelf.routes},
-        "favicon_path": HERE / "icon.svg",
+        "favicon_path": static.path("icon.svg"),
         "max_file_size": Limits.from_environment().max_bytes,
         "footer_links": ["api"],
         "run_history": False,
@@ -120,7 +122,7 @@ def serve() -> None:
 
 def head() -> str:
     """What goes into the page's head."""
-    script = (HERE / "page.js").read_text("utf-8").replace("TITLE_ZH", f'"{LANGUAGES["zh"]["app.name"]}"')
+    script = static.text("page.js").replace("TITLE_ZH", f'"{LANGUAGES["zh"]["app.name"]}"')
     return f"<script>{script}</script>"
 
 

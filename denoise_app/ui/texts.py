@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from denoise_app.audio.errors import SENTENCES as AUDIO_ERRORS
 from denoise_app.audio.notes import SENTENCES as FILE_NOTES
 from denoise_app.checkpoints.manifest import SENTENCES as CHECKPOINT_ERRORS
+from denoise_app.evaluation.sweep import NOTES as BENCH_NOTES
+from denoise_app.evaluation.sweep import SENTENCES as BENCH_ERRORS
 from denoise_app.inference.errors import SENTENCES as ENGINE_ERRORS
 from denoise_app.inference.replay import SENTENCES as REPLAY_ERRORS
-from denoise_app.inference.sweep import NOTES as BENCH_NOTES
-from denoise_app.inference.sweep import SENTENCES as BENCH_ERRORS
 from denoise_app.metrics.alignment import SENTENCES as PAIR_ERRORS
 from denoise_app.metrics.errors import SENTENCES as METRIC_REASONS
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from denoise_app.ui.bridge import Worker
+from denoise_app.ui.worker.worker import Worker
 
 from .visit import Served
 

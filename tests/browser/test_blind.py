@@ -14,8 +14,9 @@ import pytest
 import soundfile
 
 from denoise_app.audio.clip import Clip
-from denoise_app.ui import blind, comparison
-from denoise_app.ui.bridge import Offer, Worker
+from denoise_app.ui.blind import work as blind
+from denoise_app.ui.compare import work as comparison
+from denoise_app.ui.worker.worker import Offer, Worker
 
 from . import visit as base
 from .visit import PATIENCE, Served

@@ -19,7 +19,7 @@ import soundfile
 from denoise_app.audio.clip import Clip
 from denoise_app.denoiser import Denoiser
 from denoise_app.ui import app as page
-from denoise_app.ui.bridge import Offer, Worker
+from denoise_app.ui.worker.worker import Offer, Worker
 
 from . import visit as base
 from .visit import PATIENCE, Served, in_pink_noise

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from denoise_app.ui.player import MOST_VERSIONS, TEXTS, Version, build_player, player_value
+from denoise_app.ui.parts.player import MOST_VERSIONS, TEXTS, Version, build_player, player_value
 
 from .visit import Visit
 

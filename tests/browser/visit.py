@@ -14,8 +14,8 @@ from denoise_app.audio.clip import Clip
 from denoise_app.audio.convert import resample
 from denoise_app.audio.mix import mix_at_snr, noise
 from denoise_app.ui import app
-from denoise_app.ui.bridge import Worker
-from denoise_app.ui.session import Sessions
+from denoise_app.ui.worker.session import Sessions
+from denoise_app.ui.worker.worker import Worker
 
 PATIENCE = 120_000  # ms; a busy machine of two cores needs many times what a quiet one does
 NAMELESS = re.compile(r"\s*- (button|link|combobox|switch|slider):?")  # a line of what is read out

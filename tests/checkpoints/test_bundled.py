@@ -10,7 +10,7 @@ import torch
 
 from denoise_app.checkpoints import store
 from denoise_app.checkpoints.card import card
-from denoise_app.training.losses_page import BEYOND
+from denoise_app.evaluation.losses_page import BEYOND
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "weights"
 MOST_MEGABYTES = 60  # in all, in the repository

@@ -24,7 +24,8 @@ from denoise_app.checkpoints.store import load
 from denoise_app.losses import LOSSES
 from denoise_app.losses.perceptual import LossUnavailable
 from denoise_app.models.registry import build
-from denoise_app.training import clerk, loop
+from denoise_app.training import loop
+from denoise_app.training import recorder as recorder
 from denoise_app.training.config import Recipe, TrainConfig
 from denoise_app.training.dataset import DataError
 from denoise_app.training.distributed import World
@@ -292,7 +293,7 @@ def test_the_log_has_the_named_parts_the_rate_and_the_scores(
 ) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    monkeypatch.setattr(clerk, "LOG_STEPS", 1)
+    monkeypatch.setattr(recorder, "LOG_STEPS", 1)
     train(replace(config, valid_clean=config.clean / "a", valid_noisy=config.clean / "a", valid_pairs=2), quiet)
     log = EventAccumulator(str(config.out / "tensorboard"))
     log.Reload()
@@ -309,8 +310,8 @@ def test_a_log_that_cannot_be_written_does_not_end_the_run(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(clerk, "LOG_STEPS", 1)
-    monkeypatch.setattr(clerk.SummaryWriter, "add_scalar", full)
+    monkeypatch.setattr(recorder, "LOG_STEPS", 1)
+    monkeypatch.setattr(recorder.SummaryWriter, "add_scalar", full)
     lines: list[str] = []
     assert train(config, lines.append).finished
     assert lines.count("TensorBoard's log ends here: No space left on device") == 1
@@ -342,7 +343,7 @@ def test_any_number_of_validations_leaves_a_checkpoint_that_loads(config: TrainC
     torch.save(saved, config.out / "state.pt")
     train(replace(config, resume=True, steps=8), quiet)
     curve = load(config.out)[1].training["curve"]
-    assert len(curve) <= clerk.MOST_POINTS and curve[-1]["step"] == 8
+    assert len(curve) <= recorder.MOST_POINTS and curve[-1]["step"] == 8
     assert len(state(config.out)["curve"]) > 5000
 
 
@@ -431,7 +432,7 @@ def test_a_device_that_is_not_there_is_named(config: TrainConfig) -> None:
 
 
 def test_people_are_told_how_long_it_takes(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clerk, "REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(recorder, "REPORT_SECONDS", 0.0)
     lines: list[str] = []
     train(config, lines.append)
     reports = [line for line in lines if line.startswith("step")]

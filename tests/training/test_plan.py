@@ -15,12 +15,12 @@ import torch
 
 from denoise_app.checkpoints.store import load
 from denoise_app.cli import main, status
+from denoise_app.evaluation.losses_page import BEYOND
 from denoise_app.losses import LOSSES
 from denoise_app.training import loop, plan
 from denoise_app.training.config import TrainConfig, TrainingError, parse
 from denoise_app.training.dataset import DataError
 from denoise_app.training.loop import train
-from denoise_app.training.losses_page import BEYOND
 from denoise_app.training.run import Outcome
 
 ROOT = Path(__file__).resolve().parents[2]

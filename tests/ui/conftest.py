@@ -17,8 +17,8 @@ from denoise_app.denoiser import Denoiser
 from denoise_app.inference.device import Device
 from denoise_app.metrics.errors import MetricUnavailable
 from denoise_app.metrics.report import Measured
-from denoise_app.ui.bridge import Excerpts, Offer, Worker
-from denoise_app.ui.session import Session, Sessions
+from denoise_app.ui.worker.session import Session, Sessions
+from denoise_app.ui.worker.worker import Excerpts, Offer, Worker
 
 
 class Halver:

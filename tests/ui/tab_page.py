@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from denoise_app.ui.session import Session
+from denoise_app.ui.worker.session import Session
 
 ENGLISH = SimpleNamespace(headers={"accept-language": "en-US,en;q=0.9"})
 CHINESE = SimpleNamespace(headers={"accept-language": "zh-CN,zh;q=0.9"})

@@ -19,9 +19,9 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 from denoise_app.ui import app as page
-from denoise_app.ui import votes
-from denoise_app.ui.session import Sessions
+from denoise_app.ui.blind import votes
 from denoise_app.ui.texts import ENGLISH
+from denoise_app.ui.worker.session import Sessions
 
 Make = Callable[..., Path]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from denoise_app.audio.errors import AudioError, UserError
 from denoise_app.checkpoints.manifest import CheckpointError
-from denoise_app.ui.player import TEXTS as PLAYER_KEYS
+from denoise_app.ui.parts.player import TEXTS as PLAYER_KEYS
 from denoise_app.ui.texts import CHINESE, ENGLISH, OF_OTHER_ROOMS, Say, language_of
 
 PACKAGE = Path(__file__).parents[2] / "denoise_app"

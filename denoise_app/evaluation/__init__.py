@@ -1,0 +1,1 @@
+"""Scores of denoisers: on pairs, over a sweep of SNRs, in time and memory."""

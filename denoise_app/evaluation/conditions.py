@@ -1,0 +1,98 @@
+"""What recordings suffer beside noise, done to pairs of noisy and clean ones: the rows that tell how robust one is.
+
+Each condition is a pure function of the pair and of a generator seeded by the pair's name, so that every denoiser is
+scored on the same samples.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.signal import fftconvolve
+
+from denoise_app.audio.clip import Samples
+from denoise_app.audio.convert import fit, resample
+from denoise_app.audio.mix import mix_at_snr, noise
+from denoise_app.training.rooms import EARLY_SECONDS, draw_rooms
+
+TELEPHONE_RATE = 8_000  # Hz
+CLIP = 0.25  # of the peak
+QUIET_RMS = 10 ** (-55 / 20)  # of full scale
+STEP = 2.0**-15  # of 16-bit samples
+MUSIC_SNR_DB = 5.0
+
+Pair = tuple[Samples, Samples]
+"""(noisy, clean), (time,) each."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One kind of recording.
+
+    Attributes:
+        title: For the heading of a table.
+        treat: (noisy, clean, rate in Hz, generator) -> the same (noisy, clean) as such a recording.
+    """
+
+    title: str
+    treat: Callable[[Samples, Samples, int, np.random.Generator], Pair]
+
+
+def treated(condition: str, name: str, noisy: Samples, clean: Samples, sample_rate: int) -> Pair:
+    """The pair of a name under a condition of `CONDITIONS`; without speech it stays as it is."""
+    if not clean.any():
+        return noisy, clean
+    digest = hashlib.sha256(f"{condition}\0{name}".encode()).digest()
+    rng = np.random.default_rng(int.from_bytes(digest[:8], "little"))
+    return CONDITIONS[condition].treat(noisy, clean, sample_rate, rng)
+
+
+def _band_limited(noisy: Samples, clean: Samples, sample_rate: int, rng: np.random.Generator) -> Pair:
+    """Nothing above 4 kHz, as of a recording at 8 kHz in a file of a higher rate."""
+
+    def narrow(samples: Samples) -> Samples:
+        low = resample(samples[None], sample_rate, TELEPHONE_RATE)
+        return fit(resample(low, TELEPHONE_RATE, sample_rate), samples.size)[0]
+
+    return narrow(noisy), narrow(clean)
+
+
+def _clipped(noisy: Samples, clean: Samples, sample_rate: int, rng: np.random.Generator) -> Pair:
+    """Overdriven: cut off at a quarter of the peak; the clean one is not."""
+    limit = CLIP * np.abs(noisy).max()
+    return noisy.clip(-limit, limit), clean
+
+
+def _quiet(noisy: Samples, clean: Samples, sample_rate: int, rng: np.random.Generator) -> Pair:
+    """At -55 dBFS, in steps of 16 bits."""
+    gain = np.float32(QUIET_RMS / np.sqrt(np.mean(noisy.astype(np.float64) ** 2)))
+    return (np.round(gain * noisy / STEP) * STEP).astype(np.float32), gain * clean
+
+
+def _reverberant(noisy: Samples, clean: Samples, sample_rate: int, rng: np.random.Generator) -> Pair:
+    """The voice in a room by the image method, the noise as it was; clean is its first 50 ms, as in training.
+
+    The noise is what is in the noisy recording and not in the clean one. The voice keeps its energy.
+    """
+    response = draw_rooms(rng, 1, sample_rate)[0]
+    early = response[: round(EARLY_SECONDS * sample_rate)]
+    heard, target = (fftconvolve(clean, part)[: clean.size].astype(np.float32) for part in (response, early))
+    gain = np.float32(np.linalg.norm(clean) / np.linalg.norm(heard))
+    return gain * heard + (noisy - clean), gain * target
+
+
+def _music(noisy: Samples, clean: Samples, sample_rate: int, rng: np.random.Generator) -> Pair:
+    """Music by rule instead of the noise, 5 dB below the active voice."""
+    return mix_at_snr(clean, noise("music", clean.size, sample_rate, rng), MUSIC_SNR_DB, sample_rate)[0], clean
+
+
+CONDITIONS: dict[str, Condition] = {
+    "band-limited": Condition("8 kHz in 16", _band_limited),
+    "clipped": Condition("clipped", _clipped),
+    "quiet": Condition("quiet", _quiet),
+    "reverberant": Condition("reverberant", _reverberant),
+    "music": Condition("music", _music),
+}

@@ -1,0 +1,301 @@
+"""What the Bench does, as data: noisy speech whose clean speech is known, denoised and truly measured.
+
+The steps are generators, as in `flow`; a denoiser that fails leaves the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from denoise_app.audio import files
+from denoise_app.audio.clip import Clip, Samples
+from denoise_app.audio.encodings import Encoding
+from denoise_app.audio.notes import Note
+from denoise_app.evaluation.sweep import Pair, Score, Scores, Sweep, mix
+from denoise_app.inference.engine import Cancelled, Progress
+from denoise_app.metrics.alignment import Alignment
+from denoise_app.ui.clean.work import equal_loudness
+from denoise_app.ui.parts.downloads import Parcel, csv_text
+from denoise_app.ui.worker.background import Background
+from denoise_app.ui.worker.session import Job, Session
+from denoise_app.ui.worker.worker import Offer, Worker
+
+MOST = 6  # denoisers at once
+STEPS = (10, 5, 2)  # dB between the points of a sweep
+ARCHIVE = "bench-results.zip"
+
+What = Literal["mixing", "aligning", "measuring", "running", "sweeping"]
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Speech to be mixed with noise.
+
+    Attributes:
+        clean: The speech.
+        noise: A recording of noise, or the name of one by rule.
+        seed: Draws what is drawn.
+        snr_db: For a single mixture.
+    """
+
+    clean: Path
+    noise: Path | str
+    seed: int
+    snr_db: float
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The same speech, recorded twice."""
+
+    noisy: Path
+    clean: Path
+
+
+@dataclass(frozen=True)
+class Doing:
+    """Where the work is.
+
+    Attributes:
+        what: The kind of work.
+        offer: Which denoiser is at work, where one is.
+        done, count: Denoisers that are done, and all of them.
+        progress: How far this one, or the sweep, is.
+    """
+
+    what: What
+    offer: Offer | None = None
+    done: int = 0
+    count: int = 1
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True)
+class Take:
+    """What one denoiser made of it.
+
+    Attributes:
+        offer: The denoiser.
+        path: Its sound; None where it failed.
+        scores: True metrics.
+        gain_db: What makes it as loud as its neighbours, at most 0.
+        error: Why it failed.
+    """
+
+    offer: Offer
+    path: Path | None = None
+    scores: Scores = field(default_factory=dict)
+    gain_db: float = 0.0
+    error: Exception | None = None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Noisy speech, the same clean, and what denoisers made of it so far.
+
+    Attributes:
+        asked: What was asked for.
+        clean, noisy: Files in the visit's folder.
+        sample_rate: Hz.
+        snr_db, alignment, notes: As `Pair` has them.
+        before: True metrics of the noisy side.
+        takes: In the order of the denoisers.
+        levels: File -> loudness in LUFS, of the clean and the noisy side.
+    """
+
+    asked: Mix | Recorded
+    clean: Path
+    noisy: Path
+    sample_rate: int
+    snr_db: float | None
+    alignment: Alignment | None
+    notes: tuple[Note, ...]
+    before: Scores
+    takes: tuple[Take, ...] = ()
+    levels: tuple[tuple[Path, float], ...] = ()
+
+    @property
+    def heard(self) -> tuple[Take, ...]:
+        """The takes that came out."""
+        return tuple(take for take in self.takes if take.path is not None)
+
+    def gains_db(self) -> dict[Path, float]:
+        """What makes all sounds equally loud without making any of them louder."""
+        return equal_loudness(dict(self.levels), self.noisy)
+
+
+@dataclass(frozen=True)
+class Swept:
+    """A sweep that may still be growing.
+
+    Attributes:
+        asked: Speech and noise.
+        offers: Who takes part.
+        snrs: dB, rising.
+        found: What there is of it.
+    """
+
+    asked: Mix
+    offers: tuple[Offer, ...]
+    snrs: tuple[float, ...]
+    found: Sweep
+
+
+def run(
+    worker: Worker, session: Session, asked: Mix | Recorded, offers: tuple[Offer, ...], job: Job
+) -> Iterator[Doing | Trial]:
+    """One mixture or one pair of recordings, then one denoiser after the other; each `Trial` has one more.
+
+    Raises:
+        UserError: The sounds cannot be used; what was shown before stays.
+        Cancelled: The job was told to stop; what has come so far stays.
+    """
+    room = session.room()
+    try:
+        yield Doing("mixing" if isinstance(asked, Mix) else "aligning")
+        pair = _pair(worker, asked)
+        yield Doing("measuring")
+        trial = _trial(worker, asked, pair, room)
+        _check(job)
+    except BaseException:
+        session.discard(room)
+        raise
+    former, session.result = session.result, trial
+    if former is not None:
+        session.discard(former.noisy)
+    yield trial
+    for number, offer in enumerate(offers):
+        yield Doing("running", offer, number, len(offers))
+        try:
+            out = room / f"{number}.wav"
+            working = _working(worker, pair, offer, out, job)
+            yield from (Doing("running", offer, number, len(offers), progress) for progress in working)
+            take, level = _take(worker, pair, offer, out, working.result)
+            trial = replace(trial, levels=(*trial.levels, (out, level)))
+        except Cancelled:
+            raise
+        except Exception as error:
+            take = Take(offer, error=error)
+        _check(job)
+        trial = _matched(replace(trial, takes=(*trial.takes, take)))
+        session.result = trial
+        yield trial
+
+
+def _pair(worker: Worker, asked: Mix | Recorded) -> Pair:
+    if isinstance(asked, Recorded):
+        return worker.pair(asked.noisy, asked.clean)
+    return mix(worker.ingredients(asked.clean, asked.noise, asked.seed), asked.snr_db)
+
+
+def _trial(worker: Worker, asked: Mix | Recorded, pair: Pair, room: Path) -> Trial:
+    """The two sides as files and in numbers."""
+    paths = room / "clean.wav", room / "noisy.wav"
+    for path, samples in zip(paths, (pair.clean, pair.noisy), strict=True):
+        files.write(path, Clip(samples[None], pair.sample_rate), Encoding("wav", "FLOAT"))
+    levels = tuple((path, worker.loudness(path)) for path in paths)
+    return Trial(
+        asked=asked,
+        clean=paths[0],
+        noisy=paths[1],
+        sample_rate=pair.sample_rate,
+        snr_db=pair.snr_db,
+        alignment=pair.alignment,
+        notes=pair.notes,
+        before=worker.true_scores(pair, pair.noisy),
+        levels=levels,
+    )
+
+
+def _working(worker: Worker, pair: Pair, offer: Offer, out: Path, job: Job) -> Background[Samples]:
+    return Background(
+        lambda report, stopped: worker.denoise_pair(pair, worker.denoiser(offer), out, report, stopped), job
+    )
+
+
+def _take(worker: Worker, pair: Pair, offer: Offer, out: Path, samples: Samples) -> tuple[Take, float]:
+    """A result and its loudness."""
+    return Take(offer, out, worker.true_scores(pair, samples)), worker.loudness(out)
+
+
+def _matched(trial: Trial) -> Trial:
+    gains = trial.gains_db()
+    takes = (replace(take, gain_db=gains[take.path]) if take.path else take for take in trial.takes)
+    return replace(trial, takes=tuple(takes))
+
+
+def _check(job: Job) -> None:
+    if job.stopped:
+        raise Cancelled
+
+
+def sweep(
+    worker: Worker, session: Session, asked: Mix, offers: tuple[Offer, ...], at: tuple[float, ...], job: Job
+) -> Iterator[Doing | Swept]:
+    """Improvements over SNRs; each `Swept` has more points. It also lies in the visit, where a cancel leaves it.
+
+    Raises:
+        UserError: The sounds cannot be used; what was shown before stays.
+        Cancelled: The job was told to stop; what has come so far stays.
+    """
+    yield Doing("mixing")
+    made = worker.ingredients(asked.clean, asked.noise, asked.seed)
+    _check(job)
+    swept = Swept(asked, offers, at, Sweep())
+    session.drawn = swept
+    working = Background(
+        lambda report, stopped: worker.sweep(made, offers, at, swept.found, report, stopped),
+        job,
+    )
+    shown = 0
+    for progress in working:
+        yield Doing("sweeping", progress=progress)
+        if len(swept.found.points) > shown:
+            shown = len(swept.found.points)
+            yield swept
+    yield swept
+
+
+# ------------------------------------------------------------------------------------------------------------ downloads
+
+
+def pack(session: Session) -> Parcel | None:
+    """What a visit's Bench has found so far, sounds and numbers; None before it has found anything.
+
+    Raises:
+        OSError: The numbers cannot be written.
+    """
+    found: dict[str, Path] = {}
+    if isinstance(trial := session.result, Trial):
+        found = {path.name: path for path in (trial.clean, trial.noisy)}
+        found |= {f"{take.offer.key.replace('/', '-')}.wav": take.path for take in trial.heard if take.path}
+        found["scores.csv"] = trial.clean.with_name("scores.csv")
+        found["scores.csv"].write_text(scores_csv(trial), "utf-8")
+    if isinstance(swept := session.drawn, Swept) and swept.found.points:
+        found["sweep.csv"] = session.folder / "sweep.csv"
+        found["sweep.csv"].write_text(sweep_csv(swept), "utf-8")
+    return Parcel(found, ARCHIVE) if found else None
+
+
+def scores_csv(trial: Trial) -> str:
+    """A row for the noisy side and for each denoiser that came out, a column for each true metric."""
+    rows = [("noisy", trial.before), *((take.offer.key, take.scores) for take in trial.heard)]
+    values = ([name, *(_number(scores[key]) for key in trial.before)] for name, scores in rows)
+    return csv_text(["denoiser", *trial.before], values)
+
+
+def sweep_csv(swept: Swept) -> str:
+    """A row for each point, two columns for each metric: of the mixture and of the result."""
+    points = list(swept.found.points)  # more may come while they are written
+    keys = list(points[0].before)
+    head = ["snr_db", "denoiser", *(f"{key}_{side}" for key in keys for side in ("before", "after"))]
+    sides = ([side[key] for key in keys for side in (point.before, point.after)] for point in points)
+    rows = zip(points, sides, strict=True)
+    return csv_text(head, ([f"{point.snr_db:g}", point.name, *map(_number, scores)] for point, scores in rows))
+
+
+def _number(score: Score) -> str:
+    return f"{score:.6g}" if isinstance(score, float) else ""

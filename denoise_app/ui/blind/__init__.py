@@ -1,0 +1,1 @@
+"""Blind listening, under the results of a comparison."""

@@ -1,0 +1,420 @@
+"""The Clean tab: a recording in, the same without its noise out, and everything that is to be heard and seen of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from denoise_app.inference.engine import Cancelled, Settings
+from denoise_app.plots.page import page
+from denoise_app.plots.theme import Theme
+from denoise_app.ui.parts import panels
+from denoise_app.ui.parts.downloads import Parcel, Shelf
+from denoise_app.ui.parts.figures import figure
+from denoise_app.ui.parts.language import Words, say_for
+from denoise_app.ui.parts.orders import AT_ONCE, QUIET, Given, Orders, Updates
+from denoise_app.ui.parts.player import Version, build_player, player_value
+from denoise_app.ui.parts.problems import Unready, explained
+from denoise_app.ui.parts.receipt import Made, report
+from denoise_app.ui.parts.scripts import THEME
+from denoise_app.ui.parts.source import Source
+from denoise_app.ui.texts import LANGUAGES, Say
+from denoise_app.ui.worker.session import Job, Session, Sessions
+from denoise_app.ui.worker.worker import NO_LIMIT_DB, Offer, Worker, channels_from, settings_from
+
+from . import link
+from . import work as flow
+from .work import PREVIEW_SECONDS, Order, Result, Step
+
+
+class CleanTab:
+    """The tab's widgets, and what happens when they are used.
+
+    Args:
+        page: The page that the tab lies in.
+        worker: Does the work.
+        sessions: Opens a visit.
+        shelf: Where results are offered for download.
+        words: The page's texts.
+        examples: Recordings to try.
+        work_queue: Name of the queue of all that computes.
+        minutes: How long a visit's files are kept after their last use.
+    """
+
+    def __init__(
+        self,
+        page: gr.Blocks,
+        worker: Worker,
+        sessions: Sessions,
+        shelf: Shelf,
+        words: Words,
+        examples: Sequence[Path],
+        work_queue: str,
+        minutes: int,
+    ) -> None:
+        self._worker = worker
+        self._sessions = sessions
+        self._shelf = shelf
+        self._words = words
+        self._work_queue = work_queue
+        self.session = gr.State(None, time_to_live=60 * minutes, delete_callback=sessions.close)
+        self.theme = gr.Textbox("light", visible="hidden")
+        self.address = gr.Textbox("", visible="hidden")
+        with gr.Row(elem_id="clean", equal_height=False):
+            with gr.Column(elem_id="controls", min_width=300):
+                self.source = Source(worker, sessions, words, examples, self.session)
+                self.audio = self.source.audio
+                with gr.Row(elem_id="actions"):
+                    self.start = gr.Button(words("run.denoise"), variant="primary", size="lg", elem_id="denoise")
+                    self.cancel = gr.Button(words("run.cancel"), size="lg", visible=False, elem_id="cancel")
+                self._build_denoiser()
+                self._build_advanced()
+            with gr.Column(elem_id="outcome", elem_classes=["outcome"], min_width=300):
+                self._build_outcome()
+        self.orders = Orders(sessions, self.session, self.said, [self.start], self.cancel, "run.cancelled")
+        self._wire(page)
+
+    # ------------------------------------------------------------------------------------------------- widgets
+
+    def _build_denoiser(self) -> None:
+        words = self._words
+        with gr.Column(elem_classes=["sheet"]):
+            gr.HTML(words.made("html.model", lambda say: panels.heading(say("model.heading"))))
+            self.model = gr.Dropdown([], label=words("model.model"), filterable=False, elem_id="model")
+            self.checkpoint = gr.Dropdown([], label=words("model.checkpoint"), filterable=False, elem_id="checkpoint")
+            self.about = gr.HTML(elem_id="about")
+            self.hub = gr.Button(words("model.hub"), size="sm", visible=self._worker.hub_is_named(), elem_id="hub")
+            self.hub_said = gr.HTML()
+
+    def _build_advanced(self) -> None:
+        words = self._words
+        self.most_help = words.made("html.most-help", lambda say: say("advanced.most-help", limit=f"{NO_LIMIT_DB} dB"))
+        with gr.Accordion(words("advanced.heading"), open=False, elem_id="advanced"):
+            self.strength = gr.Slider(
+                0, 100, 100, step=1, label=words("advanced.strength"), info=words("advanced.strength-help")
+            )
+            self.most = gr.Slider(
+                link.LEAST_LIMIT_DB,
+                NO_LIMIT_DB,
+                NO_LIMIT_DB,
+                step=1,
+                label=words("advanced.most"),
+                info=self.most_help,
+            )
+            self.high_band = gr.Radio(
+                [(words(f"advanced.high-band.{key}"), key) for key in ("follow", "keep", "drop")],
+                value="follow",
+                label=words("advanced.high-band"),
+                info=words("advanced.high-band-help"),
+            )
+            self.loudness = gr.Radio(
+                [(words(f"advanced.loudness.{key}"), key) for key in ("keep", "target")],
+                value="keep",
+                label=words("advanced.loudness"),
+            )
+            with gr.Row(visible=False) as self.target_row:
+                # without bounds: Gradio would refuse the whole order for them, and say neither why nor of what
+                self.lufs = gr.Number(-16, label=words("advanced.lufs"), min_width=120)
+                self.true_peak = gr.Number(-1, label=words("advanced.true-peak"), min_width=120)
+            self.channels = gr.Radio(
+                [(words(f"advanced.channels.{key}"), key) for key in ("each", "mid", "reference")],
+                value="each",
+                label=words("advanced.channels"),
+                info=words("advanced.channels-help"),
+            )
+            with gr.Row():
+                same = (words("advanced.format.same"), "")
+                kinds = ("wav", "flac", "ogg", "mp3", "m4a")
+                self.format = gr.Dropdown(
+                    [same, *((kind, kind) for kind in kinds)],
+                    value="",
+                    label=words("advanced.format"),
+                    filterable=False,
+                    min_width=120,
+                )
+                depths: list[Any] = [
+                    (words("advanced.bits.same"), 0),
+                    ("16", 16),
+                    ("24", 24),
+                    (words("advanced.bits.float"), 32),
+                ]
+                self.bits = gr.Dropdown(depths, value=0, label=words("advanced.bits"), filterable=False, min_width=120)
+
+    def _build_outcome(self) -> None:
+        words = self._words
+        self.said = gr.HTML(elem_id="said")
+        self.empty = gr.HTML(
+            words.made("html.empty", lambda say: panels.empty(say("result.empty"), say("result.empty-more"))),
+            elem_id="empty",
+        )
+        # Hidden by page.css while `empty` shows: what Gradio has not put on the page loses what generators send it.
+        with gr.Column(elem_id="result", elem_classes=["result"]):
+            self.heading = gr.HTML()
+            self.player = build_player(LANGUAGES, elem_id="player")
+            self.fidelity = gr.HTML(elem_id="fidelity")
+            self.downloads = gr.HTML(elem_id="downloads")
+            self.cards = gr.HTML(elem_id="cards")
+            with gr.Column(elem_classes=["sheet", "timed"], visible=False) as self.figures:
+                with gr.Row(elem_id="figures-head"):
+                    gr.HTML(words.made("html.plots", lambda say: panels.heading(say("plots.heading"))))
+                    self.scale = gr.Radio(
+                        [(words("plots.linear"), "linear"), (words("plots.log"), "log")],
+                        value="linear",
+                        label=words("plots.scale"),
+                        container=False,
+                        elem_id="scale",
+                    )
+                self.plot = gr.Plot(label=words("plots.name"), show_label=False, elem_id="plot")
+                gr.HTML(words.made("html.plots-help", lambda say: panels.hint(say("plots.help"))))
+                self.figures_said = gr.HTML()
+
+    # -------------------------------------------------------------------------------------------------- wiring
+
+    @property
+    def _settings_inputs(self) -> list[Any]:
+        return [
+            self.strength,
+            self.most,
+            self.high_band,
+            self.loudness,
+            self.lufs,
+            self.true_peak,
+            self.format,
+            self.bits,
+        ]
+
+    def _wire(self, page: gr.Blocks) -> None:
+        work = {"concurrency_id": self._work_queue}
+        choice = [self.model, self.checkpoint, self.about]
+        restored = [*choice, self.said, *self._settings_inputs, self.channels]
+        page.load(self.on_load, self.address, restored, js="() => location.search", **AT_ONCE)
+        page.load(None, None, self.theme, js=f"() => {THEME}", api_visibility="private")
+        self.model.input(self.on_model, self.model, choice, **AT_ONCE)
+        self.checkpoint.input(self.on_checkpoint, self.checkpoint, self.about, **AT_ONCE)
+        self.hub.click(self.on_hub, {self.checkpoint}, [*choice, self.hub_said], **AT_ONCE)
+        self.loudness.change(lambda kind: gr.Row(visible=kind == "target"), self.loudness, self.target_row, **AT_ONCE)
+
+        shown = [self.empty, self.heading, self.player, self.fidelity, self.downloads, self.cards]
+        asked = {self.session, self.audio, self.checkpoint, self.channels, *self._settings_inputs}
+        run = self.orders.wire(self.start, self.on_denoise, asked, shown, "#outcome", **work)
+        changing = [self.session, self.said, *shown]
+        settled = run.then(self.on_settings, asked, changing, **QUIET, **work)
+        drawing = [self.session, self.scale, self.theme], [self.session, self.figures, self.plot, self.figures_said]
+        measuring = self.session, [self.session, self.cards, self.downloads]
+        settled.then(self.on_draw, *drawing, **QUIET)
+        settled.then(self.on_measure, *measuring, **QUIET)
+        changed = gr.on(
+            [widget.change for widget in self._settings_inputs],
+            self.on_settings,
+            asked,
+            changing,
+            trigger_mode="always_last",
+            **QUIET,
+            **work,
+        )
+        changed.then(self.on_draw, *drawing, **QUIET)
+        changed.then(self.on_measure, *measuring, **QUIET)
+        self.scale.input(self.on_draw, *drawing, **AT_ONCE)
+        self.cancel.click(self.orders.on_cancel, self.session, self.orders.told, cancels=[run], queue=False, **QUIET)
+
+    # ---------------------------------------------------------------------------------------- choosing a denoiser
+
+    def on_load(self, address: str, request: gr.Request) -> tuple[Any, ...]:
+        """The best denoiser and the usual settings, or those that the page's address asks for."""
+        say, wanted = say_for(request), link.parse(address)
+        problems = [say("link.unread", names=", ".join(wanted.unread))] if wanted.unread else []
+        chosen = self._worker.recommended()
+        try:
+            chosen = self._worker.find(wanted.denoiser) if wanted.denoiser else chosen
+        except Exception as error:
+            problems.append(explained(say, error))
+        values = wanted.values | ({"loudness": "target"} if "lufs" in wanted.values else {})
+        names = ("strength", "most", "high_band", "loudness", "lufs", "true_peak", "format", "bits", "channels")
+        widgets = [gr.update(value=values[name]) if name in values else gr.update() for name in names]
+        return *self._choose(say, chosen), panels.alert(say, " ".join(problems)) if problems else "", *widgets
+
+    def on_model(self, model: str, request: gr.Request) -> tuple[Any, Any, str]:
+        say = say_for(request)
+        offers = [offer for offer in self._worker.offers() if offer.model == model]
+        only_listed = offers and all(offer.source == "hub" for offer in offers)
+        try:
+            chosen = offers[0] if only_listed else self._worker.recommended(model)
+        except Exception as error:  # the model is no longer there: the lists go on without it
+            models, checkpoints, _ = self._choose(say, self._worker.recommended())
+            return models, checkpoints, panels.alert(say, explained(say, error))
+        return self._choose(say, chosen)
+
+    def on_checkpoint(self, key: str, request: gr.Request) -> str:
+        say = say_for(request)
+        try:
+            return panels.about(say, self._worker.find(key))
+        except Exception as error:
+            return panels.alert(say, explained(say, error))
+
+    def on_hub(self, given: Given, request: gr.Request) -> tuple[Any, Any, str, str]:
+        say = say_for(request)
+        count, problems = self._worker.look_on_hub()
+        said = panels.hub_listing(say, count, problems)
+        try:
+            chosen = self._worker.find(given[self.checkpoint])
+        except Exception as error:  # what was chosen is no longer there: the lists go on without it
+            chosen, said = self._worker.recommended(), panels.alert(say, explained(say, error)) + said
+        return *self._choose(say, chosen), said
+
+    def _choose(self, say: Say, chosen: Offer) -> tuple[Any, Any, str]:
+        """Both lists and the text below, for a denoiser that is chosen."""
+        offers, best = self._worker.offers(), self._worker.recommended()
+        models = {
+            model: [offer for offer in offers if offer.model == model]
+            for model in dict.fromkeys(offer.model for offer in offers)
+        }
+        labels = [(panels.model_label(say, of, model == best.model), model) for model, of in models.items()]
+        same = models[chosen.model]
+        favourite = self._worker.recommended(chosen.model).key if any(o.source != "hub" for o in same) else ""
+        checkpoints = [
+            (panels.checkpoint_label(say, offer, len(same) > 1 and offer.key == favourite), offer.key) for offer in same
+        ]
+        return (
+            gr.Dropdown(choices=labels, value=chosen.model),
+            gr.Dropdown(choices=checkpoints, value=chosen.key, visible=chosen.loss is not None),
+            panels.about(say, chosen),
+        )
+
+    # -------------------------------------------------------------------------------------------------- denoising
+
+    def on_denoise(self, given: Given, request: gr.Request) -> Iterator[Updates]:
+        """Does what was ordered."""
+        say = say_for(request)
+        session: Session = given[self.session]
+
+        def work(job: Job) -> Iterator[Updates]:
+            order = self._order(say, given, session)
+            yield from self._followed(say, session, flow.denoise(self._worker, session, order, job))
+
+        yield from self.orders.carry_out(say, session, work)
+
+    def on_settings(self, given: Given, request: gr.Request) -> Iterator[Updates]:
+        """Renders what is shown again, where the settings are other ones by now; while a denoiser runs it waits."""
+        session: Session | None = given[self.session]
+        yield {self.session: session}  # Gradio takes a generator that yields nothing for one that clears everything
+        if session is None or session.result is None or session.busy:
+            return
+        say = say_for(request)
+        job = session.begin()
+        try:
+            settings = self._settings(given)
+            if settings != session.result.order.settings:
+                yield from self._followed(say, session, flow.render_again(self._worker, session, settings, job))
+                yield {self.session: session, self.said: ""}
+        except Cancelled:
+            return
+        except Exception as error:
+            yield {self.session: session, self.said: panels.alert(say, explained(say, error))}
+        finally:
+            job.end()
+
+    def on_measure(self, session: Session | None, request: gr.Request) -> Iterator[Updates]:
+        """The numbers of what is shown, as they become known."""
+        yield {self.session: session}
+        if session is None or session.result is None or session.result.preview or session.result.numbers.measured:
+            return
+        say = say_for(request)
+        try:
+            for result in flow.measure(self._worker, session, session.result):
+                yield {self.session: session, self.cards: panels.cards(say, result)}
+            if session.result is not None and session.result.numbers.measured:
+                yield {self.session: session, self.downloads: self._offer(say, session, session.result, measured=True)}
+        except Exception as error:
+            yield {self.cards: panels.alert(say, explained(say, error))}
+
+    def on_draw(self, session: Session | None, scale: str, theme: Theme, request: gr.Request) -> Updates:
+        """The figures of what is shown."""
+        result: Result | None = session.result if session else None
+        if session is None or result is None or result.preview:
+            return {self.session: session, self.figures: gr.Column(visible=False)}
+        say = say_for(request)
+        try:
+            looked = flow.look(self._worker, session, result)
+        except Exception as error:
+            return {self.session: session, self.figures_said: panels.alert(say, explained(say, error))}
+        return {
+            self.session: session,
+            self.figures: gr.Column(visible=True),
+            self.plot: figure(looked, say, scale == "log", theme),
+            self.figures_said: panels.said_of_figures(say, looked.change, looked.gain_db),
+        }
+
+    def _followed(self, say: Say, session: Session, steps: Iterator[Step | Result]) -> Iterator[Updates]:
+        """Updates of the page for the steps of some work."""
+        heard = False
+        for step in steps:
+            if isinstance(step, Result):
+                heard = step.preview
+                yield self._shown(say, session, step)
+            else:
+                yield {self.session: session, self.said: panels.progress(say, step, PREVIEW_SECONDS, heard)}
+
+    def _shown(self, say: Say, session: Session, result: Result) -> Updates:
+        """A result on the page."""
+        gains = result.gains_db()
+        files = {"before": result.before, "after": result.after, "removed": result.removed}
+        versions = [Version(key, say(f"player.version.{key}"), path, gains[key]) for key, path in files.items()]
+        whole = not result.preview
+        return {
+            self.session: session,
+            self.empty: "",
+            self.heading: panels.result_heading(say, result, PREVIEW_SECONDS),
+            self.player: player_value(versions, selected="after"),
+            self.fidelity: panels.fidelity(say, result) if whole else "",
+            self.downloads: self._offer(say, session, result, measured=False) if whole else "",
+            self.cards: panels.cards(say, result) if whole else "",
+        }
+
+    def _offer(self, say: Say, session: Session, result: Result, measured: bool) -> str:
+        """The links to a result; the report is written when everything is measured."""
+        names = {"after": result.copy_name("denoised"), "removed": result.copy_name("removed")}
+        files = {names["after"]: result.after, names["removed"]: result.removed}
+        if measured:
+            names["plots"] = result.copy_name("plots")
+            files[names["plots"]] = self._drawn_page(say, session, result)
+            names["report"] = result.copy_name("report")
+            written = result.after.with_name("report.json")
+            written.write_text(json.dumps(report(Made.of(result)), indent=1, ensure_ascii=False), "utf-8")
+            files[names["report"]] = written
+            names["all"] = result.copy_name("zip")
+        self._shelf.remove(session.folder)
+        here = link.query(result.order.offer.key, result.order.settings, result.order.channels)
+        return panels.downloads(say, self._shelf.put(Parcel(files, result.copy_name("zip"))), names, here)
+
+    def _drawn_page(self, say: Say, session: Session, result: Result) -> Path:
+        """The figures of a result as a page of their own."""
+        looked = flow.look(self._worker, session, result)
+        written = result.after.with_name("plots.html")
+        written.write_text(page(figure(looked, say, False, "light"), result.order.path.name, say.language), "utf-8")
+        return written
+
+    def _order(self, say: Say, given: Given, session: Session) -> Order:
+        path = given[self.audio]
+        if not path:
+            raise Unready(say("error.no-recording"))
+        if not Path(path).is_file():
+            raise Unready(say("error.gone"))
+        offer = self._worker.find(given[self.checkpoint])
+        settings, channels = self._settings(given), channels_from(given[self.channels])
+        return Order(session.adopt(Path(path)), offer, channels, settings)
+
+    def _settings(self, given: Given) -> Settings:
+        return settings_from(
+            given[self.strength],
+            given[self.most],
+            given[self.high_band],
+            given[self.lufs],
+            given[self.true_peak],
+            given[self.format],
+            given[self.bits],
+            to_target=given[self.loudness] == "target",
+        )

@@ -1,0 +1,376 @@
+"""The leaderboard as it is shown: pure functions from it to HTML, and to what figures need."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from denoise_app.evaluation.leaderboard import (
+    NOISY,
+    Board,
+    LeaderboardError,
+    Part,
+    Row,
+    Scores,
+    means,
+    quality,
+    read,
+    spread,
+)
+from denoise_app.losses import LOSSES
+from denoise_app.metrics.report import METRICS
+from denoise_app.plots.board import Point, curve_svg
+from denoise_app.ui.parts import numbers, panels
+from denoise_app.ui.texts import Say
+from denoise_app.ui.worker.worker import Offer
+
+logger = logging.getLogger(__name__)
+
+RESULTS = Path(__file__).resolve().parents[3] / "results"
+SCORES = {"pesq_wb": 2, "stoi": 3, "si_sdr": 1, "segmental_snr": 1, "lsd": 1, "dnsmos_ovrl": 2}
+"""Metric -> digits after the decimal point."""
+KINDS = ("all", "neural", "causal", "classical")
+COSTS = ("rtf", "parameters")
+EVERYTHING = "all"
+PEERS = ("measured", "published")  # the tables of other systems
+PEER_COLUMNS = ("pesq_wb", "stoi", "si_sdr", "rtf", "parameters")
+CURVES = ("pesq-wb", "si-sdr", "loss")  # what a training may have told of itself, the most telling first
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A leaderboard and what it is measured against.
+
+    Attributes:
+        board: Ours; None where there is none, or it cannot be read.
+        peers: Tables of others' systems: name -> {"about", "rows"}.
+        problem: Why there is no board.
+    """
+
+    board: Board | None
+    peers: Mapping[str, Any]
+    problem: str = ""
+
+
+def standing(results: Path = RESULTS) -> Standing:
+    """Reads what lies in the folder of results; never raises for what is missing or broken there."""
+    peers = _peers(results / "peers.json")
+    try:
+        return Standing(read(results / "leaderboard.json"), peers)
+    except LeaderboardError as problem:
+        return Standing(None, peers, str(problem))
+
+
+def _peers(file: Path) -> dict[str, Any]:
+    """The tables of a file that can be shown; none where it is missing, and what is broken goes to the log."""
+    try:
+        found = json.loads(file.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError) as problem:
+        logger.warning("%s cannot be read: %s", file, problem)
+        return {}
+    listed = found if isinstance(found, dict) else {}
+    peers = {name: listed[name] for name in PEERS if _is_table(listed.get(name))}
+    if missing := [name for name in PEERS if name not in peers]:
+        logger.warning("%s holds no table that can be shown: %s", file, ", ".join(missing))
+    return peers
+
+
+def _is_table(table: object) -> bool:
+    """Whether it has rows, all with a name and with the same numbers."""
+    rows = table.get("rows") if isinstance(table, dict) else None
+    if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
+        return False
+    keys = [key for key in PEER_COLUMNS if key in rows[0]]
+    cells = [row.get(key, "") for row in rows for key in keys]
+    named = all(isinstance(row.get("system"), str) for row in rows)
+    return named and all(isinstance(cell, int | float | None) for cell in cells)
+
+
+# -------------------------------------------------------------------------------------------------------------- filters
+
+
+def groups(say: Say, board: Board) -> list[tuple[str, str]]:
+    """(label, key) of every part of the recordings that has scores of its own."""
+    found = [(say("board.everything"), EVERYTHING)]
+    rows = board["rows"]
+    for group in ("snr_db", "language"):
+        names = dict.fromkeys(name for row in rows for name in row["by"].get(group, {}))
+        found += [(_group_label(say, group, name), f"{group}:{name}") for name in names]
+    conditions = dict.fromkeys(name for row in rows for name in row.get("conditions", {}))
+    return found + [(_group_label(say, "condition", name), f"condition:{name}") for name in conditions]
+
+
+def _group_label(say: Say, group: str, name: str) -> str:
+    return say("board.snr", snr=name) if group == "snr_db" else say.either(f"board.{group}.{name}", name)
+
+
+def part(row: Row, group: str) -> Part:
+    """What a row holds of a part of the recordings; no scores where it was not scored there."""
+    if group == EVERYTHING:
+        return row
+    kind, _, name = group.partition(":")
+    parts = row.get("conditions", {}) if kind == "condition" else row["by"].get(kind, {})
+    found: Part = parts.get(name, {"pairs": 0, "scores": {}})
+    return found
+
+
+def scores(row: Row, group: str) -> Scores:
+    """A row's scores over a part of the recordings; empty where it was not scored there."""
+    found: Scores = part(row, group)["scores"]
+    return found
+
+
+def rows(board: Board, group: str, kind: str) -> list[Row]:
+    """The rows of a kind that were scored on a part of the recordings; the noisy one always."""
+    return [row for row in board["rows"] if scores(row, group) and (row["model"] == NOISY or _is(row, kind))]
+
+
+def _is(row: Row, kind: str) -> bool:
+    return kind == "all" or row["kind"] == kind or (kind == "causal" and row["causal"])
+
+
+def name(row: Row) -> str:
+    return f"{row['model']}/{row['loss']}" if row["loss"] else str(row["model"])
+
+
+def card_id(model: str, loss: str | None, revision: str | None = None) -> str:
+    """Where the card of a denoiser is found in the page.
+
+    >>> card_id("gru", "si-snr")
+    'card-gru-si-snr'
+    """
+    parts = ["card", model, *([loss] if loss else []), *([revision[:7]] if revision else [])]
+    return re.sub(r"[^a-z0-9-]", "-", "-".join(parts).lower())
+
+
+# --------------------------------------------------------------------------------------------------------------- tables
+
+
+def table(say: Say, board: Board, group: str, kind: str) -> str:
+    """The leaderboard, to be sorted by any column; the best of each is marked in words."""
+    shown = rows(board, group, kind)
+    told = [means(scores(row, group)) for row in shown]
+    keys = [key for key in SCORES if any(key in known for known in told)]
+    best = {key: _best(key, [known[key] for known in told if key in known]) for key in keys}
+    heads = [panels.sortable_head(say(f"models.{key}")) for key in ("model", "loss")]
+    heads += [_score_head(say, key) for key in keys]
+    heads += [
+        panels.sortable_head(say("models.parameters"), "", "lower"),
+        panels.sortable_head(say("models.delay"), say("unit.ms"), "lower"),
+        panels.sortable_head(say("board.rtf"), "", "lower"),
+        panels.sortable_head(say("models.causal")),
+    ]
+    body = "".join(_row(say, row, group, keys, best) for row in shown)
+    caption = _caption(say, board, group, shown)
+    return (
+        f'<div class="versus" role="region" tabindex="0" aria-label="{caption}"><table>'
+        f'<caption class="said">{caption}</caption><thead><tr>{"".join(heads)}</tr></thead>'
+        f'<tbody>{body}</tbody></table></div><p class="hint">{caption} {say("board.interval")}</p>'
+    )
+
+
+def _caption(say: Say, board: Board, group: str, shown: Sequence[Row]) -> str:
+    caption = say("board.caption", recordings=escape(str(board["data"]["about"])))
+    if group == EVERYTHING or not shown:
+        return caption
+    title = _group_label(say, *group.split(":", 1))
+    return f"{caption} {say('board.part', pairs=str(part(shown[0], group)['pairs']), part=escape(title))}"
+
+
+def _score_head(say: Say, key: str) -> str:
+    better = METRICS[key].better
+    return panels.sortable_head(say(f"board.{key}"), "", better, say(f"compare.{better}"))
+
+
+def _best(key: str, values: Sequence[float]) -> str:
+    return numbers.plain(max(values) if METRICS[key].better == "higher" else min(values), SCORES[key])
+
+
+def _row(say: Say, row: Row, group: str, keys: Sequence[str], best: Mapping[str, str]) -> str:
+    noisy = row["model"] == NOISY
+    title = say("board.noisy") if noisy else escape(str(row["model"]))
+    link = title if noisy else f'<a href="#{card_id(row["model"], row["loss"])}">{title}</a>'
+    cells = [f'<th scope="row" data-value="{title}">{link}</th>', _text(escape(row["loss"] or ""))]
+    cells += [_score(say, row, group, key, best[key]) for key in keys]
+    if noisy:
+        cells += ["<td></td>"] * 4
+    else:
+        cells += [
+            _number(row["parameters"], numbers.size(row["parameters"])),
+            _number(row["latency_ms"], numbers.milliseconds(row["latency_ms"])),
+            _number(row["rtf"], f"{row['rtf']:.2g}"),
+            _text(say("models.yes" if row["causal"] else "models.no")),
+        ]
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def _text(text: str) -> str:
+    return f'<td data-value="{text}">{text}</td>'
+
+
+def _number(value: float, text: str) -> str:
+    return f'<td data-value="{value!r}">{text}</td>'
+
+
+def _score(say: Say, row: Row, group: str, key: str, best: str) -> str:
+    score = scores(row, group).get(key)
+    if score is None:
+        return f'<td class="quiet"><span aria-hidden="true">–</span><i class="said">{say("compare.unknown")}</i></td>'
+    text = numbers.plain(score["mean"], SCORES[key])
+    mark = f' <span class="tag">{say("compare.best")}</span>' if text == best else ""
+    half = f' <small class="quiet">± {spread(score):.{SCORES[key]}f}</small>'
+    return f'<td data-value="{score["mean"]!r}">{f"<b>{text}</b>" if mark else text}{half}{mark}</td>'
+
+
+def others(say: Say, peers: Mapping[str, Any]) -> str:
+    """Tables of systems that are not ours, each with where its numbers come from."""
+    parts = []
+    for which, listed in peers.items():
+        keys = [key for key in PEER_COLUMNS if key in listed["rows"][0]]
+        heads = [panels.sortable_head(say("board.system"))]
+        heads += [_score_head(say, key) if key in SCORES else panels.sortable_head(_cost(say, key)) for key in keys]
+        body = "".join(
+            f'<tr><th scope="row" data-value="{escape(row["system"], quote=True)}">{escape(row["system"])}</th>'
+            f"{''.join(_peer_cell(row[key], key) for key in keys)}</tr>"
+            for row in listed["rows"]
+        )
+        title = say(f"board.peers.{which}")
+        parts.append(
+            f'<details class="peers"><summary>{title}</summary><p class="hint">{say(f"board.peers.{which}-help")}</p>'
+            f'<div class="versus" role="region" tabindex="0" aria-label="{title}"><table><caption class="said">{title}'
+            f"</caption><thead><tr>{''.join(heads)}</tr></thead><tbody>{body}</tbody></table></div></details>"
+        )
+    return "".join(parts)
+
+
+def _peer_cell(value: float | None, key: str) -> str:
+    if value is None:
+        return "<td></td>"
+    text = numbers.size(int(value)) if key == "parameters" else numbers.plain(value, SCORES.get(key, 3))
+    return _number(value, text)
+
+
+def _cost(say: Say, key: str) -> str:
+    return say("board.rtf" if key == "rtf" else "models.parameters")
+
+
+# --------------------------------------------------------------------------------------------------------- for figures
+
+
+def matrix(board: Board, group: str, metric: str) -> tuple[list[str], list[str], dict[tuple[str, str], float]]:
+    """Models, losses, and (model, loss) -> mean."""
+    known = {(row["model"], row["loss"]): scores(row, group) for row in board["rows"] if row["loss"]}
+    values = {pair: found[metric]["mean"] for pair, found in known.items() if metric in found}
+    known_losses = {loss: place for place, loss in enumerate(LOSSES)}  # in the house's order, then those of others
+    losses = sorted({loss for _, loss in values}, key=lambda loss: (known_losses.get(loss, len(LOSSES)), loss))
+    return sorted({model for model, _ in values}), losses, values
+
+
+def said_of_matrix(say: Say, board: Board, group: str, metric: str) -> str:
+    """What the heat map shows, in a sentence: which loss is the best of each model."""
+    models, _, values = matrix(board, group, metric)
+    if not values:
+        return panels.hint(say("board.unscored"))
+    ends = []
+    for model in models:
+        own = {loss: value for (other, loss), value in values.items() if other == model}
+        pick = max if METRICS[metric].better == "higher" else min
+        ends.append(f"{model}: {pick(own, key=own.__getitem__)}")
+    return panels.hint(say("board.matrix-said", metric=say(f"board.{metric}"), best=", ".join(ends)))
+
+
+def points(board: Board, group: str, kind: str, metric: str, cost: str) -> list[Point]:
+    """What `quality_figure` shows: every row that has both; the best of each model bears its name."""
+    shown = [row for row in rows(board, group, kind) if metric in scores(row, group) and row.get(cost)]
+    pick = max if METRICS[metric].better == "higher" else min
+    named = set()
+    for model in {row["model"] for row in shown}:
+        best = pick((row for row in shown if row["model"] == model), key=lambda row: scores(row, group)[metric]["mean"])
+        named.add((best["model"], best["loss"]))
+    return [
+        Point(
+            group=row["model"],
+            title=name(row),
+            label=row["model"] if (row["model"], row["loss"]) in named else "",
+            card=card_id(row["model"], row["loss"]),
+            cost=row[cost],
+            quality=scores(row, group)[metric]["mean"],
+        )
+        for row in sorted(shown, key=quality)
+    ]
+
+
+# ---------------------------------------------------------------------------------------------------------------- cards
+
+
+def cards(say: Say, offers: Sequence[Offer], best: Offer) -> str:
+    """A card of each denoiser, folded; the best of all is marked."""
+    return "".join(card(say, offer, recommended=offer.key == best.key) for offer in offers)
+
+
+def card(say: Say, offer: Offer, unfolded: bool = False, recommended: bool = False) -> str:
+    """What a denoiser is, what it learnt from, its scores, how its training went."""
+    manifest = offer.manifest
+    title = escape(f"{offer.model} · {offer.loss}" if offer.loss else offer.model)
+    if recommended:
+        title += f' <small class="tag">{say("model.recommended")}</small>'
+    where = card_id(offer.model, offer.loss, offer.revision)
+    body = panels.about(say, offer)
+    if manifest is not None:
+        facts = "".join(f"<div><dt>{key}</dt><dd>{value}</dd></div>" for key, value in _facts(say, offer))
+        credits = "".join(f"<li>{escape(credit)}</li>" for credit in manifest.credits)
+        thanks = f"<p>{say('board.credits')}</p><ul lang=en>{credits}</ul>" if credits else ""
+        body += f'<dl class="facts">{facts}</dl>{_curve(say, manifest.training)}{thanks}'
+    state = " open" if unfolded else ""
+    return f'<details class="card" id="{where}"{state}><summary>{title}</summary>{body}</details>'
+
+
+def _facts(say: Say, offer: Offer) -> Iterator[tuple[str, str]]:
+    assert offer.manifest is not None
+    manifest, training = offer.manifest, offer.manifest.training
+    yield say("models.licence"), escape(manifest.licence)
+    yield say("models.from"), panels.source(say, offer)
+    yield say("board.size"), f"{manifest.size / 1e6:.2g} MB"
+    yield say("models.macs"), f"{manifest.macs_per_second / 1e6:,.0f}"
+    for key, unit in (("hours_seen", "h"), ("steps", ""), ("minutes", "min"), ("seed", ""), ("init", "")):
+        if isinstance(value := training.get(key), int | float | str) and value != "":
+            shown = f"{value:.4g}" if isinstance(value, float) else escape(str(value))
+            yield say(f"board.training.{key}"), f"{shown} {unit}".strip()
+    data = training.get("data")
+    if isinstance(data, Mapping):
+        hours = [f"{escape(str(part))} {found['hours']:.2g} h" for part, found in data.items() if _has_hours(found)]
+        yield say("board.training.data"), ", ".join(hours)
+    if isinstance(commit := training.get("commit"), str):
+        yield say("board.training.commit"), f"<code>{escape(commit[:12])}</code>"
+    yield "sha256", f"<code>{escape(manifest.sha256[:12])}</code>"
+
+
+def _has_hours(found: object) -> bool:
+    return isinstance(found, Mapping) and isinstance(found.get("hours"), int | float)
+
+
+def _curve(say: Say, training: Mapping[str, Any]) -> str:
+    """How the training went, by what it told of itself; nothing where it told too little."""
+    told = [point for point in training.get("curve") or () if isinstance(point, Mapping)]
+    for key in CURVES:
+        found = [(point["step"], point[key]) for point in told if _plots(point, key)]
+        if len(found) < 2:
+            continue
+        first, last = found[0][1], found[-1][1]
+        facts = {"name": say(f"board.curve.{key}"), "first": f"{first:.3g}", "last": f"{last:.3g}"}
+        label = say("board.curve", **facts, steps=f"{found[-1][0]:,}")
+        picture = curve_svg([step for step, _ in found], [value for _, value in found], escape(label, quote=True))
+        return f'<figure class="training">{picture}<figcaption>{escape(label)}</figcaption></figure>'
+    return ""
+
+
+def _plots(point: Mapping[str, Any], key: str) -> bool:
+    return all(isinstance(point.get(name), int | float) for name in ("step", key))

@@ -1,0 +1,207 @@
+"""The Models tab: what there is, how good it is, what it costs, and what else can be had from the Hub."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import gradio as gr
+
+from denoise_app.metrics.report import METRICS
+from denoise_app.plots.board import matrix_figure, quality_figure
+from denoise_app.plots.theme import Theme
+from denoise_app.ui.parts import panels
+from denoise_app.ui.parts.language import Words, say_for
+from denoise_app.ui.parts.orders import AT_ONCE
+from denoise_app.ui.parts.problems import explained
+from denoise_app.ui.parts.scripts import SORTABLE, THEME
+from denoise_app.ui.texts import Say
+from denoise_app.ui.worker.worker import Offer, Worker
+
+from . import html as board
+
+
+class ModelsTab:
+    """The tab's widgets, and what happens when they are used.
+
+    Args:
+        page: The page that the tab lies in.
+        worker: Knows the denoisers.
+        words: The page's texts.
+        results: The leaderboard and its peers.
+    """
+
+    def __init__(self, page: gr.Blocks, worker: Worker, words: Words, results: board.Standing) -> None:
+        self._worker = worker
+        self._words = words
+        self._results = results
+        self._build_board()
+        self._build_figures()
+        gr.HTML(words.made("html.models-heading", lambda say: panels.heading(say("models.heading"))))
+        self.cards = gr.HTML(elem_id="model-cards")
+        self._build_hub()
+        self._wire(page)
+
+    # ------------------------------------------------------------------------------------------------- widgets
+
+    def _build_board(self) -> None:
+        words = self._words
+        gr.HTML(words.made("html.board", lambda say: panels.heading(say("board.heading"))))
+        with gr.Row(elem_id="board-filters"):
+            self.group = gr.Dropdown(
+                [(words("board.everything"), board.EVERYTHING)],
+                value=board.EVERYTHING,
+                label=words("board.group"),
+                filterable=False,
+                min_width=160,
+                elem_id="board-group",
+            )
+            self.kind = gr.Radio(
+                [(words(f"board.kind.{kind}"), kind) for kind in board.KINDS],
+                value="all",
+                label=words("board.kind"),
+                min_width=160,
+                elem_id="board-kind",
+            )
+        self.table = gr.HTML(js_on_load=SORTABLE, elem_id="board-table")
+        self.others = gr.HTML(js_on_load=SORTABLE, elem_id="board-others")
+
+    def _build_figures(self) -> None:
+        words = self._words
+        with gr.Column(elem_classes=["sheet", "to-cards"], visible=self._results.board is not None) as self.figures:
+            with gr.Row(elem_classes=["figures-head"]):
+                gr.HTML(words.made("html.board-figures", lambda say: panels.heading(say("board.figures"))))
+                self.metric = gr.Dropdown(
+                    [(words(f"board.{key}"), key) for key in board.SCORES],
+                    value="pesq_wb",
+                    label=words("board.metric"),
+                    show_label=False,
+                    filterable=False,
+                    elem_id="board-metric",
+                )
+            gr.HTML(words.made("html.board-matrix", lambda say: panels.heading(say("board.matrix"), 3)))
+            self.matrix = gr.Plot(label=words("board.matrix"), show_label=False, elem_id="board-matrix")
+            self.matrix_said = gr.HTML()
+            self.scatters: dict[str, gr.Plot] = {}
+            for cost in board.COSTS:
+                gr.HTML(words.made(f"html.board-{cost}", partial(_cost_heading, cost=cost)))
+                self.scatters[cost] = gr.Plot(
+                    label=words(f"board.by-{cost}"), show_label=False, elem_id=f"board-by-{cost}"
+                )
+            gr.HTML(words.made("html.board-figures-help", lambda say: panels.hint(say("board.figures-help"))))
+
+    def _build_hub(self) -> None:
+        words = self._words
+        with gr.Column(elem_classes=["sheet"], visible=self._worker.hub_is_named(), elem_id="models-hub"):
+            gr.HTML(words.made("html.board-hub", lambda say: panels.heading(say("board.hub"))))
+            gr.HTML(words.made("html.board-hub-help", lambda say: panels.hint(say("board.hub-help"))))
+            with gr.Row():
+                self.repo = gr.Textbox(label=words("board.repo"), placeholder="author/name", elem_id="hub-repo")
+                self.revision = gr.Textbox(label=words("board.revision"), placeholder="main", elem_id="hub-revision")
+            self.look = gr.Button(words("board.look"), elem_id="hub-look")
+            self.found = gr.State([])
+            self.said = gr.HTML(elem_id="hub-said")
+            self.choice = gr.Dropdown(
+                [], label=words("board.choice"), visible=False, filterable=False, elem_id="hub-choice"
+            )
+            self.preview = gr.HTML(elem_id="hub-card")
+            self.pull = gr.Button(words("board.pull"), variant="primary", visible=False, elem_id="hub-pull")
+
+    # -------------------------------------------------------------------------------------------------- wiring
+
+    def _wire(self, page: gr.Blocks) -> None:
+        theme = gr.Textbox("light", visible="hidden")
+        filters = [self.group, self.kind, self.metric, theme]
+        plots = [self.matrix, self.matrix_said, *self.scatters.values()]
+        page.load(self.on_load, None, [self.cards, self.group, self.others], **AT_ONCE)
+        gr.on(
+            [page.load, self.group.input, self.kind.input],
+            self.on_table,
+            [self.group, self.kind],
+            self.table,
+            **AT_ONCE,
+        )
+        gr.on(
+            [page.load, *(widget.input for widget in (self.group, self.kind, self.metric))],
+            self.on_figures,
+            filters,
+            plots,
+            js=f"(...given) => [...given.slice(0, -1), {THEME}]",
+            **AT_ONCE,
+        )
+        hub = [self.found, self.said, self.choice, self.preview, self.pull]
+        self.look.click(self.on_look, [self.repo, self.revision], hub, **AT_ONCE)
+        self.choice.input(self.on_choice, [self.found, self.choice], self.preview, **AT_ONCE)
+        self.pull.click(self.on_pull, [self.found, self.choice], [self.said, self.preview, self.cards], **AT_ONCE)
+
+    # ------------------------------------------------------------------------------------------------ the leaderboard
+
+    def on_load(self, request: gr.Request) -> tuple[str, Any, str]:
+        say = say_for(request)
+        choices = board.groups(say, self._results.board) if self._results.board else []
+        group = gr.Dropdown(choices=choices, value=board.EVERYTHING) if choices else gr.Dropdown(visible=False)
+        return self._at_hand(say), group, board.others(say, self._results.peers)
+
+    def _at_hand(self, say: Say) -> str:
+        """The cards of the denoisers, and what is left out."""
+        return board.cards(say, self._worker.offers(), self._worker.recommended()) + panels.broken(
+            say, self._worker.broken()
+        )
+
+    def on_table(self, group: str, kind: str, request: gr.Request) -> str:
+        say, ours = say_for(request), self._results.board
+        if ours is None:
+            return panels.hint(say("board.none"))
+        return board.table(say, ours, group, kind)
+
+    def on_figures(
+        self, group: str, kind: str, metric: str, theme: Theme, request: gr.Request
+    ) -> tuple[Any, str, Any, Any]:
+        say, ours = say_for(request), self._results.board
+        if ours is None:
+            return None, "", None, None
+        models, losses, values = board.matrix(ours, group, metric)
+        lower = METRICS[metric].better == "lower"
+        quality = say(f"board.{metric}")
+        costs = {"rtf": say("board.rtf"), "parameters": say("models.parameters")}
+        scatters = [
+            quality_figure(board.points(ours, group, kind, metric, cost), costs[cost], quality, theme)
+            for cost in board.COSTS
+        ]
+        heat = matrix_figure(models, losses, values, board.SCORES[metric], lower, theme)
+        return heat, board.said_of_matrix(say, ours, group, metric), *scatters
+
+    # -------------------------------------------------------------------------------------------------------- the Hub
+
+    def on_look(self, repo: str, revision: str, request: gr.Request) -> tuple[Any, ...]:
+        """What a repository holds: cards, licences and sizes, before anything of it is loaded."""
+        say = say_for(request)
+        hidden = gr.Dropdown(visible=False), "", gr.Button(visible=False)
+        if not repo.strip():
+            return [], panels.alert(say, say("board.no-repo")), *hidden
+        try:
+            offers, problems = self._worker.look_at(repo.strip(), revision.strip() or None)
+        except Exception as error:
+            return [], panels.alert(say, explained(say, error)), *hidden
+        said = panels.hub_listing(say, len(offers), problems)
+        if not offers:
+            return [], said, *hidden
+        choices = [(panels.hub_label(offer), offer.key) for offer in offers]
+        choice = gr.Dropdown(choices=choices, value=offers[0].key, visible=True)
+        return offers, said, choice, board.card(say, offers[0], unfolded=True), gr.Button(visible=True)
+
+    def on_choice(self, found: list[Offer], key: str, request: gr.Request) -> str:
+        return "".join(board.card(say_for(request), offer, unfolded=True) for offer in found if offer.key == key)
+
+    def on_pull(self, found: list[Offer], key: str, request: gr.Request) -> tuple[str, str, str]:
+        say = say_for(request)
+        try:
+            pulled = self._worker.pull(next(offer for offer in found if offer.key == key))
+            said = panels.finished(say, say("board.pulled", name=key.partition("@")[0]))
+            return said, board.card(say, pulled, unfolded=True), self._at_hand(say)
+        except Exception as error:
+            return panels.alert(say, explained(say, error)), self.on_choice(found, key, request), self._at_hand(say)
+
+
+def _cost_heading(say: Say, cost: str) -> str:
+    return panels.heading(say(f"board.by-{cost}"), 3)

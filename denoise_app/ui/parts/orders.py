@@ -1,0 +1,118 @@
+"""An order from the press of a button to its end: taken, waiting, carried out, cancelled or refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import gradio as gr
+
+from denoise_app.inference.engine import Cancelled
+from denoise_app.ui.texts import Say
+from denoise_app.ui.worker.session import Job, Session, Sessions
+
+from . import panels
+from .language import say_for
+from .problems import explained
+from .scripts import scroll_to
+
+QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+AT_ONCE: dict[str, Any] = QUIET | {"concurrency_limit": None}
+"""For handlers that compute nothing, so that nobody waits for those who do."""
+
+Given = dict[Any, Any]
+Updates = dict[Any, Any]
+
+
+class Orders:
+    """The buttons of a tab that computes; one order of a visit is under way at a time.
+
+    Args:
+        sessions: Opens a visit.
+        session: The visit, a gr.State.
+        said: Where it stands how the order does.
+        starts: Buttons that give an order.
+        cancel: The button that ends it, hidden while there is nothing to end.
+        cancelled, refused: Keys of what is said after a cancel, and where Gradio did not let the work begin.
+    """
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        session: gr.State,
+        said: gr.HTML,
+        starts: Sequence[gr.Button],
+        cancel: gr.Button,
+        cancelled: str,
+        refused: str = "run.refused",
+    ) -> None:
+        self._sessions = sessions
+        self._texts = cancelled, refused
+        self.session, self.said, self.starts, self.cancel = session, said, starts, cancel
+
+    @property
+    def told(self) -> list[Any]:
+        """What an order changes beside its outcome and its visit."""
+        return [self.said, *self.starts, self.cancel]
+
+    def wire(
+        self, start: gr.Button, work: Callable[..., Any], asked: Any, shown: Sequence[Any], outcome: str, **queue: Any
+    ) -> Any:
+        """Lets a button give orders for some work; returns what `then` hangs on.
+
+        Args:
+            work: A handler that hands its updates through `carry_out`.
+            asked, shown: Its inputs, and its outputs beside `told` and the visit.
+            outcome: The part of the page where it shows, as a selector.
+            queue: Where it waits.
+        """
+        pressed = start.click(
+            self.on_press, self.session, [self.session, *self.told], queue=False, js=scroll_to(outcome), **QUIET
+        )
+        # "multiple": else the browser drops an order while it still takes a cancelled one for pending
+        run = pressed.then(work, asked, [self.session, *self.told, *shown], trigger_mode="multiple", **QUIET, **queue)
+        run.failure(self.on_refused, self.session, self.told, queue=False, **QUIET)
+        return run
+
+    def on_press(self, session: Session | None, request: gr.Request) -> tuple[Any, ...]:
+        """Takes the order at once, for there may be others whose turn comes first; from now on it can be cancelled."""
+        say = say_for(request)
+        session = session or self._sessions.open()
+        session.begin()
+        return session, panels.working(say, say("run.waiting"), None), *self._buttons(busy=True)
+
+    def on_refused(self, session: Session | None, request: gr.Request) -> tuple[Any, ...]:
+        """Gradio did not let the work begin: too many others wait, or the server knows this page's files no more."""
+        if session is not None and not session.refused():
+            return tuple(gr.skip() for _ in self.told)
+        say = say_for(request)
+        return panels.alert(say, say(self._texts[1])), *self._buttons(busy=False)
+
+    def on_cancel(self, session: Session | None, request: gr.Request) -> tuple[Any, ...]:
+        if session is not None:
+            session.cancel()
+        return self._cancelled(say_for(request)), *self._buttons(busy=False)
+
+    def carry_out(self, say: Say, session: Session, work: Callable[[Job], Iterable[Updates]]) -> Iterator[Updates]:
+        """What some work shows, and how it ended; nothing where it was cancelled or overtaken while it waited."""
+        job, visit = session.job, {self.session: session}
+        yield visit
+        if job is None or not job.running:
+            return
+        ready = visit | dict(zip((*self.starts, self.cancel), self._buttons(busy=False), strict=True))
+        try:
+            for updates in work(job):
+                yield visit | updates
+            yield ready | {self.said: ""}
+        except Cancelled:
+            yield ready | {self.said: self._cancelled(say)}
+        except Exception as error:
+            yield ready | {self.said: panels.alert(say, explained(say, error))}
+        finally:
+            job.end()
+
+    def _cancelled(self, say: Say) -> str:
+        return panels.finished(say, say(self._texts[0]))
+
+    def _buttons(self, busy: bool) -> tuple[gr.Button, ...]:
+        return *(gr.Button(interactive=not busy) for _ in self.starts), gr.Button(visible=busy)

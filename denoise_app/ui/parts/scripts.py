@@ -1,0 +1,21 @@
+"""What the browser does around a handler: small scripts that several tabs hand to Gradio."""
+
+from __future__ import annotations
+
+from denoise_app.ui import static
+
+THEME = "document.body.classList.contains('dark') ? 'dark' : 'light'"
+"""Which theme the page has, as an expression."""
+
+SORTABLE = static.text("sortable.js")
+"""For a gr.HTML whose tables can be sorted, see there."""
+
+
+def scroll_to(place: str) -> str:
+    """Brings a part of the page into view where it is not, for those who press a button above it."""
+    return f"""(...given) => {{
+  const outcome = document.querySelector("{place}");
+  const {{ top }} = outcome.getBoundingClientRect();
+  if (top < 0 || top > innerHeight / 2) outcome.scrollIntoView({{ block: "start" }});
+  return given;
+}}"""

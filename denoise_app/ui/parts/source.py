@@ -1,0 +1,109 @@
+"""Where a recording comes from: widgets to record, upload or choose one, and what is said of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import gradio as gr
+
+from denoise_app.ui import static
+from denoise_app.ui.worker.session import Session, Sessions
+from denoise_app.ui.worker.worker import Worker
+
+from . import panels
+from .language import Words, say_for
+from .orders import AT_ONCE
+from .problems import explained
+
+MEASURED_AT_ONCE_SECONDS = 600.0  # peak and loudness of longer recordings come with the result
+
+
+class Source:
+    """The widgets of one recording, put where they are made.
+
+    Args:
+        worker: Reads its facts.
+        sessions: Opens a visit.
+        words: The page's texts.
+        examples: Recordings to try.
+        session: The visit.
+        prefix: Before the ids of its widgets, where a page has several.
+    """
+
+    def __init__(
+        self,
+        worker: Worker,
+        sessions: Sessions,
+        words: Words,
+        examples: Sequence[Path],
+        session: gr.State,
+        prefix: str = "",
+    ) -> None:
+        self._worker = worker
+        self._sessions = sessions
+        with gr.Column(elem_classes=["sheet"]):
+            gr.HTML(words.made("html.source", lambda say: panels.heading(say("source.heading"))))
+            self.audio = gr.Audio(
+                sources=["upload", "microphone"],
+                type="filepath",
+                label=words("source.audio"),
+                show_label=False,
+                buttons=[],
+                editable=False,  # the browser's trimming would change rate and bit depth
+                waveform_options=gr.WaveformOptions(sample_rate=48_000, show_recording_waveform=True),
+                elem_id=f"{prefix}recording",
+                elem_classes=["recording"],
+            )
+            gr.HTML(words.made("html.source-help", lambda say: panels.hint(say("source.help"))))
+            gr.HTML(
+                words.made(f"html.{prefix}microphone", partial(panels.microphone, prefix=prefix)),
+                js_on_load=static.text("microphone.js"),
+                elem_id=f"{prefix}microphone",
+            )
+            self.facts = gr.HTML(elem_id=f"{prefix}facts")
+            self.examples: list[gr.Button] = []
+            if examples:
+                gr.HTML(words.made("html.examples", lambda say: panels.hint(say("source.examples"))))
+                with gr.Row(elem_id=f"{prefix}examples", elem_classes=["examples"]):
+                    self.examples = [
+                        gr.Button(
+                            words.made(f"html.example.{path.stem}", partial(panels.example_label, stem=path.stem)),
+                            size="sm",
+                            min_width=0,
+                            scale=0,
+                        )
+                        for path in examples
+                    ]
+        self.audio.change(self.on_recording, [self.audio, session], [self.facts, session], **AT_ONCE)
+        for button, path in zip(self.examples, examples, strict=False):
+            button.click(example_handler(sessions, path), session, [self.audio, session], **AT_ONCE)
+
+    def on_recording(
+        self, path: str | None, session: Session | None, request: gr.Request
+    ) -> Iterator[tuple[str, Session]]:
+        """The facts of a recording, or what is wrong with it; it stays where it is either way."""
+        say = say_for(request)
+        session = session or self._sessions.open()
+        if not path:
+            yield "", session
+            return
+        try:
+            info = self._worker.probe(Path(path))
+            soon = info.seconds <= MEASURED_AT_ONCE_SECONDS
+            yield panels.facts(say, info, None, say("facts.measuring" if soon else "facts.later")), session
+            if soon:
+                yield panels.facts(say, info, self._worker.levels(Path(path)), ""), session
+        except Exception as error:
+            yield panels.alert(say, explained(say, error)), session
+
+
+def example_handler(sessions: Sessions, path: Path) -> Callable[[Session | None], tuple[str, Session]]:
+    """A handler that puts an example into the visit, as if it had been uploaded."""
+
+    def on_example(session: Session | None) -> tuple[str, Session]:
+        session = session or sessions.open()
+        return str(session.adopt(path)), session
+
+    return on_example

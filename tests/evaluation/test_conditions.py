@@ -1,0 +1,93 @@
+"""What the conditions do to a pair: each leaves what it says, and nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from denoise_app.audio.clip import Clip, Samples
+from denoise_app.audio.level import active_speech_level
+from denoise_app.audio.mix import mix_at_snr, noise
+from denoise_app.evaluation.conditions import CONDITIONS, MUSIC_SNR_DB, STEP, treated
+
+RATE = 16_000
+
+
+@pytest.fixture(scope="module")
+def pair(speech: Clip) -> tuple[Samples, Samples]:
+    """(noisy, clean), 3 s."""
+    clean = speech.samples[0, : 3 * RATE]
+    return mix_at_snr(clean, noise("white", clean.size, RATE, np.random.default_rng(0)), 5.0, RATE)[0], clean
+
+
+def db(ratio: float) -> float:
+    return float(10 * np.log10(ratio))
+
+
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_a_name_gives_one_pair_and_the_files_stay_as_they_are(condition: str, pair: tuple[Samples, Samples]) -> None:
+    copies = pair[0].copy(), pair[1].copy()
+    first, again = (treated(condition, "a.flac", *pair, RATE) for _ in range(2))
+    assert all(np.array_equal(one, two) for one, two in zip(first, again, strict=True))
+    assert all(np.array_equal(one, two) for one, two in zip(copies, pair, strict=True))
+    assert [one.shape for one in first] == [pair[1].shape] * 2
+    assert all(one.dtype == np.float32 and np.isfinite(one).all() for one in first)
+    other = treated(condition, "b.flac", *pair, RATE)
+    assert np.array_equal(first[0], other[0]) == (condition in ("band-limited", "clipped", "quiet"))
+
+
+@pytest.mark.parametrize("condition", CONDITIONS)
+@pytest.mark.parametrize("rate", [8_000, 44_100])
+def test_any_rate_will_do_and_without_speech_nothing_is_done(
+    condition: str, rate: int, pair: tuple[Samples, Samples]
+) -> None:
+    noisy, clean = pair[0][:9973], pair[1][:9973]
+    assert [one.shape for one in treated(condition, "a", noisy, clean, rate)] == [(9973,)] * 2
+    assert treated(condition, "a", noisy, 0 * clean, rate)[0] is noisy
+
+
+def test_band_limited_has_nothing_above_4_khz(pair: tuple[Samples, Samples]) -> None:
+    for before, after in zip(pair, treated("band-limited", "a", *pair, RATE), strict=True):
+        was, now = (np.abs(np.fft.rfft(signal * np.hanning(signal.size))) ** 2 for signal in (before, after))
+        hertz = np.fft.rfftfreq(before.size, 1 / RATE)
+        assert db(now[hertz > 4100].sum() / now.sum()) < -60
+        low = hertz < 3600
+        assert db(now[low].sum() / was[low].sum()) == pytest.approx(0, abs=0.1)
+
+
+def test_clipped_is_cut_at_a_quarter_and_the_reference_is_not(pair: tuple[Samples, Samples]) -> None:
+    noisy, clean = treated("clipped", "a", *pair, RATE)
+    limit = np.abs(pair[0]).max() / 4
+    assert np.abs(noisy).max() == limit and (np.abs(noisy) == limit).sum() > 100
+    inside = np.abs(pair[0]) < limit
+    assert np.array_equal(noisy[inside], pair[0][inside]) and clean is pair[1]
+
+
+def test_quiet_is_at_minus_55_dbfs_in_16_bits(pair: tuple[Samples, Samples]) -> None:
+    noisy, clean = treated("quiet", "a", *pair, RATE)
+    assert db(np.mean(noisy.astype(float) ** 2)) == pytest.approx(-55, abs=0.05)
+    assert np.array_equal(noisy / np.float32(STEP), np.round(noisy / np.float32(STEP)))
+    assert clean.std() / noisy.std() == pytest.approx(pair[1].std() / pair[0].std(), rel=0.01)
+
+
+def test_reverberant_speech_keeps_its_energy_and_its_noise_and_its_start_is_the_reference(
+    pair: tuple[Samples, Samples],
+) -> None:
+    click = np.zeros(RATE, np.float32)
+    click[100] = 0.5
+    hiss = 0.01 * np.random.default_rng(1).standard_normal(RATE).astype(np.float32)
+    noisy, clean = treated("reverberant", "a", click + hiss, click, RATE)
+    heard = noisy - hiss
+    assert np.linalg.norm(heard) == pytest.approx(0.5, rel=1e-3)
+    edge = 100 + round(0.05 * RATE)
+    assert np.abs(heard[:100]).max() < 1e-6 < np.abs(heard[edge:]).max()
+    assert clean[:edge] == pytest.approx(heard[:edge], abs=1e-6)
+    assert np.abs(clean[edge:]).max() < 1e-6
+
+
+def test_music_takes_the_place_of_the_noise(pair: tuple[Samples, Samples]) -> None:
+    noisy, clean = treated("music", "a", *pair, RATE)
+    music = noisy - pair[1]
+    level = db(np.mean(music.astype(float) ** 2))
+    assert active_speech_level(pair[1], RATE) - level == pytest.approx(MUSIC_SNR_DB, abs=0.05)
+    assert clean is pair[1] and abs(np.corrcoef(music, pair[0] - pair[1])[0, 1]) < 0.05

@@ -1,0 +1,400 @@
+"""The Clean tab's handlers, with a fake worker and no browser."""
+
+from __future__ import annotations
+
+import html
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+import pytest
+import soundfile
+
+from denoise_app.checkpoints.manifest import CheckpointError
+from denoise_app.ui.clean import link
+from denoise_app.ui.clean.tab import CleanTab
+from denoise_app.ui.parts.downloads import Shelf
+from denoise_app.ui.parts.language import Words
+from denoise_app.ui.parts.source import example_handler
+from denoise_app.ui.worker.session import Sessions
+
+from ..tab_page import CHINESE, ENGLISH, TabPage
+
+Make = Callable[..., Path]
+
+
+class Page(TabPage):
+    def __init__(
+        self, worker: Any, sessions: Sessions, examples: tuple[Path, ...] = (), request: Any = ENGLISH
+    ) -> None:
+        self.shelf = Shelf()
+        with gr.Blocks(analytics_enabled=False) as blocks:
+            tab = CleanTab(blocks, worker, sessions, self.shelf, Words(), examples, "work", 60)
+        values: dict[Any, Any] = {
+            tab.session: None, tab.audio: None, tab.checkpoint: "half/hybrid", tab.channels: "each", tab.strength: 100,
+            tab.most: 60, tab.high_band: "follow", tab.loudness: "keep", tab.lufs: -16, tab.true_peak: -1,
+            tab.format: "", tab.bits: 0,
+        }  # fmt: skip
+        super().__init__(tab, values, request)
+
+    def press(self, handler: Callable[..., Any]) -> list[dict[Any, Any]]:
+        return self.follow(handler(dict(self.values), self.request))
+
+    def denoise(self) -> list[dict[Any, Any]]:
+        self.order()
+        return self.press(self.tab.on_denoise)
+
+
+@pytest.fixture
+def page(worker: Any, sessions: Sessions) -> Page:
+    return Page(worker, sessions)
+
+
+def test_denoise_shows_the_result_and_gives_the_button_back(page: Page, recording: Make) -> None:
+    page.values[page.tab.audio] = str(recording("my talk.wav"))
+    page.denoise()
+    assert page.values[page.tab.start]["interactive"] is True and page.values[page.tab.cancel]["visible"] is False
+    value = page.values[page.tab.player]
+    assert [version["key"] for version in value["versions"]] == ["before", "after", "removed"]
+    assert value["selected"] == "after" and value["versions"][0]["gain_db"] == pytest.approx(-6.0, abs=0.2)
+    assert page.values[page.tab.empty] == "" and page.values[page.tab.said] == ""
+    assert "my talk.wav · half, hybrid" in page.values[page.tab.heading]
+    assert "16 kHz · mono · 16-bit" in page.values[page.tab.fidelity]
+    assert "my%20talk.denoised.wav" in page.values[page.tab.downloads]
+    assert not page.session.busy
+
+
+def test_nothing_to_denoise_is_told_and_nothing_else_changes(page: Page) -> None:
+    page.denoise()
+    assert 'role="alert"' in page.values[page.tab.said] and "no recording yet" in page.values[page.tab.said]
+    assert page.values[page.tab.start]["interactive"] is True and page.tab.player not in page.values
+
+
+def test_errors_keep_recording_settings_and_the_result_that_is_shown(
+    page: Page, recording: Make, tmp_path: Path
+) -> None:
+    page.values[page.tab.audio] = str(recording())
+    page.denoise()
+    shown = dict(page.values)
+    (tmp_path / "text.wav").write_text("this is text")
+    page.values[page.tab.audio] = str(tmp_path / "text.wav")
+    page.values[page.tab.strength] = 40
+    page.denoise()
+    assert (
+        "text.wav is not a sound file" in page.values[page.tab.said] and str(tmp_path) not in page.values[page.tab.said]
+    )
+    assert page.values[page.tab.audio] == str(tmp_path / "text.wav") and page.values[page.tab.strength] == 40
+    assert page.values[page.tab.player] == shown[page.tab.player]
+    page.values[page.tab.audio] = str(recording("next.wav"))
+    page.denoise()
+    assert page.values[page.tab.said] == "" and "next.wav" in page.values[page.tab.heading]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("secret /home/x"), MemoryError(), OSError(13, "denied", "/home/x")])
+def test_an_error_of_the_program_is_told_without_its_text(
+    page: Page, recording: Make, error: Exception, monkeypatch: pytest.MonkeyPatch, worker: Any
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(worker, "denoiser", fail)
+    page.values[page.tab.audio] = str(recording())
+    page.denoise()
+    said = page.values[page.tab.said]
+    assert "not with your recording" in said and "/home" not in said and "secret" not in said
+
+
+def test_a_checkpoint_that_is_refused_is_told(
+    page: Page, recording: Make, worker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise CheckpointError.of("weights-changed", name="half/hybrid")
+
+    monkeypatch.setattr(worker, "denoiser", fail)
+    page.values[page.tab.audio] = str(recording())
+    page.denoise()
+    assert "sha256" in page.values[page.tab.said]
+
+
+def test_texts_follow_the_browser(worker: Any, sessions: Sessions, recording: Make) -> None:
+    page = Page(worker, sessions, request=CHINESE)
+    page.values[page.tab.audio] = str(recording())
+    page.denoise()
+    assert "结果" in page.values[page.tab.heading]
+    assert [version["label"] for version in page.values[page.tab.player]["versions"]] == [
+        "降噪前",
+        "降噪后",
+        "被去除的部分",
+    ]
+    page.values[page.tab.audio] = None
+    page.denoise()
+    assert "还没有录音" in page.values[page.tab.said]
+
+
+def test_a_change_of_strength_renders_again_and_nothing_more(page: Page, recording: Make, worker: Any) -> None:
+    page.values[page.tab.audio] = str(recording())
+    page.denoise()
+    first = page.session.result
+    page.press(page.tab.on_settings)
+    assert page.session.result is first  # nothing had changed
+    page.values[page.tab.strength] = 50
+    page.press(page.tab.on_settings)
+    assert page.session.result.order.settings.strength == 0.5
+    assert page.session.result.separation is first.separation and worker.loaded == ["half/hybrid"]
+
+
+def test_a_change_before_there_is_a_result_waits_for_it(page: Page) -> None:
+    assert page.press(page.tab.on_settings) == [{page.tab.session: None}]
+
+
+def test_a_setting_that_cannot_be_is_told(page: Page, recording: Make) -> None:
+    page.values[page.tab.audio] = str(recording())
+    page.denoise()
+    page.values[page.tab.loudness], page.values[page.tab.lufs] = "target", 12
+    page.press(page.tab.on_settings)
+    assert "needs a number from -70 to 0 LUFS" in page.values[page.tab.said]
+
+
+def test_a_number_beyond_its_range_reaches_the_page_and_counts_only_with_a_target(page: Page, recording: Make) -> None:
+    """Gradio would refuse the order, and the page could not say why."""
+    tab = page.tab
+    page.values |= {tab.audio: str(recording()), tab.lufs: tab.lufs.preprocess(5)}
+    assert (tab.true_peak.preprocess(500), tab.lufs.preprocess(None)) == (500, None)
+    page.denoise()
+    assert page.said == "" and page.session.result is not None, "the level is kept: no target counts"
+    page.values[tab.loudness] = "target"
+    for lufs in (5, None):
+        page.values[tab.lufs] = lufs
+        page.denoise()
+        assert "needs a number from -70 to 0 LUFS" in page.said and "wait" not in page.said
+
+
+def test_while_a_denoiser_runs_changes_wait(page: Page, recording: Make, worker: Any) -> None:
+    page.values[page.tab.audio] = str(recording())
+    page.denoise()
+    worker.gate = threading.Event()
+    page.order()
+    running = page.tab.on_denoise(dict(page.values), page.request)
+    page.take(next(running))
+    page.take(next(running))
+    page.values[page.tab.strength] = 10
+    assert page.press(page.tab.on_settings) == [{page.tab.session: page.session}]
+    worker.gate.set()
+    for step in running:
+        page.take(step)
+    assert page.session.result.order.settings.strength == 1.0
+    page.press(page.tab.on_settings)  # as the page does when the denoiser is done
+    assert page.session.result.order.settings.strength == pytest.approx(0.1)
+
+
+def test_cancel_ends_the_work_and_keeps_the_recording(page: Page, recording: Make, worker: Any) -> None:
+    page.values[page.tab.audio] = str(recording())
+    worker.gate = threading.Event()
+    page.order()
+    running = page.tab.on_denoise(dict(page.values), page.request)
+    page.take(next(running))
+    page.take(next(running))
+    page.cancel()
+    assert "Cancelled" in page.said and page.ready
+    worker.gate.set()
+    page.follow(running)
+    assert "Cancelled" in page.said and page.ready and page.session.result is None
+    assert page.values[page.tab.audio] is not None
+    assert [path for path in page.session.folder.rglob("*") if path.is_file()] == []
+
+
+def test_an_order_that_is_cancelled_before_its_turn_never_begins(page: Page, recording: Make, worker: Any) -> None:
+    page.values[page.tab.audio] = str(recording())
+    page.order()
+    page.cancel()
+    assert page.press(page.tab.on_denoise) == [{page.tab.session: page.session}]
+    assert worker.loaded == [] and page.session.result is None
+
+
+def test_pressing_twice_denoises_once(page: Page, recording: Make, worker: Any) -> None:
+    page.values[page.tab.audio] = str(recording())
+    page.order()
+    page.order()
+    page.press(page.tab.on_denoise)
+    page.press(page.tab.on_denoise)
+    assert worker.loaded == ["half/hybrid"]
+
+
+def test_too_many_who_wait_are_told(page: Page) -> None:
+    page.order()
+    page.refuse()
+    assert not page.session.busy
+    assert "too many people wait, or the server was started again" in page.said and page.ready
+
+
+def test_a_cancelled_order_that_is_called_a_failure_later_stops_nothing(page: Page, recording: Make) -> None:
+    """Gradio says so of what it cancelled, at times when the next order has been given."""
+    page.values[page.tab.audio] = str(recording())
+    page.order()
+    page.cancel()
+    page.order()
+    before = dict(page.values)
+    page.refuse()
+    assert page.values == before
+    page.press(page.tab.on_denoise)
+    assert page.session.result is not None
+    page.order()
+    page.refuse()
+    assert "too many people wait" in page.said, "the next failure is a refusal again"
+
+
+def test_a_long_recording_shows_its_preview_first(page: Page, recording: Make) -> None:
+    page.values[page.tab.audio] = str(recording(seconds=31.0, rate=8_000))
+    steps = page.denoise()
+    headings = [step[page.tab.heading] for step in steps if page.tab.heading in step]
+    assert len(headings) == 2 and "Preview: the first 10 seconds" in headings[0] and "Result" in headings[1]
+    first = next(step for step in steps if page.tab.heading in step)
+    assert first[page.tab.downloads] == "" and first[page.tab.player]["frames"] == 80_000
+    assert page.values[page.tab.player]["frames"] == 31 * 8_000
+
+
+def test_numbers_and_report_arrive_after_the_sound(page: Page, recording: Make) -> None:
+    page.values[page.tab.audio] = str(recording())
+    page.denoise()
+    assert "measuring" in page.values[page.tab.cards] and "Report follows" in page.values[page.tab.downloads]
+    steps = list(page.tab.on_measure(page.session, page.request))
+    for step in steps:
+        page.take(step)
+    cards = [step[page.tab.cards] for step in steps if page.tab.cards in step]
+    assert "measuring" in cards[0] and "measuring" not in cards[1] and "2.00" in cards[1]
+    assert "talk.report.json" in page.values[page.tab.downloads]
+    assert list(page.tab.on_measure(page.session, page.request)) == [{page.tab.session: page.session}]
+
+
+def test_figures_come_with_their_words(page: Page, recording: Make) -> None:
+    assert (
+        page.tab.on_draw(None, "linear", "light", page.request)[page.tab.figures].constructor_args["visible"] is False
+    )
+    page.values[page.tab.audio] = str(recording())
+    page.denoise()
+    drawn = page.tab.on_draw(page.session, "log", "dark", page.request)
+    assert "fell by 6.0 dB" in drawn[page.tab.figures_said] and "<table>" in drawn[page.tab.figures_said]
+    assert drawn[page.tab.plot].layout.yaxis.type != "linear"
+    assert [trace.type for trace in drawn[page.tab.plot].data].count("heatmap") == 3
+
+
+def test_facts_of_a_recording_come_at_once_and_its_levels_after(page: Page, recording: Make) -> None:
+    told = [html for html, _ in page.tab.source.on_recording(str(recording()), None, page.request)]
+    assert "measuring" in told[0] and "16 kHz" in told[0] and "dBFS" in told[1] and "measuring" not in told[1]
+    assert [html for html, _ in page.tab.source.on_recording(None, None, page.request)] == [""]
+
+
+@pytest.mark.parametrize("kind", ["text", "nan", "gone"])
+def test_a_bad_recording_is_told_when_it_is_chosen(page: Page, tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "bad.wav"
+    if kind == "text":
+        path.write_text("this is text")
+    elif kind == "nan":
+        soundfile.write(path, np.full(1000, np.nan), 16_000, "FLOAT")
+    *_, (html, _) = page.tab.source.on_recording(str(path), None, page.request)
+    assert 'role="alert"' in html and str(tmp_path) not in html
+
+
+def test_an_example_is_copied_into_the_visit(worker: Any, sessions: Sessions, recording: Make) -> None:
+    example = recording("english-fan.wav")
+    page = Page(worker, sessions, (example,))
+    path, session = example_handler(sessions, example)(None)
+    assert Path(path).parent.parent == session.folder and Path(path).read_bytes() == example.read_bytes()
+    assert len(page.tab.source.examples) == 1
+
+
+def test_the_lists_name_the_recommended_denoiser_first_hand(page: Page) -> None:
+    model, checkpoint, about, said, *settings = page.tab.on_load("", page.request)
+    assert said == "" and all("value" not in update for update in settings)
+    assert model.constructor_args["value"] == "half" and checkpoint.constructor_args["value"] == "half/hybrid"
+    assert [key for _, key in checkpoint.constructor_args["choices"]] == ["half/hybrid", "half/log-mag"]
+    assert "recommended" in checkpoint.constructor_args["choices"][0][0] and "Favours" in about
+
+
+def test_an_address_restores_denoiser_and_settings(page: Page) -> None:
+    page.values[page.tab.audio] = None
+    address = "?denoiser=half/log-mag&strength=40&most=12&lufs=-20&format=flac&bits=24&channels=mid&nonsense=1"
+    _, checkpoint, _, said, *settings = page.tab.on_load(address, page.request)
+    assert checkpoint.constructor_args["value"] == "half/log-mag" and "nonsense" in said
+    values = [update.get("value") for update in settings]
+    assert values == [40, 12, None, "target", -20, None, "flac", 24, "mid"]
+    *_, said = page.tab.on_load("?denoiser=gone/hybrid", page.request)[:4]
+    assert "gone" in said, "a checkpoint that is not here is named, and the best is chosen"
+
+
+def test_the_link_of_a_result_restores_what_made_it(page: Page, recording: Make) -> None:
+    page.values |= {page.tab.audio: str(recording()), page.tab.strength: 70, page.tab.channels: "mid"}
+    page.denoise()
+    for step in page.tab.on_measure(page.session, page.request):
+        page.take(step)
+    links = re.findall(r'href="(\?[^"]*)"', page.values[page.tab.downloads])
+    wanted = link.parse(html.unescape(links[0]))
+    assert (wanted.denoiser, wanted.values, wanted.unread) == ("half/hybrid", {"strength": 70, "channels": "mid"}, ())
+
+
+def test_the_figures_can_be_taken_along(page: Page, recording: Make) -> None:
+    page.values[page.tab.audio] = str(recording("my <talk>.wav"))
+    page.denoise()
+    for step in page.tab.on_measure(page.session, page.request):
+        page.take(step)
+    written = page.session.result.after.with_name("plots.html").read_text("utf-8")
+    assert "<title>my &lt;talk&gt;.wav</title>" in written and "Plotly.newPlot" in written
+    assert "<script src" not in written, "nothing is fetched from elsewhere"
+    assert "my%20%3Ctalk%3E.plots.html" in page.values[page.tab.downloads]
+
+
+def test_a_model_without_weights_has_no_checkpoints_to_choose(page: Page) -> None:
+    model, checkpoint, about = page.tab.on_model("wiener", page.request)
+    assert model.constructor_args["value"] == "wiener" and checkpoint.constructor_args["value"] == "wiener"
+    assert checkpoint.constructor_args["visible"] is False and "this program" in about
+
+
+def test_what_is_kept_goes_with_the_visit(page: Page, recording: Make) -> None:
+    page.values[page.tab.audio] = str(recording())
+    page.denoise()
+    state = page.tab.session
+    assert state.time_to_live == 3600
+    folder = page.session.folder
+    state.delete_callback(page.session)
+    assert not folder.exists()
+
+
+def test_a_look_on_the_hub_adds_to_the_lists_and_says_what_was_left_out(
+    page: Page, worker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look() -> tuple[int, list[CheckpointError]]:
+        known = worker.made[0]
+        worker.made.append(replace(known, source="hub", repo="somebody/models", revision="ab" * 20, cached=False))
+        return 1, [CheckpointError.of("no-weights", name="somebody/old")]
+
+    monkeypatch.setattr(worker, "look_on_hub", look)
+    _, checkpoint, _, said = page.tab.on_hub({page.tab.checkpoint: "half/hybrid"}, page.request)
+    key = f"half/hybrid@{'ab' * 20}"
+    assert ("hybrid · somebody/models @ abababa", key) in checkpoint.constructor_args["choices"]
+    assert "1 on the Hub" in said and "somebody/old holds no model.safetensors" in said
+    about = page.tab.on_checkpoint(key, page.request)
+    assert "somebody/models at abababa" in about and "to be downloaded when you press Denoise" in about
+
+
+def test_a_checkpoint_that_is_no_longer_there_is_told(page: Page, worker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "look_on_hub", lambda: (0, []))
+    worker.made.pop(1)
+    about = page.tab.on_checkpoint("half/log-mag", page.request)
+    assert 'role="alert"' in about and "half/log-mag" in about
+    _, checkpoint, _, said = page.tab.on_hub({page.tab.checkpoint: "half/log-mag"}, page.request)
+    assert "half/log-mag" in said and "0 on the Hub" in said
+    assert checkpoint.constructor_args["value"] == "half/hybrid"
+    assert [key for _, key in checkpoint.constructor_args["choices"]] == ["half/hybrid"]
+
+
+def test_a_model_that_is_no_longer_there_is_told_and_leaves_the_list(page: Page, worker: Any) -> None:
+    worker.made = [offer for offer in worker.made if offer.model != "wiener"]
+    model, checkpoint, said = page.tab.on_model("wiener", page.request)
+    assert 'role="alert"' in said and "wiener" in said
+    assert model.constructor_args["value"] == "half" and checkpoint.constructor_args["value"] == "half/hybrid"
+    assert [key for _, key in model.constructor_args["choices"]] == ["half"]
