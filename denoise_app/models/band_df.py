@@ -33,7 +33,7 @@ class BandDfConfig:
         hidden: Units of each GRU layer.
         layers: GRU layers.
         memory: Seconds over which the mean spectrum is followed.
-        level_memory: Seconds over which the level is followed: a far voice after a near one is heard once it has fallen.
+        level_memory: Seconds over which the level is followed: short, so that a far voice after a near one is heard.
         filtered_bins: Bins from 0 Hz on that are filtered over frames (96 reach 3 kHz).
         past: Frames before the one in question that the filter sees.
         look_ahead: Frames after it, which the gains see too.

@@ -32,7 +32,7 @@ class GruConfig:
         hidden: Units of each GRU layer.
         layers: GRU layers.
         memory: Seconds over which the mean spectrum is followed.
-        level_memory: Seconds over which the level is followed: a far voice after a near one is heard once it has fallen.
+        level_memory: Seconds over which the level is followed: short, so that a far voice after a near one is heard.
         floor: The least gain in use: 0.1 takes away 20 dB at most. While it learns, the gain goes down to 0.
     """
 

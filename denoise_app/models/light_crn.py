@@ -40,7 +40,7 @@ class LightCrnConfig:
         full_width: Units of the GRU that hears all subbands together.
         full_channels: What it hears of each.
         memory: Seconds over which the mean spectrum is followed.
-        level_memory: Seconds over which the level is followed: a far voice after a near one is heard once it has fallen.
+        level_memory: Seconds over which the level is followed: short, so that a far voice after a near one is heard.
     """
 
     window: int = 512

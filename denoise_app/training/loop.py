@@ -27,6 +27,7 @@ from .validation import Validator
 
 ROOM_SECONDS = 0.4
 SIMULATED_ROOMS = 200
+MOST_REPEATS = 4  # of recorded rooms, which are drawn as often as simulated ones where there are enough of them
 LOSS_LEVEL = 10 ** (-25 / 20)  # losses see every example at this RMS, so that loud ones do not outweigh quiet ones
 MOST_BAD_STEPS = 50  # in a row; then the run has diverged
 
@@ -100,8 +101,8 @@ def _rooms(seed: int, sample_rate: int, rir: Corpus | None, wanted: bool) -> npt
     simulated = draw_rooms(np.random.default_rng(seed), SIMULATED_ROOMS, sample_rate, ROOM_SECONDS)
     recorded = [rir.cut(k, 0, int(rir.lengths[k])) for k in range(len(rir.names))] if rir else []
     measured = [from_recording(samples, length) for samples in recorded if samples.any()]
-    repeats = SIMULATED_ROOMS // max(len(measured), 1)  # real ones as often as simulated ones, be they few
-    return np.stack([*simulated, *measured * max(repeats, 1)])
+    repeats = min(MOST_REPEATS, SIMULATED_ROOMS // max(len(measured), 1))
+    return np.stack([*simulated, *measured * max(1, repeats)])
 
 
 def loss_parts(loss: Loss, model: nn.Module, noisy: Tensor, clean: Tensor, progress: float) -> dict[str, Tensor]:
