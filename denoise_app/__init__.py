@@ -11,12 +11,14 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from denoise_app.version import __version__
+
 if TYPE_CHECKING:  # what follows is loaded by the first call, so that `import denoise_app` costs nothing
     from denoise_app.audio.clip import Clip
     from denoise_app.inference.catalog import Entry
     from denoise_app.inference.engine import Channels
 
-__all__ = ["denoise", "list_models"]
+__all__ = ["__version__", "denoise", "list_models"]
 
 
 def denoise(

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from denoise_app.version import __version__
+
 FAILED, INTERRUPTED = 1, 130
 LEADERBOARD = Path("results/leaderboard.json")
 PAIRS = Path("../shared/data/dev")  # the leaderboard's recordings, which are not the project's to give away
@@ -68,6 +70,7 @@ def report(args: argparse.Namespace, data: Any, text: str) -> None:
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands; each sets `run` to the function that carries it out."""
     parser = argparse.ArgumentParser(prog="python -m denoise_app", description="Hear noisy speech clean.")
+    parser.add_argument("--version", action="version", version=f"denoise-app {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for add in (add_denoise, add_replay, add_models, add_train, add_evaluate, add_bench):
         add(commands)

@@ -34,8 +34,8 @@ def test_importing_it_loads_no_model_code() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_front_door_has_two_names() -> None:
-    assert denoise_app.__all__ == ["denoise", "list_models"]
+def test_front_door_has_these_names() -> None:
+    assert denoise_app.__all__ == ["__version__", "denoise", "list_models"]
 
 
 def test_a_clip_comes_back_as_it_was_with_less_noise(noisy: Clip) -> None:

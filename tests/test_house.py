@@ -36,6 +36,8 @@ FLOORS = {
     "spectral": 1,
     "denoiser": 1,
     "audio": 0,
+    "resources": 0,
+    "version": 0,
 }
 
 WORDS = {  # a module's name -> the files and folders that may import it

@@ -10,6 +10,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Literal
 
+from denoise_app import resources
 from denoise_app.checkpoints import hub, store
 from denoise_app.checkpoints.manifest import CheckpointError, Manifest
 from denoise_app.classical import CLASSICAL
@@ -18,7 +19,6 @@ from denoise_app.metrics.report import quality
 
 from .device import choose
 
-WEIGHTS = Path(__file__).resolve().parents[2] / "weights"
 FALLBACK = "mmse-lsa"  # the best of those with nothing learnt
 MOST_LOADED = 32  # models kept in memory; the oldest goes
 
@@ -55,9 +55,9 @@ class Entry:
 
 
 def weights_folder() -> Path:
-    """The folder of bundled checkpoints: DENOISE_WEIGHTS, else weights/ beside the package."""
+    """The folder of bundled checkpoints: DENOISE_WEIGHTS, else that of `resources.folder`."""
     named = os.environ.get("DENOISE_WEIGHTS", "").strip()
-    return Path(named) if named else WEIGHTS
+    return Path(named) if named else resources.folder("weights")
 
 
 def entries(weights: Path | None = None) -> list[Entry]:

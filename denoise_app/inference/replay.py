@@ -17,6 +17,7 @@ import numpy as np
 from denoise_app.audio import files
 from denoise_app.audio.errors import UserError
 from denoise_app.denoiser import Denoiser
+from denoise_app.version import __version__
 
 from . import catalog, engine
 
@@ -74,7 +75,11 @@ def fingerprint(path: Path) -> str:
 
 def versions() -> dict[str, str]:
     """Name -> version of all that the samples depend on beside the weights."""
-    return {"python": platform.python_version(), **{name: metadata.version(name) for name in LIBRARIES}}
+    return {
+        "denoise-app": __version__,
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in LIBRARIES},
+    }
 
 
 def told(receipt: Receipt) -> dict[str, Any]:

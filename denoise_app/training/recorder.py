@@ -9,10 +9,9 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
 
 from denoise_app.checkpoints import store
 from denoise_app.checkpoints.manifest import Manifest
@@ -21,6 +20,9 @@ from denoise_app.losses import LOSSES
 from .dataset import Corpus
 from .run import Run
 from .validation import Validator
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 LOG_STEPS = 50
 REPORT_SECONDS = 30.0
@@ -49,7 +51,16 @@ class Recorder:
         out = run.config.out
         out.mkdir(parents=True, exist_ok=True)
         (out / "train.json").write_text(json.dumps(asdict(run.config), indent=2, default=str) + "\n")
-        self.log: SummaryWriter | None = SummaryWriter(str(out / "tensorboard"), purge_step=run.step)
+        self.log = self._open_log()
+
+    def _open_log(self) -> SummaryWriter | None:
+        """TensorBoard's log; None, and a word, where the package `tensorboard` is not installed."""
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            self.say("no TensorBoard log is written: the package tensorboard is not installed")
+            return None
+        return SummaryWriter(str(self.run.config.out / "tensorboard"), purge_step=self.run.step)
 
     def __enter__(self) -> Self:
         return self

@@ -35,6 +35,7 @@ ENGLISH: dict[str, str] = OF_OTHER_ROOMS | {
     "app.privacy-votes": "No sound leaves the machine that runs this page; outcomes of blind tests go to the dataset "
     "{dataset} on the Hugging Face Hub. Files are deleted {minutes} minutes after you last used them.",
     "app.device": "Runs on {name}",
+    "app.version": "Denoise App {number}",
     "device.requested": "This device was asked for.",
     "device.environment": "DENOISE_DEVICE names this device.",
     "device.gpu-works": "A CUDA GPU was found and works.",
@@ -627,6 +628,7 @@ CHINESE: dict[str, str] = {
     "app.privacy-votes": "任何声音都不会离开运行本页面的机器；盲听测试的结果会发送到 Hugging Face Hub 上的数据集 "
     "{dataset}。文件在您最后一次使用 {minutes} 分钟后删除。",
     "app.device": "运行于 {name}",
+    "app.version": "语音降噪 {number} 版",
     "device.requested": "按要求使用此设备。",
     "device.environment": "由 DENOISE_DEVICE 指定此设备。",
     "device.gpu-works": "找到了可用的 CUDA GPU。",

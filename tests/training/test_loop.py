@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -311,10 +312,20 @@ def test_a_log_that_cannot_be_written_does_not_end_the_run(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(recorder, "LOG_STEPS", 1)
-    monkeypatch.setattr(recorder.SummaryWriter, "add_scalar", full)
+    monkeypatch.setattr("torch.utils.tensorboard.SummaryWriter.add_scalar", full)
     lines: list[str] = []
     assert train(config, lines.append).finished
     assert lines.count("TensorBoard's log ends here: No space left on device") == 1
+
+
+def test_without_tensorboard_the_log_is_left_out_with_a_word(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)  # as where it is not installed
+    lines: list[str] = []
+    assert train(config, lines.append).finished
+    assert lines.count("no TensorBoard log is written: the package tensorboard is not installed") == 1
+    assert not (config.out / "tensorboard").exists()
 
 
 def test_the_learning_rate_warms_up_and_falls_along_a_cosine(config: TrainConfig) -> None:

@@ -11,6 +11,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from denoise_app import resources
 from denoise_app.evaluation.leaderboard import (
     NOISY,
     Board,
@@ -32,7 +33,7 @@ from denoise_app.ui.worker.worker import Offer
 
 logger = logging.getLogger(__name__)
 
-RESULTS = Path(__file__).resolve().parents[3] / "results"
+RESULTS = resources.folder("results")
 SCORES = {"pesq_wb": 2, "stoi": 3, "si_sdr": 1, "segmental_snr": 1, "lsd": 1, "dnsmos_ovrl": 2}
 """Metric -> digits after the decimal point."""
 KINDS = ("all", "neural", "causal", "classical")

@@ -123,6 +123,11 @@ def note_text(say: Say, note: Note) -> str:
     return say.either(f"note.{note.key}", note.message, **note.facts)
 
 
+def version(say: Say, number: str) -> str:
+    """The page's last line: which version of the program serves it."""
+    return f'<p class="version">{escape(say("app.version", number=number))}</p>'
+
+
 def example_label(say: Say, stem: str) -> str:
     """What the button of an example says: its noise, or its file's name."""
     return say.either(f"example.{stem}", stem)
