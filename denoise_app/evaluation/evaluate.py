@@ -475,6 +475,9 @@ def annotate(board: Board) -> list[Path]:
         row = rows.get((entry.model, entry.loss, entry.manifest.sha256))
         if row is not None:
             scores = leaderboard.means(row["scores"])
-            store.annotate(entry.folder, scores=scores, noisy_scores=noisy, scored_on=board["data"]["about"])
+            about = board["data"]["about"]
+            store.annotate(
+                entry.folder, scores=scores, noisy_scores=noisy, scored_on=about, real_time_factor=row["rtf"]
+            )
             folders.append(entry.folder)
     return folders

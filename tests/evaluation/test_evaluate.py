@@ -512,7 +512,7 @@ def test_scores_go_into_the_cards_of_the_weights_that_have_them(
     manifest = store.read_manifest(scored)
     assert manifest.scores == dict.fromkeys(QUICK, 3.0)  # as long as the name of the model
     assert manifest.noisy_scores == dict.fromkeys(QUICK, 5.0)
-    assert manifest.scored_on == "three recordings"
+    assert manifest.scored_on == "three recordings" and manifest.real_time_factor == 0.01
     assert "three recordings" in (scored / "README.md").read_text()
     assert store.read_manifest(changed).scores == {}
     store.load(scored)  # the weights are still theirs
@@ -612,9 +612,11 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_the_cards_tell_the_scores_of_the_leaderboard() -> None:
     board = leaderboard.read(ROOT / "results" / "leaderboard.json")
     scored = {row.get("sha256"): {key: told["mean"] for key, told in row["scores"].items()} for row in board["rows"]}
+    speeds = {row.get("sha256"): row["rtf"] for row in board["rows"]}
     stored, _ = store.list_folder(ROOT / "weights")
     for item in stored:
         assert item.manifest.scores == scored[item.manifest.sha256], "evaluate --cards"
+        assert item.manifest.real_time_factor == speeds[item.manifest.sha256]
         assert item.manifest.noisy_scores == {key: scored[None][key] for key in item.manifest.noisy_scores}
         assert item.manifest.scored_on == board["data"]["about"]
         assert (item.folder / "README.md").read_text(encoding="utf-8") == card(item.manifest)
