@@ -104,7 +104,7 @@ def add_denoise(commands: Any) -> None:
     command = add_command(commands, run_denoise, "denoise", "Denoise files, and all sound files in folders.")
     command.add_argument("inputs", nargs="+", metavar="IN", help="a sound file, or a folder of them")
     command.add_argument("-o", "--out", type=Path, required=True, metavar="FOLDER", help="keeps names and subfolders")
-    command.add_argument("--model", help="default: the recommended one; `models` lists all")
+    command.add_argument("--model", help="or best, fast, live; default: the recommended one; `models` lists all")
     command.add_argument("--loss", help="what the checkpoint was taught to make small; default: the model's best")
     command.add_argument("--device", help="cpu, cuda, cuda:1, mps; default: the fastest that is there")
     command.add_argument("--strength", type=between(0, 100), default=100, metavar="PERCENT", help="default: 100")
@@ -136,8 +136,8 @@ def run_denoise(args: argparse.Namespace) -> int:
     from denoise_app.inference import batch, catalog
     from denoise_app.inference.engine import Progress, Settings
 
-    model = args.model or catalog.recommended()[0]
-    loss = args.loss or catalog.recommended_loss(model)
+    entry = catalog.find(args.model or catalog.recommended()[0], args.loss)
+    model, loss = entry.model, entry.loss
     denoiser = catalog.load(model, loss, args.device)
     settings = Settings(
         strength=args.strength / 100,
@@ -232,8 +232,13 @@ def add_models(commands: Any) -> None:
 def run_models(args: argparse.Namespace) -> int:
     from denoise_app.inference import catalog
 
-    best = catalog.recommended()
-    rows = [entry_data(entry) | {"recommended": (entry.model, entry.loss) == best} for entry in catalog.entries()]
+    best, presets = catalog.recommended(), catalog.presets()
+    rows = [
+        entry_data(entry)
+        | {"recommended": (entry.model, entry.loss) == best}
+        | {"presets": [name for name, meant in presets.items() if meant == (entry.model, entry.loss)]}
+        for entry in catalog.entries()
+    ]
     head = ("model", "loss", "kind", "source", "rate", "delay", "causal", "parameters", "licence")
     cells = [
         (
@@ -249,7 +254,8 @@ def run_models(args: argparse.Namespace) -> int:
         )
         for row in rows
     ]
-    report(args, rows, columns([head, *cells]) + "\n\n* used when none is named")
+    meant = (f"{name}: {model}" + (f" ({loss})" if loss else "") for name, (model, loss) in presets.items())
+    report(args, rows, columns([head, *cells]) + "\n\n* used when none is named\n" + "\n".join(meant))
     return 0
 
 

@@ -178,8 +178,11 @@ def test_models_lists_the_catalogue(capsys: pytest.CaptureFixture[str]) -> None:
     assert status == 0
     assert [(row["model"], row["loss"]) for row in rows] == [(entry.model, entry.loss) for entry in catalog.entries()]
     assert [(row["model"], row["loss"]) for row in rows if row["recommended"]] == [catalog.recommended()]
+    presets = {name: (row["model"], row["loss"]) for row in rows for name in row["presets"]}
+    assert presets == catalog.presets() and presets.keys() == {"best", "fast", "live"}
     status, printed, _ = call(capsys, "models")
     assert all(row["model"] in printed for row in rows)
+    assert all(f"{name}: {model}" in printed for name, (model, _) in presets.items())
 
 
 def test_an_interruption_ends_with_130(

@@ -27,6 +27,7 @@ from .validation import Validator
 
 ROOM_SECONDS = 0.4
 SIMULATED_ROOMS = 200
+MOST_REPEATS = 4  # of recorded rooms, which are drawn as often as simulated ones where there are enough of them
 LOSS_LEVEL = 10 ** (-25 / 20)  # losses see every example at this RMS, so that loud ones do not outweigh quiet ones
 MOST_BAD_STEPS = 50  # in a row; then the run has diverged
 
@@ -100,7 +101,9 @@ def _rooms(seed: int, sample_rate: int, rir: Corpus | None, wanted: bool) -> npt
         return np.zeros((0, length), np.float32)
     simulated = draw_rooms(np.random.default_rng(seed), SIMULATED_ROOMS, sample_rate, ROOM_SECONDS)
     recorded = [rir.cut(k, 0, int(rir.lengths[k])) for k in range(len(rir.names))] if rir else []
-    return np.stack([*simulated, *(from_recording(samples, length) for samples in recorded if samples.any())])
+    measured = [from_recording(samples, length) for samples in recorded if samples.any()]
+    repeats = min(MOST_REPEATS, SIMULATED_ROOMS // max(len(measured), 1))
+    return np.stack([*simulated, *measured * max(1, repeats)])
 
 
 def loss_parts(loss: Loss, model: nn.Module, noisy: Tensor, clean: Tensor, progress: float) -> dict[str, Tensor]:
@@ -112,7 +115,7 @@ def loss_parts(loss: Loss, model: nn.Module, noisy: Tensor, clean: Tensor, progr
         noisy, clean: (B, T) each.
         progress: Share of the run's budget that is spent; the loss's late parts join beyond LATE.
     """
-    gain = LOSS_LEVEL / rms(noisy).clamp(min=1e-7)[:, None]
+    gain = LOSS_LEVEL / rms(noisy - noisy.mean(1, keepdim=True)).clamp(min=1e-7)[:, None]  # an offset is not heard
     sounds = model(noisy) * gain, clean * gain, noisy * gain
     parts = loss.function(*sounds)
     return parts | loss.late(*sounds) if loss.late and progress > LATE else parts
