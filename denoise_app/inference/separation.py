@@ -25,12 +25,12 @@ from denoise_app.audio.offset import Offset, OffsetRemover
 from denoise_app.denoiser import Denoiser, StreamingDenoiser
 
 from . import threads
+from .blocks import Blocks
 from .chunks import Chunks, Plan
 from .errors import EngineError
 from .high_band import Gains, TopBand
 from .progress import Question, Report, Watch
 from .sources import LevelMeter, Levels, block_frames, open_sound, window
-from .stream import Stream
 from .tracks import Queue
 
 Channels = Literal["each", "mid", "reference"]
@@ -253,7 +253,7 @@ def disk_errors_explained(name: str) -> Iterator[None]:
 
 
 class Runner(Protocol):
-    """What `Stream` and `Chunks` have in common."""
+    """What `Blocks` and `Chunks` have in common."""
 
     def push(self, block: Tensor) -> Tensor: ...
 
@@ -263,12 +263,12 @@ class Runner(Protocol):
 def runner(denoiser: Denoiser, rows: int) -> Runner:
     """A causal denoiser carries its state from block to block; another one hears chunks that overlap."""
     if denoiser.causal and isinstance(denoiser, StreamingDenoiser):
-        return Stream(denoiser, rows)
-    together = (SIDE_BY_SIDE if _device_of(denoiser) == "cpu" else SIDE_BY_SIDE_ON_GPU) // rows
+        return Blocks(denoiser, rows)
+    together = (SIDE_BY_SIDE if device_of(denoiser) == "cpu" else SIDE_BY_SIDE_ON_GPU) // rows
     return Chunks(denoiser, rows, Plan.for_denoiser(denoiser, max(1, together)))
 
 
-def _device_of(denoiser: Denoiser) -> str:
+def device_of(denoiser: Denoiser) -> str:
     """Where its weights lie; one without weights computes on the CPU."""
     if not isinstance(denoiser, nn.Module):
         return "cpu"
@@ -291,7 +291,7 @@ class _Run:
         self, denoiser: Denoiser, rows: int, sample_rate: int, files: tuple[IO[bytes], IO[bytes]], skip: int
     ) -> None:
         self.top_band = TopBand(rows, denoiser.sample_rate)
-        self.device = _device_of(denoiser)
+        self.device = device_of(denoiser)
         self._resampler = Resampler(rows, sample_rate, denoiser.sample_rate)
         self._runner = runner(denoiser, rows)
         self._dry = Queue(rows)

@@ -1138,6 +1138,8 @@ CHINESE: dict[str, str] = {
     "error.reference-needs-two-channels": "使用噪声参考需要两个声道，其中第二个只含噪声；这段声音有 {channels} 个声道。"
     "请让各声道分别处理，或换一段声音。",
     "error.not-computable": "模型对这段声音算出了非数值。请换一个模型；若声音远超满刻度，也可降低它的电平。",
+    "error.not-causal": "这个降噪模型需要听到后面的声音，不能边录边处理。请选择因果模型。",
+    "error.chunk-not-finite": "传入的声音含有非数值（NaN 或无穷大），已略去。",
     "error.start-beyond-end": "所选部分从 {start:g} 秒开始，但声音只有 {seconds:.1f} 秒。请选择更早的起点。",
     "error.no-device": "这里不能使用设备 {device}：{problem} 请选择 cpu，或用 auto 由程序选择。",
     "error.onto-input": "{target} 本身就是输入文件：请选择另一个输出文件夹。",
