@@ -12,6 +12,8 @@ SENTENCES: dict[str, str] = {
     "beyond-full-scale": "It goes {db:.1f} dB beyond full scale, where denoisers know no sound.",
     "dc-offset": "It has a constant offset of {percent:.2g} % of full scale.",
     "cut-off": "{name} ends early: {promised} were announced, {present} are there, and these were read.",
+    "tags-lost": "Not everything that {name} carries besides its sound is kept. Lost: {what}.",
+    "tags-not-carried": "What {name} carries besides its sound, such as tags, is not kept: {problem}.",
 }
 """Key -> the English sentence of every note on a recording, with the names of its facts in braces."""
 

@@ -1212,6 +1212,8 @@ CHINESE: dict[str, str] = {
     "error.not-finite": "{name} 在 {time} 处含有非数值（NaN 或无穷大）。请重新导出。",
     "error.decoder-stuck": "ffmpeg 在 {name} 上停滞了 {seconds} 秒。请改用 wav 或 flac。",
     "note.cut-off": "{name} 提前结束：应有 {promised}，实有 {present}，已读取实有的部分。",
+    "note.tags-lost": "{name} 除声音外所带的信息未能全部保留。缺少：{what}。",
+    "note.tags-not-carried": "{name} 除声音外所带的信息（如标签）未能保留：{problem}。",
     "error.not-positive": "{variable} 须为正数，不能是“{text}”。",
     "error.not-a-count": "{variable} 须为正整数，不能是“{text}”。",
     "error.disk-full": "磁盘已满：无法写入 {name}。请腾出空间，或选择更小的格式。",
