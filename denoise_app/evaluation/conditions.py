@@ -1,4 +1,4 @@
-"""What recordings suffer beside noise, done to pairs of noisy and clean ones: the rows that tell how robust one is.
+"""What recordings suffer beside noise, applied to pairs of noisy and clean ones: the columns on robustness.
 
 Each condition is a pure function of the pair and of a generator seeded by the pair's name, so that every denoiser is
 scored on the same samples.
@@ -24,7 +24,7 @@ QUIET_RMS = 10 ** (-55 / 20)  # of full scale
 STEP = 2.0**-15  # of 16-bit samples
 MUSIC_SNR_DB = 5.0
 
-Pair = tuple[Samples, Samples]
+Sides = tuple[Samples, Samples]
 """(noisy, clean), (time,) each."""
 
 
@@ -38,10 +38,10 @@ class Condition:
     """
 
     title: str
-    treat: Callable[[Samples, Samples, int, np.random.Generator], Pair]
+    treat: Callable[[Samples, Samples, int, np.random.Generator], Sides]
 
 
-def treated(condition: str, name: str, noisy: Samples, clean: Samples, sample_rate: int) -> Pair:
+def treated(condition: str, name: str, noisy: Samples, clean: Samples, sample_rate: int) -> Sides:
     """The pair of a name under a condition of `CONDITIONS`; without speech it stays as it is."""
     if not clean.any():
         return noisy, clean
@@ -50,7 +50,7 @@ def treated(condition: str, name: str, noisy: Samples, clean: Samples, sample_ra
     return CONDITIONS[condition].treat(noisy, clean, sample_rate, rng)
 
 
-def _band_limited(noisy: Samples, clean: Samples, sample_rate: int, rng: np.random.Generator) -> Pair:
+def _band_limited(noisy: Samples, clean: Samples, sample_rate: int, rng: np.random.Generator) -> Sides:
     """Nothing above 4 kHz, as of a recording at 8 kHz in a file of a higher rate."""
 
     def narrow(samples: Samples) -> Samples:
@@ -60,19 +60,19 @@ def _band_limited(noisy: Samples, clean: Samples, sample_rate: int, rng: np.rand
     return narrow(noisy), narrow(clean)
 
 
-def _clipped(noisy: Samples, clean: Samples, sample_rate: int, rng: np.random.Generator) -> Pair:
+def _clipped(noisy: Samples, clean: Samples, sample_rate: int, rng: np.random.Generator) -> Sides:
     """Overdriven: cut off at a quarter of the peak; the clean one is not."""
     limit = CLIP * np.abs(noisy).max()
     return noisy.clip(-limit, limit), clean
 
 
-def _quiet(noisy: Samples, clean: Samples, sample_rate: int, rng: np.random.Generator) -> Pair:
+def _quiet(noisy: Samples, clean: Samples, sample_rate: int, rng: np.random.Generator) -> Sides:
     """At -55 dBFS, in steps of 16 bits."""
     gain = np.float32(QUIET_RMS / np.sqrt(np.mean(noisy.astype(np.float64) ** 2)))
     return (np.round(gain * noisy / STEP) * STEP).astype(np.float32), gain * clean
 
 
-def _reverberant(noisy: Samples, clean: Samples, sample_rate: int, rng: np.random.Generator) -> Pair:
+def _reverberant(noisy: Samples, clean: Samples, sample_rate: int, rng: np.random.Generator) -> Sides:
     """The voice in a room by the image method, the noise as it was; clean is its first 50 ms, as in training.
 
     The noise is what is in the noisy recording and not in the clean one. The voice keeps its energy.
@@ -84,7 +84,7 @@ def _reverberant(noisy: Samples, clean: Samples, sample_rate: int, rng: np.rando
     return gain * heard + (noisy - clean), gain * target
 
 
-def _music(noisy: Samples, clean: Samples, sample_rate: int, rng: np.random.Generator) -> Pair:
+def _music(noisy: Samples, clean: Samples, sample_rate: int, rng: np.random.Generator) -> Sides:
     """Music by rule instead of the noise, 5 dB below the active voice."""
     return mix_at_snr(clean, noise("music", clean.size, sample_rate, rng), MUSIC_SNR_DB, sample_rate)[0], clean
 

@@ -16,7 +16,7 @@ def cirm(estimate: Tensor, clean: Tensor, noisy: Tensor) -> dict[str, Tensor]:
     """Mean squared error of the complex ratio mask (Williamson, Wang and Wang 2016, eq. 8 to 11).
 
     With noisy spectrum X, clean S: M = S X* / (|X|^2 + eps), real and imaginary part each bounded by
-    K (1 - e^(-C M)) / (1 + e^(-C M)). The estimate's mask is found the same way, so any model can be taught by it.
+    K (1 - e^(-C M)) / (1 + e^(-C M)). The estimate's mask is found the same way, so any model can be trained with it.
     (B, T) each -> {"cirm"}, from 0 to 8 K^2.
     """
     heard = STFT.analyse(noisy)

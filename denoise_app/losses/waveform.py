@@ -8,7 +8,7 @@ from denoise_app.metrics.signal import si_sdr
 
 
 def mse(estimate: Tensor, clean: Tensor, noisy: Tensor) -> dict[str, Tensor]:
-    """Mean squared error of the waveform, mean (ŝ - s)^2, what least squares makes small (Gauss 1809).
+    """Mean squared error of the waveform, mean (ŝ - s)^2, the objective of least squares (Gauss 1809).
 
     (B, T) each -> {"mse"}; 0 is perfect, unbounded above.
     """

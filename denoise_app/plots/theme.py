@@ -52,12 +52,11 @@ class Words:
     time: str = "Time (s)"
     frequency: str = "Frequency (Hz)"
     level: str = "dBFS"
-    amplitude: str = "Amplitude"
     difference: str = "dB"
     attenuation: str = "Speech attenuation (dB)"
     noise_attenuation: str = "Noise attenuation (dB)"
     energy: str = "Energy (dBFS)"
-    crossings: str = "Zero crossings (share)"
+    crossings: str = "Zero-crossing rate"
     snr: str = "Input SNR (dB)"
 
 
