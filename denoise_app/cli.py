@@ -186,7 +186,7 @@ def outcome_text(outcome: Any) -> str:
 
 
 def outcome_data(outcome: Any) -> dict[str, Any]:
-    """What a program wants to know of one file."""
+    """One file's result as JSON."""
     if outcome.error:
         reason = getattr(outcome.error, "reason", "not-readable")  # an OSError carries none
         return {"input": str(outcome.job.source), "error": {"reason": reason, "message": str(outcome.error)}}
@@ -357,7 +357,7 @@ def run_plan(args: argparse.Namespace, given: dict[str, Any]) -> int:
 
 
 def run_data(outcome: Any) -> dict[str, Any]:
-    """What a program wants to know of one run."""
+    """One run's outcome as JSON."""
     return {
         "folder": str(outcome.folder),
         "steps": outcome.steps,

@@ -157,7 +157,7 @@ def test_replay_gives_the_samples_of_the_report(
     source = recordings / "good.wav"
     assert call(capsys, "denoise", source, "-o", tmp_path, "--model", "wiener", "--strength", 60)[0] == 0
     prints = replay.fingerprint(source), replay.fingerprint(tmp_path / source.name)
-    told = replay.told(replay.Receipt("wiener", None, None, None, "each", Settings(strength=0.6), *prints))
+    told = replay.as_json(replay.Receipt("wiener", None, None, None, "each", Settings(strength=0.6), *prints))
     (tmp_path / "report.json").write_text(json.dumps(told))
     code, found = answer(capsys, "replay", tmp_path / "report.json", source, "-o", tmp_path / "again.wav")
     assert code == 0 and found["same_samples"] is True

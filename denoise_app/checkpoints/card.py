@@ -27,9 +27,9 @@ OPEN_DATA_CREDITS = (
     "Surrey Room A responses: MIT",
     "AISHELL-3 (for choosing among states and for the scores, not for training): Apache 2.0",
 )
-"""What the recordings behind the bundled weights ask to be said, for `Manifest.credits`."""
+"""The credits that the training data of the bundled weights require, for `Manifest.credits`."""
 
-NOTES = {  # a word in a credit -> what is to be said beside it
+NOTES = {  # a word in a credit -> the note that it requires
     "CC BY-SA": "Recordings under CC BY-SA are named above as such. None of them is passed on here, changed or "
     "unchanged, and we hold that weights are no adaptation of the recordings that they were trained on. No court has "
     "settled that: whoever must be sure can train without these sources.",

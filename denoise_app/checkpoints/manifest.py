@@ -1,4 +1,4 @@
-"""What a checkpoint says of itself: the schema of config.json, read as if a stranger had written it."""
+"""The manifest of a checkpoint: the schema of config.json, validated as untrusted input."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ class BenchError(UserError):
 
 @dataclass(frozen=True)
 class Pair:
-    """Noisy speech and the same speech clean, in step to the sample.
+    """Noisy speech and the same speech clean, aligned to the sample.
 
     Attributes:
         noisy, clean: (time,) float32 of equal lengths.

@@ -120,7 +120,7 @@ def _elsewhere(task: str, threads: int, **arguments: Any) -> Any:
 
 
 def machine() -> dict[str, Any]:
-    """What the absolute numbers hold for."""
+    """The machine that absolute numbers hold for."""
     chosen = device.choose()
     return {
         "processor": _processor(),

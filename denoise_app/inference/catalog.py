@@ -19,7 +19,7 @@ from denoise_app.metrics.report import quality
 from .device import choose
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "weights"
-FALLBACK = "mmse-lsa"  # the best of those with nothing learnt
+FALLBACK = "mmse-lsa"  # the best of the classical ones
 MOST_LOADED = 32  # models kept in memory; the oldest goes
 
 _loading = threading.Lock()
@@ -31,7 +31,7 @@ class Entry:
 
     Attributes:
         model: Its name.
-        loss: What the checkpoint was taught to make small; None for a classical one.
+        loss: The training loss of the checkpoint; None for a classical one.
         kind: "classical" or "neural".
         source: "built-in", "bundled" (in the folder of weights) or "hub" (pulled into the Hub's cache).
         sample_rate: Hz.
@@ -153,7 +153,7 @@ def recommended_loss(model: str) -> str | None:
 
 
 def _quality(entry: Entry) -> tuple[float, bool]:
-    """By what the best is chosen; what has no scores comes last, and of these the all-rounder first."""
+    """Sort key of checkpoints by quality; those without scores come last, `hybrid` first among them."""
     scores = entry.manifest.scores if entry.manifest else {}
     known = "pesq_wb" in scores and "si_sdr" in scores
     return quality(scores) if known else float("-inf"), entry.loss == "hybrid"

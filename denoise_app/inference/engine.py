@@ -273,8 +273,8 @@ def _mixed(separation: Separation, settings: Settings) -> Iterator[tuple[Samples
             return
         taken = Track(resampled(separation.taken_blocks(), rows, separation.model_rate, rate), rows)
         for sound, high in _with_high_band(separation, settings, blocks):
-            heard = mid(sound) if separation.channels == "mid" else sound
-            change = (sound - heard) + taken.take(sound.shape[1]) + high
+            used = mid(sound) if separation.channels == "mid" else sound
+            change = (sound - used) + taken.take(sound.shape[1]) + high
             yield sound, sound - settings.wet * change
 
 

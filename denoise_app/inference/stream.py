@@ -25,7 +25,7 @@ class Stream:
         self.reset()
 
     def reset(self) -> None:
-        """Forgets everything; the next push begins a new signal."""
+        """Clear the state; the next push begins a new signal."""
         with torch.inference_mode():
             self._state = self._denoiser.initial_state(self._batch)
         self._waiting = torch.zeros(self._batch, 0)  # what does not fill a hop yet
@@ -35,13 +35,13 @@ class Stream:
     @torch.inference_mode()
     def push(self, block: Tensor) -> Tensor:
         """(batch, n) float32, n >= 0, on the denoiser's device -> the samples (batch, m) that are ready, m >= 0."""
-        heard = torch.cat([self._waiting.to(block.device), block], dim=1)
-        whole = heard.shape[1] // self._denoiser.hop * self._denoiser.hop
-        self._waiting = heard[:, whole:].clone()  # a view would keep the block alive
+        pending = torch.cat([self._waiting.to(block.device), block], dim=1)
+        whole = pending.shape[1] // self._denoiser.hop * self._denoiser.hop
+        self._waiting = pending[:, whole:].clone()  # a view would keep the block alive
         self._owed += block.shape[1]
         if not whole:
-            return heard[:, :0]
-        clean, self._state = self._denoiser.advance(heard[:, :whole], self._state)
+            return pending[:, :0]
+        clean, self._state = self._denoiser.advance(pending[:, :whole], self._state)
         dropped = min(self._late, whole)
         self._late -= dropped
         self._owed -= whole - dropped

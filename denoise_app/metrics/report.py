@@ -16,7 +16,7 @@ class Measured:
     """A metric's value before and after denoising.
 
     Attributes:
-        before, after: In the metric's unit; None where it could not be told.
+        before, after: In the metric's unit; None where there is none.
         unavailable: Why not, where one of them is None.
     """
 
@@ -34,7 +34,7 @@ def score(
         samples: (time,), full scale 1, at any rate; the metrics resample as they need.
         sample_rate: Hz.
         clean: The same without noise, (time,) and aligned.
-        keys: Which metrics; all that can be told with or without a reference where None.
+        keys: Which metrics; all that are possible, with or without a reference, where None.
 
     Returns:
         Key -> value in the metric's unit, or the reason why there is none; in the order of METRICS.
@@ -63,7 +63,7 @@ def measure(
 def paired(
     before: dict[str, float | MetricUnavailable], after: dict[str, float | MetricUnavailable]
 ) -> dict[str, Measured]:
-    """What `score` said before and after denoising, by metric: so that what was before is measured once for many."""
+    """The scores before and after denoising, by metric, so that many results share one measurement of the input."""
     return {key: _measured(before[key], after[key]) for key in before}
 
 

@@ -1,4 +1,4 @@
-"""How figures look: colours, heights, words. The only place where a colour is named."""
+"""Colours, sizes and default words of all figures. Colours are named here alone."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ NONE = -1
 EQUALISER_HZ = (80.0, 200.0, 500.0, 1200.0, 2500.0, 4500.0, 8000.0)
 SPEECH_SPEEDS = (0.85, 1.18)  # beyond, few voices are like that
 NOISE_SPEEDS = (0.6, 1.6)
-ROUND = 100  # samples: a size with small factors, for a quick FFT
+ROUND = 100  # samples: a size with small factors, for a fast FFT
 
 
 @dataclass(frozen=True)
@@ -175,8 +175,8 @@ class Mixer:
     def batch(self, seed: int, step: int, rank: int = 0, size: int = 1) -> tuple[Tensor, Tensor]:
         """The (noisy, clean) examples of a step, (batch, time) each; the same for the same seed and step.
 
-        Of `size` processes each draws all their examples and mixes its own: two with batches of 8 hear what one with
-        a batch of 16 hears.
+        Of `size` processes each draws all their examples and mixes its own: two with batches of 8 train on the same
+        examples as one with a batch of 16.
         """
         rng = np.random.default_rng((seed, step))
         rooms, batch = self.rooms.shape[0], self.recipe.batch
@@ -201,7 +201,7 @@ class Mixer:
         return torch.maximum(torch.minimum(noisy, limit), -limit), clean
 
     def _speech(self, plans: list[MixPlan]) -> tuple[Tensor, Tensor]:
-        """What the microphone hears of the speech, and the target: the same with early reflections alone."""
+        """Speech as it reaches the microphone, and the target: the same with early reflections alone."""
         dry = self._render([plan.speech for plan in plans], self.speech)
         bands = [plan.band_hz for plan in plans]
         heard = self._filter(dry, [plan.speech for plan in plans], bands, None)

@@ -81,11 +81,11 @@ def test_energy_and_zero_crossings_of_all_sounds_share_one_time_axis_and_two_sca
     assert tops == sorted(tops, reverse=True)  # one above the other
     assert [figure.layout[axis].range[1] for axis in ("yaxis", "yaxis2", "yaxis3")] == [0, 0, 0]
     for axis in ("yaxis4", "yaxis5", "yaxis6"):
-        assert tuple(figure.layout[axis].range) == (0, pytest.approx(0.693))
+        assert tuple(figure.layout[axis].range) == (0, pytest.approx(1.6 * 0.693))
     np.testing.assert_array_equal(figure.data[4].y, times / 2)
 
 
 def test_the_zero_crossing_rate_of_hiss_is_always_on_the_scale() -> None:
     times = np.arange(3, dtype=np.float32)
     figure = activity_figure(times, [("clean", times, 0 * times)])
-    assert tuple(figure.layout.yaxis2.range) == (0, 0.5)
+    assert tuple(figure.layout.yaxis2.range) == (0, 1.6 * 0.5)

@@ -28,7 +28,7 @@ from denoise_app.audio.convert import fit
 from denoise_app.audio.encodings import Encoding
 from denoise_app.audio.errors import UserError
 from denoise_app.audio.level import from_db
-from denoise_app.metrics.listening import Score, Vote, bradley_terry, luck
+from denoise_app.metrics.listening import Score, Vote, binomial_p_value, bradley_terry
 from denoise_app.ui.compare.work import NOISY, Comparison
 from denoise_app.ui.parts.downloads import csv_text
 from denoise_app.ui.texts import LANGUAGES
@@ -197,8 +197,8 @@ class Outcome:
 
     @property
     def p_value(self) -> float:
-        """See `listening.luck`; of an A/B/X test."""
-        return luck(self.right, len(self.answers))
+        """See `listening.binomial_p_value`; of an A/B/X test."""
+        return binomial_p_value(self.right, len(self.answers))
 
     @property
     def votes(self) -> list[Vote]:

@@ -56,7 +56,7 @@ def report(made: Made) -> dict[str, Any]:
     metrics: key -> unit, better ("higher", "lower", "neither"), estimated, before, after.
     """
     rendered, offer = made.rendered, made.offer
-    told = replay.told(
+    told = replay.as_json(
         replay.Receipt(
             model=offer.model,
             loss=offer.loss,

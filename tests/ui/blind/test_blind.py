@@ -22,7 +22,7 @@ import soundfile
 from denoise_app.audio import files
 from denoise_app.audio.errors import AudioError
 from denoise_app.checkpoints.manifest import Manifest
-from denoise_app.metrics.listening import luck
+from denoise_app.metrics.listening import binomial_p_value
 from denoise_app.ui.blind import work as blind
 from denoise_app.ui.blind.tab import BlindPanel
 from denoise_app.ui.blind.votes import Votes
@@ -268,7 +268,7 @@ def test_nine_of_ten_right(comparison: Comparison, session: Session) -> None:
     answer_all(test, lambda test: wrong[truth(test)] if test.number == 4 else truth(test))
     outcome = test.end()
     assert (outcome.right, len(outcome.answers), outcome.complete) == (9, 10, True)
-    assert outcome.p_value == luck(9, 10) == pytest.approx(0.0107, abs=5e-5)
+    assert outcome.p_value == binomial_p_value(9, 10) == pytest.approx(0.0107, abs=5e-5)
     assert [answer.right for answer in outcome.answers] == [True] * 3 + [False] + [True] * 6
     assert {outcome.answers[0].a, outcome.answers[0].b} == {"gru/hybrid", "wiener"}
 
