@@ -19,7 +19,7 @@ from denoise_app.metrics.report import quality
 
 from .device import choose
 
-FALLBACK = "mmse-lsa"  # the best of those with nothing learnt
+FALLBACK = "mmse-lsa"  # the best of the classical ones
 QUICK = 0.1  # of real time: an hour of sound in six minutes of one core
 FAST_SHARE = 1 / 3  # of the time that the best takes
 LIVE_DELAY = 0.05  # seconds; with those of a microphone and a loudspeaker people talk over each other beyond 0.15
@@ -34,7 +34,7 @@ class Entry:
 
     Attributes:
         model: Its name.
-        loss: What the checkpoint was taught to make small; None for a classical one.
+        loss: The training loss of the checkpoint; None for a classical one.
         kind: "classical" or "neural".
         source: "built-in", "bundled" (in the folder of weights) or "hub" (pulled into the Hub's cache).
         sample_rate: Hz.
@@ -217,7 +217,7 @@ def _speed(entry: Entry) -> float:
 
 
 def _quality(entry: Entry) -> tuple[float, bool]:
-    """By what the best is chosen; what has no scores comes last, and of these the all-rounder first."""
+    """Sort key of checkpoints by quality; those without scores come last, `hybrid` first among them."""
     scores = entry.manifest.scores if entry.manifest else {}
     known = "pesq_wb" in scores and "si_sdr" in scores
     return quality(scores) if known else float("-inf"), entry.loss == "hybrid"

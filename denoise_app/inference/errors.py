@@ -1,4 +1,4 @@
-"""What this floor cannot do with a sound: the one table of its English sentences."""
+"""The errors of this package and their English sentences."""
 
 from __future__ import annotations
 

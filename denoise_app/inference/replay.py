@@ -1,4 +1,4 @@
-"""What was done to a recording, written down so that it can be done again, to the sample."""
+"""The report of a run, by which it can be repeated to the sample."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def versions() -> dict[str, str]:
     }
 
 
-def told(receipt: Receipt) -> dict[str, Any]:
+def as_json(receipt: Receipt) -> dict[str, Any]:
     """The part of a report that `read` needs, for JSON: what is infinite becomes null."""
     settings = {key: _finite(value) for key, value in asdict(receipt.settings).items()}
     return {
@@ -185,7 +185,7 @@ def _short(sha256: str | None) -> str:
 
 
 def replay(receipt: Receipt, recording: Path, out: Path, device: str | None = None) -> engine.Rendered:
-    """Does again what a receipt tells; the suffix of `out` should be that of the receipt's output.
+    """Repeats the run of a receipt; the suffix of `out` should be that of the receipt's output.
 
     Raises:
         CheckpointError, ReplayError, AudioError: As `denoiser` and `engine.denoise_file` do.

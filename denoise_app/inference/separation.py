@@ -37,7 +37,7 @@ Channels = Literal["each", "mid", "reference"]
 
 SIDE_BY_SIDE = 4  # signals that one call of a denoiser treats: two thirds of the time of one by one where it recurs
 SIDE_BY_SIDE_ON_GPU = 16
-WARM_UP_SECONDS = 2  # heard before a preview, for denoisers that learn the noise as they go
+WARM_UP_SECONDS = 2  # processed before a preview, for denoisers that estimate the noise as they go
 
 
 @dataclass(frozen=True)
@@ -243,7 +243,7 @@ def _work_files(work: Path) -> Iterator[tuple[Path, Path]]:
 
 @contextmanager
 def disk_errors_explained(name: str) -> Iterator[None]:
-    """Turns what the system says against writing into an AudioError."""
+    """Turns an OSError while writing into an AudioError."""
     try:
         yield
     except OSError as error:
@@ -261,7 +261,7 @@ class Runner(Protocol):
 
 
 def runner(denoiser: Denoiser, rows: int) -> Runner:
-    """A causal denoiser carries its state from block to block; another one hears chunks that overlap."""
+    """A causal denoiser carries its state from block to block; another one processes chunks that overlap."""
     if denoiser.causal and isinstance(denoiser, StreamingDenoiser):
         return Blocks(denoiser, rows)
     together = (SIDE_BY_SIDE if device_of(denoiser) == "cpu" else SIDE_BY_SIDE_ON_GPU) // rows
@@ -284,7 +284,7 @@ class _Run:
         rows: Signals side by side.
         sample_rate: Of the blocks, in Hz.
         files: Get what is taken away, float32 (time, rows), and the gains of the top band, float32 (frames, rows).
-        skip: Samples at the denoiser's rate that are heard but not kept.
+        skip: Samples at the denoiser's rate that are processed but not kept.
     """
 
     def __init__(
@@ -299,7 +299,7 @@ class _Run:
         self._skip = skip
 
     def push(self, block: Samples) -> None:
-        """Hears (rows, n) float32."""
+        """Push (rows, n) float32."""
         self._hear(self._resampler.push(block))
 
     def finish(self) -> None:

@@ -13,7 +13,7 @@ from denoise_app.ui.clean.work import Order, Result
 from denoise_app.ui.parts.language import say_for
 from denoise_app.ui.parts.receipt import Made, report
 from denoise_app.ui.worker.session import Sessions
-from denoise_app.ui.worker.worker import NO_LIMIT_DB, QUICK, Worker, channels_from, settings_from
+from denoise_app.ui.worker.worker import NO_LIMIT_DB, Worker, channels_from, settings_from
 
 from .clean import work as flow
 from .texts import Say
@@ -74,7 +74,7 @@ def endpoint(worker: Worker, sessions: Sessions) -> Callable[..., Iterator[Answe
             order = Order(session.adopt(Path(audio)), offer, channels_from(channels), settings)
             *_, result = flow.denoise(worker, session, order, session.begin(), preview=False)
             assert isinstance(result, Result)
-            *_, measured = flow.measure(worker, session, result, [QUICK])
+            *_, measured = flow.measure(worker, session, result, slow=[False])
             told = report(Made.of(measured))  # while the files have the names that it looks for
             yield (
                 _named(result.after, result.copy_name("denoised")),

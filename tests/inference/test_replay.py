@@ -34,7 +34,7 @@ def report(tmp_path: Path, recording: Path) -> dict[str, Any]:
     engine.denoise_file(recording, out, catalog.load("gru", "hybrid"), settings, channels="mid")
     weights = catalog.sha256("gru", "hybrid")
     prints = replay.fingerprint(recording), replay.fingerprint(out)
-    told = replay.told(Receipt("gru", "hybrid", None, weights, "mid", settings, *prints))
+    told = replay.as_json(Receipt("gru", "hybrid", None, weights, "mid", settings, *prints))
     parsed: dict[str, Any] = json.loads(json.dumps(told, allow_nan=False))
     return parsed
 

@@ -15,10 +15,11 @@ from denoise_app.audio.clip import FileInfo
 from denoise_app.denoiser import Denoiser
 from denoise_app.inference import engine
 from denoise_app.metrics.report import Measured
+from denoise_app.metrics.table import keys
 from denoise_app.ui.parts.figures import Survey
 from denoise_app.ui.worker.background import Background
 from denoise_app.ui.worker.session import Job, Session
-from denoise_app.ui.worker.worker import QUICK, SLOW, Offer, Worker
+from denoise_app.ui.worker.worker import Offer, Worker
 
 PREVIEW_SECONDS = 10.0
 LONG_SECONDS = 30.0  # longer recordings get a preview first
@@ -243,17 +244,15 @@ def _forget(session: Session, former: Result, shown: Result) -> None:
         session.discard(former.order.path)
 
 
-def measure(
-    worker: Worker, session: Session, result: Result, groups: Sequence[Sequence[str]] = (QUICK, SLOW)
-) -> Iterator[Result]:
-    """The result with more and more numbers, one group of metrics after the other.
+def measure(worker: Worker, session: Session, result: Result, slow: Sequence[bool] = (False, True)) -> Iterator[Result]:
+    """The result with more and more numbers: by default the quick metrics first, then the slow ones.
 
     It ends early where another result has taken its place.
     """
     excerpts = worker.excerpts(result.before, result.after)
     numbers = Numbers({}, excerpts.count, excerpts.seconds)
-    for keys in groups:
-        found = worker.measure(excerpts, keys)
+    for is_slow in slow:
+        found = worker.measure(excerpts, keys("clean", is_slow))
         numbers = replace(numbers, measured=numbers.measured | found)
         shown: Result | None = session.result
         if shown is None or shown.rendered is not result.rendered:

@@ -10,7 +10,7 @@ from typing import Any
 from denoise_app.audio.clip import FileInfo
 from denoise_app.inference import replay
 from denoise_app.inference.engine import Levels, Rendered, Settings
-from denoise_app.metrics.report import METRICS
+from denoise_app.metrics.table import METRICS
 from denoise_app.ui.clean.work import Numbers, Result
 from denoise_app.ui.worker.worker import Offer
 
@@ -56,7 +56,7 @@ def report(made: Made) -> dict[str, Any]:
     metrics: key -> unit, better ("higher", "lower", "neither"), estimated, before, after.
     """
     rendered, offer = made.rendered, made.offer
-    told = replay.told(
+    told = replay.as_json(
         replay.Receipt(
             model=offer.model,
             loss=offer.loss,

@@ -26,6 +26,7 @@ from denoise_app.audio.errors import AudioError
 from denoise_app.checkpoints import hub
 from denoise_app.checkpoints.manifest import CheckpointError, Manifest
 from denoise_app.denoiser import Denoiser
+from denoise_app.evaluation import pairs
 from denoise_app.evaluation import sweep as bench
 from denoise_app.inference import catalog, engine
 from denoise_app.inference.device import Device, choose
@@ -50,8 +51,6 @@ RANGES: dict[str, tuple[str, float, float]] = {
     "bad-bit-depth": ("bit_depth", 8, 32),
 }
 """Reason of the error -> the setting as programs call it, the least and the largest that it may be."""
-QUICK = ("snr_estimated", "noise_floor", "speech_level")
-SLOW = ("dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl")
 
 
 @dataclass(frozen=True)
@@ -304,35 +303,35 @@ class Worker:
 
     # --------------------------------------------------------------------------------------------- true numbers
 
-    def ingredients(self, clean: Path, noise_from: Path | str, seed: int) -> bench.Ingredients:
-        """Speech and as much noise: see `inference.sweep.prepare`."""
-        return bench.prepare(clean, noise_from, seed)
+    def ingredients(self, clean: Path, noise_from: Path | str, seed: int) -> pairs.Ingredients:
+        """Speech and as much noise: see `evaluation.pairs.prepare`."""
+        return pairs.prepare(clean, noise_from, seed)
 
-    def pair(self, noisy: Path, clean: Path) -> bench.Pair:
-        """Two recordings of the same speech, aligned: see `inference.sweep.pair`."""
+    def pair(self, noisy: Path, clean: Path) -> pairs.Pair:
+        """Two recordings of the same speech, aligned: see `evaluation.pairs.pair`."""
         with self._at_work():
-            return bench.pair(noisy, clean)
+            return pairs.pair(noisy, clean)
 
-    def true_scores(self, of: bench.Pair, samples: Samples) -> dict[str, bench.Score]:
-        """Metrics of (time,) against the clean side: see `inference.sweep.scores`."""
+    def true_scores(self, of: pairs.Pair, samples: Samples) -> dict[str, bench.Score]:
+        """Metrics of (time,) against the clean side: see `evaluation.sweep.scores`."""
         with self._at_work():
             return bench.scores(of, samples)
 
     def denoise_pair(
         self,
-        of: bench.Pair,
+        of: pairs.Pair,
         denoiser: Denoiser,
         out: Path,
         progress: Callable[[engine.Progress], None],
         cancelled: Callable[[], bool],
     ) -> Samples:
-        """The noisy side denoised, (time,), also as a file: see `inference.sweep.denoise`."""
+        """The noisy side denoised, (time,), also as a file: see `evaluation.sweep.denoise`."""
         with self._at_work():
             return bench.denoise(of, denoiser, out, progress, lambda: cancelled() or self._closing.is_set())
 
     def sweep(
         self,
-        ingredients: bench.Ingredients,
+        ingredients: pairs.Ingredients,
         offers: Iterable[Offer],
         snrs: tuple[float, ...],
         into: bench.Sweep,
@@ -340,14 +339,13 @@ class Worker:
         cancelled: Callable[[], bool],
     ) -> None:
         """Improvements over SNRs, as they come; what was measured for anybody is not measured again."""
-        candidates = [
-            bench.Candidate(offer.key, f"{offer.key} {_weights(offer)}", partial(self.denoiser, offer))
-            for offer in offers
+        systems = [
+            bench.System(offer.key, f"{offer.key} {_weights(offer)}", partial(self.denoiser, offer)) for offer in offers
         ]
         with self._at_work():
             bench.sweep(
                 ingredients,
-                candidates,
+                systems,
                 snrs,
                 self._measured,
                 into,
