@@ -9,8 +9,10 @@ from typing import Any
 
 import gradio as gr
 
+from denoise_app.inference.settings import treatment
+
 from . import flow
-from .bridge import NO_LIMIT_DB, QUICK, Worker, channels_from, settings_from
+from .bridge import NO_LIMIT_DB, QUICK, Worker, settings_from
 from .flow import Order, Result
 from .language import say_for
 from .report import Made, report
@@ -70,7 +72,7 @@ def endpoint(worker: Worker, sessions: Sessions) -> Callable[..., Iterator[Answe
             settings = settings_from(
                 strength, max_attenuation_db, high_band, loudness_lufs or None, true_peak_dbtp, format, bit_depth
             )
-            order = Order(session.adopt(Path(audio)), offer, channels_from(channels), settings)
+            order = Order(session.adopt(Path(audio)), offer, treatment(channels), settings)
             *_, result = flow.denoise(worker, session, order, session.begin(), preview=False)
             assert isinstance(result, Result)
             *_, measured = flow.measure(worker, session, result, [QUICK])

@@ -10,10 +10,11 @@ from typing import Any
 import gradio as gr
 
 from denoise_app.inference.engine import Cancelled, Settings
+from denoise_app.inference.settings import treatment
 from denoise_app.plots.page import page
 from denoise_app.plots.theme import Theme
 from denoise_app.ui import flow, link, panels
-from denoise_app.ui.bridge import NO_LIMIT_DB, Offer, Worker, channels_from, settings_from
+from denoise_app.ui.bridge import NO_LIMIT_DB, Offer, Worker, settings_from
 from denoise_app.ui.downloads import Parcel, Shelf
 from denoise_app.ui.figures import figure
 from denoise_app.ui.flow import PREVIEW_SECONDS, Order, Result, Step
@@ -401,7 +402,7 @@ class CleanTab:
         if not Path(path).is_file():
             raise Unready(say("error.gone"))
         offer = self._worker.find(given[self.checkpoint])
-        settings, channels = self._settings(given), channels_from(given[self.channels])
+        settings, channels = self._settings(given), treatment(given[self.channels])
         return Order(session.adopt(Path(path)), offer, channels, settings)
 
     def _settings(self, given: Given) -> Settings:
