@@ -142,7 +142,7 @@ def run_denoise(args: argparse.Namespace) -> int:
     model, loss = entry.model, entry.loss
     denoiser = catalog.load(model, loss, args.device)
     settings = Settings(
-        strength=args.strength / 100,
+        strength=args.strength,
         max_attenuation_db=args.max_attenuation,
         high_band=args.high_band,
         loudness_lufs=args.loudness,

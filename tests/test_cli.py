@@ -114,7 +114,7 @@ def test_every_setting_reaches_the_engine(
     more = "--format flac --bit-depth 24 --model wiener"
     status, _, _ = call(capsys, "denoise", recordings, "-o", tmp_path, *options.split(), *more.split())
     assert status == 0
-    assert seen == [(Settings(0.5, 12.0, "keep", -23.0, -2.0, "flac", 24), "mid")]
+    assert seen == [(Settings(50.0, 12.0, "keep", -23.0, -2.0, "flac", 24), "mid")]
 
 
 def test_nothing_to_denoise_is_a_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -157,7 +157,7 @@ def test_replay_gives_the_samples_of_the_report(
     source = recordings / "good.wav"
     assert call(capsys, "denoise", source, "-o", tmp_path, "--model", "wiener", "--strength", 60)[0] == 0
     prints = replay.fingerprint(source), replay.fingerprint(tmp_path / source.name)
-    told = replay.as_json(replay.Receipt("wiener", None, None, None, "each", Settings(strength=0.6), *prints))
+    told = replay.as_json(replay.Receipt("wiener", None, None, None, "each", Settings(strength=60.0), *prints))
     (tmp_path / "report.json").write_text(json.dumps(told))
     code, found = answer(capsys, "replay", tmp_path / "report.json", source, "-o", tmp_path / "again.wav")
     assert code == 0 and found["same_samples"] is True

@@ -9,11 +9,12 @@ from typing import Any
 
 import gradio as gr
 
+from denoise_app.inference.settings import treatment
 from denoise_app.ui.clean.work import Order, Result
 from denoise_app.ui.parts.language import say_for
 from denoise_app.ui.parts.receipt import Made, report
 from denoise_app.ui.worker.session import Sessions
-from denoise_app.ui.worker.worker import NO_LIMIT_DB, Worker, channels_from, settings_from
+from denoise_app.ui.worker.worker import NO_LIMIT_DB, Worker, settings_from
 
 from .clean import work as flow
 from .texts import Say
@@ -71,7 +72,7 @@ def endpoint(worker: Worker, sessions: Sessions) -> Callable[..., Iterator[Answe
             settings = settings_from(
                 strength, max_attenuation_db, high_band, loudness_lufs or None, true_peak_dbtp, format, bit_depth
             )
-            order = Order(session.adopt(Path(audio)), offer, channels_from(channels), settings)
+            order = Order(session.adopt(Path(audio)), offer, treatment(channels), settings)
             *_, result = flow.denoise(worker, session, order, session.begin(), preview=False)
             assert isinstance(result, Result)
             *_, measured = flow.measure(worker, session, result, slow=[False])
