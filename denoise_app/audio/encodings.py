@@ -79,9 +79,29 @@ class Encoding:
         return sample_rate in rates and 1 <= channels <= most
 
 
+ENDINGS: dict[str, tuple[str, ...]] = {
+    "wav": (".wav", ".wave", ".bwf"),
+    "flac": (".flac",),
+    "VORBIS": (".ogg", ".oga"),
+    "OPUS": (".ogg", ".oga", ".opus"),
+    "mp3": (".mp3",),
+    "m4a": (".m4a", ".m4b"),
+}
+"""Codec or container -> the suffixes that files of it go by."""
+
+
 def suffix(encoding: Encoding) -> str:
     """The end of such a file's name: ".wav", ".flac", ..."""
     return f".{encoding.container}"
+
+
+def fits(ending: str, encoding: Encoding) -> bool:
+    """Whether such a file may go by a name that ends so.
+
+    >>> fits(".WAV", Encoding("wav", "FLOAT")), fits(".wav", Encoding("mp3", "MPEG_LAYER_III"))
+    (True, False)
+    """
+    return ending.lower() in (ENDINGS.get(encoding.codec) or ENDINGS[encoding.container])
 
 
 def encoding_for(format: str, bit_depth: int | None = None) -> Encoding:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self
 
+from denoise_app.audio.names import printable_facts
+
 SENTENCES: dict[str, str] = {
     # the path
     "url": "{name} is an address on the web; only files on this machine are read. Download it first.",
@@ -59,8 +61,9 @@ class UserError(ValueError):
 
     @classmethod
     def of(cls, reason: str, **facts: object) -> Self:
-        """The error whose sentence stands in `sentences`."""
-        return cls(reason, cls.sentences[reason].format(**facts), **facts)
+        """The error whose sentence stands in `sentences`; its facts are made `printable`, for many are names."""
+        shown = printable_facts(facts)
+        return cls(reason, cls.sentences[reason].format(**shown), **shown)
 
     def __reduce__(self) -> tuple[Callable[..., UserError], tuple[Any, ...]]:
         return _restored, (type(self), self.reason, str(self), self.facts)  # so that it survives a process pool

@@ -33,6 +33,7 @@ from denoise_app.audio.convert import quantise
 from denoise_app.audio.encodings import LOSSLESS_BITS, PCM_BITS, Encoding, encoding_for, nearest, suffix
 from denoise_app.audio.errors import AudioError
 from denoise_app.audio.limits import Limits, clock
+from denoise_app.audio.names import printable
 from denoise_app.audio.notes import Note
 
 __all__ = [
@@ -48,7 +49,6 @@ __all__ = [
     "probe",
     "read",
     "read_window",
-    "sounds",
     "suffix",
     "write",
 ]
@@ -105,19 +105,6 @@ LOSSLESS_IN_FFMPEG = ("pcm_s", "pcm_u", "pcm_f", "alac", "flac", "wavpack", "ape
 
 
 # ----------------------------------------------------------------------------------------------------------- reading
-
-
-def sounds(folder: Path, out: Path | None = None) -> list[Path]:
-    """Every file below a folder whose name ends as a sound file's, sorted, but for hidden ones and what is in `out`."""
-    inside = out is not None and folder.resolve() in out.parents
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and not (inside and out in path.resolve().parents)
-    )
 
 
 def probe(path: AnyPath, limits: Limits | None = None) -> FileInfo:
@@ -284,8 +271,8 @@ def _checked_file(path: AnyPath, limits: Limits) -> Path:
 
 
 def _shown(path: Path) -> str:
-    """The file's name as text that can always be printed: bytes that are no UTF-8 become question marks."""
-    return (path.name or str(path)).encode("utf-8", "replace").decode()
+    """The file's name as text that can always be printed."""
+    return printable(path.name or str(path))
 
 
 def _kind(path: Path) -> str | None:
@@ -310,7 +297,7 @@ def _open_with_soundfile(path: Path) -> _SoundFileDecoder | None:
     if _kind(path) == "mp3" and not _counts_its_frames(path):
         return None
     try:
-        handle = soundfile.SoundFile(os.fspath(path))
+        handle = soundfile.SoundFile(os.fsencode(path))  # it encodes names itself, but only those that are UTF-8
     except (soundfile.LibsndfileError, TypeError):  # TypeError: it takes *.raw for sound without a header
         return None
     if 0 < handle.frames < UNKNOWN_LENGTH:

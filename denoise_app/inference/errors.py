@@ -15,7 +15,7 @@ SENTENCES: dict[str, str] = {
     "not-computable": "The denoiser made values of this sound that are not numbers. Choose another model, or lower the "
     "sound's level where it goes far beyond full scale.",
     "onto-input": "{target} is an input itself: choose another folder for the output.",
-    "same-target": "{target} was just written from another input: denoise them into two folders.",
+    "strict": "Nothing is written, as notes count as failures here: {notes}",
 }
 """Reason -> the English sentence, with the names of its facts in braces."""
 

@@ -1131,7 +1131,7 @@ CHINESE: dict[str, str] = {
     "error.start-beyond-end": "所选部分从 {start:g} 秒开始，但声音只有 {seconds:.1f} 秒。请选择更早的起点。",
     "error.no-device": "这里不能使用设备 {device}：{problem} 请选择 cpu，或用 auto 由程序选择。",
     "error.onto-input": "{target} 本身就是输入文件：请选择另一个输出文件夹。",
-    "error.same-target": "{target} 刚由另一个输入写成：请把它们分别输出到两个文件夹。",
+    "error.strict": "没有写出结果，因为这里把提示当作错误：{notes}",
     "error.bad-strength": "强度须为 {low:g} 至 {high:g} % 之间的数字。",
     "error.bad-attenuation": "最大衰减须为不小于 {low:g} dB 的数字。",
     "error.bad-loudness": "目标响度须为 {low:g} 至 {high:g} LUFS 之间的数字。",
