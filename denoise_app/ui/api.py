@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,15 @@ from denoise_app.ui.clean.work import Order, Result
 from denoise_app.ui.parts.language import say_for
 from denoise_app.ui.parts.receipt import Made, report
 from denoise_app.ui.worker.session import Sessions
-from denoise_app.ui.worker.worker import NO_LIMIT_DB, QUICK, Worker, channels_from, settings_from
+from denoise_app.ui.worker.worker import (
+    NO_LIMIT_DB,
+    QUICK,
+    Worker,
+    channels_from,
+    is_left_out,
+    number,
+    settings_from,
+)
 
 from .clean import work as flow
 from .texts import Say
@@ -23,6 +32,25 @@ WORK = "work"  # the queue of all that computes: as many at once as the page is 
 logger = logging.getLogger(__name__)
 
 Answer = tuple[str, str, dict[str, Any]]
+
+
+class Page(gr.Blocks):
+    """Blocks that answer in a sentence where a call never reaches its function; Gradio itself answers null."""
+
+    _say: ContextVar[Say] = ContextVar("say")
+
+    async def process_api(self, *args: Any, **kwargs: Any) -> Any:
+        self._say.set(say_for(kwargs.get("request")))
+        return await super().process_api(*args, **kwargs)
+
+    async def preprocess_data(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return await super().preprocess_data(*args, **kwargs)
+        except gr.Error:
+            raise
+        except Exception as error:  # of whatever kind the checks of each widget raise
+            say = self._say.get()
+            raise gr.Error(say("error.bad-call"), title=say("error.title"), print_exception=False) from error
 
 
 def endpoint(worker: Worker, sessions: Sessions) -> Callable[..., Iterator[Answer]]:
@@ -68,8 +96,11 @@ def endpoint(worker: Worker, sessions: Sessions) -> Callable[..., Iterator[Answe
                 raise gr.Error(say("error.no-recording"), title=say("error.title"), print_exception=False)
             best = worker.recommended(model or None)
             offer = worker.named(best.model, loss) if loss else best
+            loudness = None if is_left_out(loudness_lufs) else loudness_lufs
+            if true_peak_dbtp is not None:  # refused when wrong, also where no loudness makes use of it
+                number("bad-true-peak", true_peak_dbtp)
             settings = settings_from(
-                strength, max_attenuation_db, high_band, loudness_lufs or None, true_peak_dbtp, format, bit_depth
+                strength, max_attenuation_db, high_band, loudness, true_peak_dbtp, format, bit_depth
             )
             order = Order(session.adopt(Path(audio)), offer, channels_from(channels), settings)
             *_, result = flow.denoise(worker, session, order, session.begin(), preview=False)

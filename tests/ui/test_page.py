@@ -20,7 +20,7 @@ from gradio_client.exceptions import AppError
 
 from denoise_app.ui import app as page
 from denoise_app.ui.blind import votes
-from denoise_app.ui.texts import ENGLISH
+from denoise_app.ui.texts import CHINESE, ENGLISH
 from denoise_app.ui.worker.session import Sessions
 
 Make = Callable[..., Path]
@@ -189,6 +189,17 @@ def test_bad_input_is_told_in_a_sentence_without_a_path(
         ({"loudness_lufs": 5}, "from -70 to 0 LUFS"),
         ({"loudness_lufs": -16, "true_peak_dbtp": None}, "from -70 to 0 dBTP"),
         ({"channels": "reference"}, "no use of a noise reference"),
+        *(
+            ({"strength": wrong}, "strength needs a number from 0 to 100 %")
+            for wrong in (True, False, "50", [50], None)
+        ),
+        *(({"max_attenuation_db": wrong}, "a number of 0 dB or more") for wrong in (True, "12", {"db": 12})),
+        *(({"loudness_lufs": wrong}, "from -70 to 0 LUFS") for wrong in (True, False, "-16", [])),
+        *(({"true_peak_dbtp": wrong}, "from -70 to 0 dBTP") for wrong in (True, "-1", -71)),
+        *(({"bit_depth": wrong}, "a whole number from 8 to 32") for wrong in (15.5, True, False, "16", 1e308)),
+        ({"high_band": None}, "follow, keep, drop"),
+        ({"channels": None}, "each, mid, reference"),
+        ({"format": "exe"}, "not in the list of choices"),
     ],
 )
 def test_a_wrong_setting_is_told_in_a_sentence(
@@ -237,6 +248,38 @@ def test_files_of_the_server_cannot_be_named(server: Server, recording: Make) ->
         call = httpx.post(f"{server.url}gradio_api/call/denoise", json={"data": [audio, *settings]})
         answer = httpx.get(f"{server.url}gradio_api/call/denoise/{call.json()['event_id']}", timeout=30)
         assert "event: error" in answer.text and "root:" not in answer.text and "denoised" not in answer.text
+        assert ENGLISH["error.bad-call"] in answer.text
+
+
+@pytest.mark.parametrize("audio", [5, "x", True, [], {}, {"path": None}, {"path": 5}, {"url": "http://127.0.0.1:1/"}])
+def test_what_is_no_upload_is_answered_in_a_sentence(server: Server, audio: object) -> None:
+    said = answered(server, [audio, "", "", 100, 60, "follow", 0, -1, "each", "", 0])
+    assert said["error"] == ENGLISH["error.bad-call"]
+
+
+@pytest.mark.parametrize("count", [0, 3, 9])
+def test_too_few_parameters_are_answered_in_a_sentence(server: Server, count: int) -> None:
+    said = answered(server, [None, "", "", 100, 60, "follow", 0, -1, "each", "", 0][:count])
+    assert said["error"] == ENGLISH["error.bad-call"]
+    said = answered(server, [None], {"accept-language": "zh-CN"})
+    assert said["error"] == CHINESE["error.bad-call"]
+
+
+def answered(server: Server, data: list[object], headers: dict[str, str] | None = None) -> dict[str, Any]:
+    """What the server says to a call that it refuses."""
+    call = httpx.post(f"{server.url}gradio_api/call/denoise", json={"data": data}, headers=headers)
+    answer = httpx.get(f"{server.url}gradio_api/call/denoise/{call.json()['event_id']}", timeout=30).text
+    assert answer.startswith("event: error")
+    said: dict[str, Any] = json.loads(answer.split("data: ")[1])
+    return said
+
+
+def test_notes_are_in_the_answer(client: Client, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "dc.wav", np.random.default_rng(0).uniform(-0.1, 0.1, 16_000) + 0.2, 16_000)
+    _, _, report = client.predict(handle_file(tmp_path / "dc.wav"), api_name="/denoise")
+    (note,) = report["notes"]
+    assert note["key"] == "dc-offset" and note["percent"] == pytest.approx(20, abs=0.1)
+    assert note["message"] == "It has a constant offset of 20 % of full scale."
 
 
 def test_an_error_of_the_program_is_told_without_its_text(

@@ -52,7 +52,8 @@ def report(made: Made) -> dict[str, Any]:
     peak_dbfs, loudness_lufs.
     denoiser: model, loss, source, repo, revision, sha256, sample_rate, delay_seconds, device, real_time_factor.
     settings: strength (0 to 1), max_attenuation_db, high_band, loudness_lufs, true_peak_dbtp, container, bit_depth,
-    channels. gain_db, cut_samples: what was done to the level. notes: what is odd about the recording.
+    channels. gain_db, cut_samples: what was done to the level. notes: what is odd about the recording or was lost on
+    the way, each with its key, its message, and the numbers and names in that.
     metrics: key -> unit, better ("higher", "lower", "neither"), estimated, before, after.
     """
     rendered, offer = made.rendered, made.offer
@@ -86,7 +87,7 @@ def report(made: Made) -> dict[str, Any]:
         "true_peak_dbtp": _finite(rendered.true_peak_dbtp),
         "limited": rendered.limited,
         "cut_samples": rendered.cut_samples,
-        "notes": [note.message for note in rendered.notes],
+        "notes": [note.told() for note in rendered.notes],
         "metrics": {
             key: {
                 "unit": METRICS[key].unit,

@@ -430,15 +430,15 @@ def settings_from(
         SettingError: A key of RANGES for a number that is missing or out of its range; "bad-high-band".
     """
     to_target = loudness_lufs is not None if to_target is None else to_target
-    most = _number("bad-attenuation", most_db)
+    most = number("bad-attenuation", most_db)
     return engine.Settings(
-        strength=_number("bad-strength", strength) / 100,
+        strength=number("bad-strength", strength) / 100,
         max_attenuation_db=inf if most >= NO_LIMIT_DB else most,
         high_band=_word("bad-high-band", high_band, get_args(engine.HighBand)),
-        loudness_lufs=_number("bad-loudness", loudness_lufs) if to_target else None,
-        true_peak_dbtp=_number("bad-true-peak", true_peak_dbtp) if to_target else engine.DEFAULTS.true_peak_dbtp,
+        loudness_lufs=number("bad-loudness", loudness_lufs) if to_target else None,
+        true_peak_dbtp=number("bad-true-peak", true_peak_dbtp) if to_target else engine.DEFAULTS.true_peak_dbtp,
         container=container or None,
-        bit_depth=int(_number("bad-bit-depth", bit_depth)) if bit_depth else None,
+        bit_depth=None if is_left_out(bit_depth) else int(number("bad-bit-depth", bit_depth, whole=True)),
     )
 
 
@@ -447,12 +447,22 @@ def channels_from(name: str) -> engine.Channels:
     return _word("bad-channels", name, get_args(engine.Channels))
 
 
-def _number(reason: str, given: float | None) -> float:
+def is_left_out(given: float | None) -> bool:
+    """Whether a number is one that leaves the matter to the recording: none, or 0, which `false` is not."""
+    return given is None or (given == 0 and not isinstance(given, bool))
+
+
+def number(reason: str, given: float | None, whole: bool = False) -> float:
     """What a field holds; raises SettingError where that is nothing, no number, or out of its range."""
     name, low, high = RANGES[reason]
-    if isinstance(given, int | float) and low <= given <= high:
-        return given
-    raise SettingError.of(reason, name=name, low=low, high=high)
+    if (
+        isinstance(given, bool)
+        or not isinstance(given, int | float)
+        or not low <= given <= high
+        or (whole and given % 1)
+    ):
+        raise SettingError.of(reason, name=name, low=low, high=high)
+    return given
 
 
 def _word(reason: str, given: str, known: tuple[Any, ...]) -> Any:
