@@ -15,6 +15,7 @@ import numpy.typing as npt
 from denoise_app.audio.clip import FileInfo
 from denoise_app.audio.errors import AudioError
 from denoise_app.audio.names import printable
+from denoise_app.audio.notes import Note
 
 Interleaved = npt.NDArray[np.float32]
 """(time, channels) float32: the order in which files and decoders hold sound."""
@@ -42,6 +43,10 @@ class Decoder(Protocol):
 
     def chunks(self, frames: int, start: int) -> Iterator[Interleaved]:
         """From sample `start` on, at most `frames` at a time, none of them empty."""
+        ...
+
+    def notes(self) -> tuple[Note, ...]:
+        """What was odd about the file so far; complete after the last chunk."""
         ...
 
     def close(self) -> None: ...

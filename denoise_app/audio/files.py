@@ -11,6 +11,7 @@ import os
 import re
 import uuid
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from types import TracebackType
@@ -18,6 +19,7 @@ from typing import Self
 
 import numpy as np
 
+from denoise_app.audio import survey
 from denoise_app.audio.clip import Clip, FileInfo, Samples
 from denoise_app.audio.codec import BLOCK, Decoder, Encoder, Interleaved, explained, shown
 from denoise_app.audio.encodings import Encoding, encoding_for, nearest, suffix
@@ -49,8 +51,11 @@ AnyPath = str | os.PathLike[str]
 SUFFIXES = frozenset(
     f".{name}"
     for name in (
-        *("wav", "wave", "flac", "ogg", "oga", "opus", "mp3", "aif", "aiff", "caf", "au", "w64"),
-        *("m4a", "aac", "mp4", "m4v", "mov", "webm", "mkv", "mka", "3gp", "amr", "wma"),
+        *("wav", "wave", "bwf", "rf64", "w64", "aif", "aiff", "aifc", "caf", "au", "snd", "voc", "sph", "nist", "flac"),
+        *("ogg", "oga", "ogx", "ogv", "opus", "spx", "mp1", "mp2", "mp3", "mpga", "m4a", "m4b", "m4r", "aac", "adts"),
+        *("mp4", "m4v", "mov", "qt", "3gp", "3ga", "3g2", "f4a", "f4v", "webm", "weba", "mkv", "mka", "mk3d"),
+        *("ts", "mts", "m2ts", "mpg", "mpeg", "vob", "avi", "flv", "mxf", "asf", "wma", "wmv", "amr", "awb"),
+        *("ac3", "eac3", "dts", "wv", "ape", "tta"),
     )
 )
 """What a sound file's name may end in for it to be found in a folder; a file that is named is told by its content."""
@@ -59,29 +64,30 @@ SUFFIXES = frozenset(
 # ----------------------------------------------------------------------------------------------------------- reading
 
 
-def probe(path: AnyPath, limits: Limits | None = None) -> FileInfo:
-    """What the header says, decoding nothing.
+def probe(path: AnyPath, limits: Limits | None = None, track: int | None = None) -> FileInfo:
+    """What the header says, decoding nothing; `track` as for `open_reader`.
 
     Raises:
         AudioError: it is no sound file that can be read, or goes beyond the limits.
     """
-    with open_reader(path, limits) as reader:
+    with open_reader(path, limits, track) as reader:
         return reader.info
 
 
-def open_reader(path: AnyPath, limits: Limits | None = None) -> Reader:
+def open_reader(path: AnyPath, limits: Limits | None = None, track: int | None = None) -> Reader:
     """Opens a sound file for reading by block; use it as a context manager.
 
     Args:
         path: A file; what it is is told by its content, not its name.
         limits: What to refuse; without them those of the environment.
+        track: Which of its sound tracks, from 1; None for the first, and a note where there are others.
 
     Raises:
-        AudioError: it is no sound file that can be read, or goes beyond the limits.
+        AudioError: it is no sound file that can be read, has no such track, or goes beyond the limits.
     """
     limits = limits or Limits.from_environment()
     file = _checked_file(path, limits)
-    decoder = open_with_soundfile(file) or open_with_ffmpeg(file, limits)
+    decoder = _opened(file, limits, track)
     reader = Reader(file, decoder, limits)
     try:
         limits.check(reader.info, shown(file))
@@ -93,22 +99,51 @@ def open_reader(path: AnyPath, limits: Limits | None = None) -> Reader:
     return reader
 
 
-def read(path: AnyPath, limits: Limits | None = None) -> Clip:
+def _opened(file: Path, limits: Limits, track: int | None) -> Decoder:
+    """The decoder that reads all of a file: libsndfile where its header can be believed, which is quick, else ffmpeg.
+
+    Where ffmpeg is missing, or fails, libsndfile reads what it can.
+    """
+    believed = survey.is_plain(file)
+    decoder = open_with_soundfile(file) if believed or not has_ffmpeg() else None
+    if decoder is not None and has_ffmpeg() and decoder.misreads:
+        decoder.close()
+        decoder = None
+    if decoder is None:
+        try:
+            return open_with_ffmpeg(file, limits, track)
+        except AudioError as error:
+            if error.reason not in ("truncated", "not-audio"):
+                raise
+            decoder = open_with_soundfile(file)
+            if decoder is None:
+                raise
+    if track not in (None, 1):
+        decoder.close()
+        raise AudioError.of("no-such-track", name=shown(file), track=track, count=1)
+    decoder.is_doubtful = not believed or decoder.misreads
+    if decoder.info.container == "flac" and has_ffmpeg():
+        decoder.rescue = partial(open_with_ffmpeg, file, limits)
+    return decoder
+
+
+def read(path: AnyPath, limits: Limits | None = None, track: int | None = None) -> Clip:
     """A whole short file. Raises AudioError as `open_reader` and `Reader.blocks` do."""
-    with open_reader(path, limits) as reader:
+    with open_reader(path, limits, track) as reader:
         blocks = list(reader.blocks(BLOCK))
         return Clip(np.concatenate(blocks, axis=1), reader.info.sample_rate, reader.info)
 
 
-def read_window(path: AnyPath, start: int, frames: int, limits: Limits | None = None) -> Clip:
+def read_window(path: AnyPath, start: int, frames: int, limits: Limits | None = None, track: int | None = None) -> Clip:
     """`frames` samples from sample `start` on, fewer where the file ends; those of the whole, to rounding.
 
-    A jump is quick except in containers whose time stamps do not count samples (webm): these are decoded from
-    their beginning. Raises AudioError as `open_reader` does, ValueError where start or frames is negative.
+    A jump is quick except where time stamps do not count samples (webm) or cannot be believed (damaged files): these
+    are decoded from their beginning. Raises AudioError as `open_reader` does, ValueError where start or frames is
+    negative.
     """
     if start < 0 or frames < 0:
         raise ValueError(f"a window begins at 0 or later and is not negative, not {start} and {frames}")
-    with open_reader(path, limits) as reader:
+    with open_reader(path, limits, track) as reader:
         parts = [np.zeros((reader.info.channels, 0), np.float32)]
         missing = frames
         for block in reader.blocks(min(BLOCK, max(frames, 1)), start) if frames else ():
@@ -124,8 +159,8 @@ class Reader:
 
     Attributes:
         info: What the header says, its length corrected by the size of the file where that can be known.
-        notes: What is odd about the file, such as "cut-off" where it ends before its header says; complete after the
-            last block, for wav after opening.
+        notes: What is odd about the file, such as "cut-off" where it ends before its header says, or "damaged";
+            complete after the last block, for wav after opening.
     """
 
     def __init__(self, path: Path, decoder: Decoder, limits: Limits) -> None:
@@ -133,10 +168,14 @@ class Reader:
         self._decoder = decoder
         self._limits = limits
         self.info = decoder.info
-        self.notes: tuple[Note, ...] = ()
+        self._cut_off: tuple[Note, ...] = ()
         # Some programs miscount by their header; lossy ones estimate. Less than this is not worth a word.
         self._tolerance = decoder.info.sample_rate // (10 if decoder.exact else 2)
         self._tell_if_cut_off(decoder.claimed, decoder.info.frames)
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        return (*self._decoder.notes(), *self._cut_off)
 
     def __enter__(self) -> Self:
         return self
@@ -177,7 +216,7 @@ class Reader:
     def _tell_if_cut_off(self, announced: int, present: int) -> None:
         if announced - present > self._tolerance:
             promised, found = (clock(frames / self.info.sample_rate) for frames in (announced, present))
-            self.notes = (Note.of("cut-off", name=self._name, promised=promised, present=found),)
+            self._cut_off = (Note.of("cut-off", name=self._name, promised=promised, present=found),)
 
 
 def _checked_file(path: AnyPath, limits: Limits) -> Path:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
 from denoise_app.audio.clip import FileInfo
-from denoise_app.audio.codec import PREROLL, Interleaved, explained, kind, shown, slices, write_error
+from denoise_app.audio.codec import BLOCK, PREROLL, Decoder, Interleaved, explained, shown, slices, write_error
 from denoise_app.audio.convert import quantise
 from denoise_app.audio.encodings import LOSSLESS_BITS, PCM_BITS, Encoding
 from denoise_app.audio.errors import AudioError
+from denoise_app.audio.notes import Note
+from denoise_app.audio.survey import is_simple_mp3
 
 OPUS_TAIL = 5760  # the longest Opus packet, 120 ms at 48 kHz
 UNKNOWN_LENGTH = 1 << 48  # libsndfile reports about 2^63 frames where a header gives no length
@@ -40,8 +43,6 @@ QUALITY: dict[str, dict[str, object]] = {
 
 def open_with_soundfile(path: Path) -> SoundFileDecoder | None:
     """None for what libsndfile cannot open, or whose length it does not know."""
-    if kind(path) == "mp3" and not _counts_its_frames(path):
-        return None
     try:
         handle = soundfile.SoundFile(os.fsencode(path))  # it encodes names itself, but only those that are UTF-8
     except (soundfile.LibsndfileError, TypeError):  # TypeError: it takes *.raw for sound without a header
@@ -52,50 +53,78 @@ def open_with_soundfile(path: Path) -> SoundFileDecoder | None:
     return None
 
 
-def _counts_its_frames(path: Path) -> bool:
-    """Whether an mp3 file begins with a frame that tells how many follow (Xing and Info headers).
-
-    Without it libsndfile guesses the length from the first frames, and never reads beyond its guess: files of varying
-    bit rate lost two thirds of their sound.
-    """
-    with path.open("rb") as file:
-        head = file.read(10)
-        if head.startswith(b"ID3"):  # its size has 7 bits to the byte
-            file.seek(10 + sum((byte & 127) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True)))
-        else:
-            file.seek(0)
-        frame = file.read(256)
-    return b"Xing" in frame or b"Info" in frame
-
-
 class SoundFileDecoder:
+    """A file that libsndfile decodes.
+
+    Attributes:
+        rescue: Opens another decoder for what comes after damage in a lossless file; None where there is none.
+        is_doubtful: Whether the file may hold more than libsndfile finds.
+    """
+
     def __init__(self, path: Path, handle: soundfile.SoundFile) -> None:
+        self._path = path
         self._handle = handle
+        self._rescued: Decoder | None = None
+        self.rescue: Callable[[], Decoder] | None = None
+        self.is_doubtful = False
         codec = handle.subtype
         self._order = OGG_ORDER.get(handle.channels, slice(None)) if codec in ("VORBIS", "OPUS") else slice(None)
-        container = {"WAVEX": "wav", "RF64": "wav"}.get(handle.format, handle.format.lower())
-        self.info = FileInfo(
-            container, codec, handle.samplerate, handle.channels, handle.frames, LOSSLESS_BITS.get(codec)
-        )
+        container = {"WAVEX": "wav", "RF64": "wav", "MPEG": "mp3"}.get(handle.format, handle.format.lower())
+        bits = LOSSLESS_BITS.get(codec)
+        self.info = FileInfo(container, codec, handle.samplerate, handle.channels, handle.frames, bits)
+        if bits is None:
+            self.info = replace(self.info, bit_rate=round(path.stat().st_size * 8 / self.info.seconds))
         self.claimed = self.info.frames
-        self.exact = self.info.bit_depth is not None  # mp3 and ogg: libsndfile may have to guess
-        if container == "wav" and self.info.bit_depth:
-            self.claimed = max(self.claimed, _announced_bytes(path) * 8 // (self.info.bit_depth * handle.channels))
+        self.exact = bits is not None  # mp3 and ogg: libsndfile may have to guess
+        if container == "wav" and bits:
+            self.claimed = max(self.claimed, _announced_bytes(path) * 8 // (bits * handle.channels))
+
+    @property
+    def misreads(self) -> bool:
+        """Whether libsndfile is known to miss something: mp3 that begins oddly or in a wav, Opus not at its 48 kHz."""
+        is_odd_mp3 = self.info.codec.startswith("MPEG") and not is_simple_mp3(self._path)
+        return is_odd_mp3 or (self.info.codec == "OPUS" and self.info.sample_rate != 48_000)
 
     def chunks(self, frames: int, start: int) -> Iterator[Interleaved]:
-        position = max(0, start - PREROLL)
-        drop = start - position
-        try:
-            self._handle.seek(position)
-        except soundfile.LibsndfileError:  # a damaged file that cannot be entered here has nothing more to give
+        position = self._entered(start)
+        if position is None:  # a damaged file that cannot be entered here
+            yield from self._rest(frames, start)
             return
+        drop = start - position
         while position < self.info.frames:
-            count = self._next_read(position, drop + frames)
+            # Where damage is found must not depend on the caller's blocks, or else what is rescued would.
+            count = BLOCK if self.rescue else self._next_read(position, drop + frames)
+            count = min(count, self.info.frames - position)
             piece = self._take(count)
+            if len(piece) < count and self.rescue:
+                yield from self._rest(frames, position + drop)
+                return
             yield from slices(piece[drop:, self._order], frames)
             if len(piece) < count:
                 return
-            position, drop = position + count, 0
+            position, drop = position + count, max(0, drop - count)
+
+    def _entered(self, start: int) -> int | None:
+        """The sample from which on the next read decodes, at or before `start`; None where it cannot be reached."""
+        if not self._handle.seekable():  # GSM 6.10, G.721, G.723, NMS ADPCM: decoded from the beginning
+            self._handle.close()
+            self._handle = soundfile.SoundFile(os.fsencode(self._path))
+            return 0
+        position = start - start % BLOCK if self.rescue else max(0, start - PREROLL)
+        try:
+            return int(self._handle.seek(position))
+        except soundfile.LibsndfileError:
+            return None
+
+    def _rest(self, frames: int, start: int) -> Iterator[Interleaved]:
+        """What another decoder makes of a file from sample `start` on."""
+        if self.rescue is not None:
+            self._rescued = self._rescued or self.rescue()
+            yield from self._rescued.chunks(frames, start)
+
+    def notes(self) -> tuple[Note, ...]:
+        doubt = (Note.of("needs-ffmpeg", name=shown(self._path)),) if self.is_doubtful else ()
+        return (*doubt, *(self._rescued.notes() if self._rescued else ()))
 
     def _next_read(self, position: int, wanted: int) -> int:
         """How many samples to read at once. libsndfile errs when a read begins within an Opus file's last packet."""
@@ -114,6 +143,8 @@ class SoundFileDecoder:
 
     def close(self) -> None:
         self._handle.close()
+        if self._rescued is not None:
+            self._rescued.close()
 
 
 def _announced_bytes(path: Path) -> int:

@@ -14,6 +14,12 @@ SENTENCES: dict[str, str] = {
     "beyond-full-scale": "It goes {db:.1f} dB beyond full scale, where denoisers know no sound.",
     "dc-offset": "It has a constant offset of {percent:.2g} % of full scale.",
     "cut-off": "{name} ends early: {promised} were announced, {present} are there, and these were read.",
+    "damaged": "{name} is damaged: {seconds:.2f} s that could not be read are silent, the rest is in its place.",
+    "late-start": "The sound of {name} begins {seconds:.2f} s late; silence keeps its place.",
+    "gaps": "The sound of {name} has gaps of {seconds:.2f} s in all; silence fills them.",
+    "several-tracks": "{name} has {count} sound tracks; track {taken} was taken. Choose another with --track N.",
+    "needs-ffmpeg": "{name} may hold more sound than was read: it is damaged, or joined from parts, and the program "
+    "ffmpeg, which reads such files whole, is not installed here.",
 }
 """Key -> the English sentence of every note on a recording, with the names of its facts in braces."""
 
