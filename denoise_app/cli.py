@@ -34,8 +34,10 @@ class Failure(Exception):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     args = build_parser().parse_args(argv)
-    use_threads(args.threads)
     from denoise_app.audio.errors import UserError
+    from denoise_app.inference import threads
+
+    threads.use(args.threads)  # before torch is loaded
 
     try:
         return int(args.run(args))
@@ -45,17 +47,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         status("interrupted")
         return INTERRUPTED
-
-
-def use_threads(count: int) -> None:
-    """The number of threads of this process and of each that it starts.
-
-    The libraries read it when they are first imported, which is why nothing above imports them.
-    """
-    for library in ("OMP", "OPENBLAS", "MKL"):
-        os.environ[f"{library}_NUM_THREADS"] = str(count)
-    if torch := sys.modules.get("torch"):  # called from a program that has it loaded already
-        torch.set_num_threads(count)
 
 
 def status(text: str, passing: bool = False) -> None:
@@ -190,6 +181,7 @@ def add_denoise(commands: Any) -> None:
     add_threads(command)
     command.add_argument("--format", choices=("wav", "flac", "ogg", "mp3", "m4a"), help="default: as the input")
     command.add_argument("--bit-depth", type=int, choices=(16, 24, 32), help="default: as the input")
+    command.add_argument("--track", type=positive, metavar="N", help="of several sound tracks; default: the first")
     command.add_argument("--strict", action="store_true", help="notes are failures: nothing is written of such a file")
 
 
@@ -223,7 +215,9 @@ def run_denoise(args: argparse.Namespace) -> int:
         status(f"{printable(job.target.name)}: {step.fraction:.0%}{left}{speed}", passing=True)
 
     outcomes = []
-    for outcome in batch.run(plan.jobs, denoiser, settings, channels=args.channels, strict=args.strict, progress=show):
+    for outcome in batch.run(
+        plan.jobs, denoiser, settings, channels=args.channels, track=args.track, strict=args.strict, progress=show
+    ):
         outcomes.append(outcome)
         name = printable(str(outcome.job.source))
         status(f"[{len(outcomes)}/{len(plan.jobs)}] {name} {outcome_text(outcome)}")
@@ -276,14 +270,14 @@ def run_replay(args: argparse.Namespace) -> int:
     from denoise_app.inference import engine, replay
 
     receipt = replay.read(args.report)
-    encoding = engine.output_encoding(probe(args.recording), receipt.settings)
+    encoding = engine.output_encoding(probe(args.recording, track=receipt.track), receipt.settings)
     out = args.out or args.recording.with_name(f"{args.recording.stem}.denoised{suffix(encoding)}")
     name, written = printable(str(args.recording)), printable(str(out))
     if not fits(out.suffix, encoding):
         raise Failure(f"the result is written as {suffix(encoding)}: give --out a name that ends so, not {written}")
     if os.path.realpath(out) == os.path.realpath(args.recording):
         raise Failure(f"{written} is the recording itself: name another file with --out")
-    same_recording = replay.fingerprint(args.recording) == receipt.recording
+    same_recording = replay.fingerprint(args.recording, receipt.track) == receipt.recording
     if not same_recording:
         status(f"{name} is not the recording of this report; it is treated the same way")
     rendered = replay.replay(receipt, args.recording, out, args.device)

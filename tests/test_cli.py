@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+import numpy as np
 import pytest
 import soundfile
 import torch
@@ -18,7 +19,7 @@ from denoise_app import cli
 from denoise_app.audio.clip import Clip
 from denoise_app.evaluation import evaluate, leaderboard
 from denoise_app.evaluation import speed as bench
-from denoise_app.inference import catalog, replay
+from denoise_app.inference import catalog, replay, threads
 from denoise_app.inference.engine import Settings
 from denoise_app.training import loop
 from denoise_app.training.config import TrainConfig
@@ -29,8 +30,8 @@ ROOT = Path(__file__).resolve().parents[1]
 @pytest.fixture(autouse=True)
 def same_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """`main` sets the thread count of the process, which outlives a test."""
-    for library in ("OMP", "OPENBLAS", "MKL"):
-        monkeypatch.setenv(f"{library}_NUM_THREADS", "1")
+    for name, value in threads.environment(1).items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture
@@ -104,20 +105,20 @@ def test_every_setting_reaches_the_engine(
 ) -> None:
     from denoise_app.inference import batch
 
-    seen: list[tuple[Settings, str, bool]] = []
+    seen: list[tuple[Settings, dict[str, object]]] = []
 
-    def run(
-        jobs: object, denoiser: object, settings: Settings, *, channels: str, strict: bool, progress: object
-    ) -> list[object]:
-        seen.append((settings, channels, strict))
+    def run(jobs: object, denoiser: object, settings: Settings, *, progress: object, **options: object) -> list[object]:
+        seen.append((settings, options))
         return []
 
     monkeypatch.setattr(batch, "run", run)
     options = "--strength 50 --max-attenuation 12 --high-band keep --loudness -23 --true-peak -2 --channels mid"
-    more = "--format flac --bit-depth 24 --strict --model wiener"
+    more = "--format flac --bit-depth 24 --strict --track 2 --model wiener"
     status, _, _ = call(capsys, "denoise", recordings, "-o", tmp_path, *options.split(), *more.split())
     assert status == 0
-    assert seen == [(Settings(0.5, 12.0, "keep", -23.0, -2.0, "flac", 24), "mid", True)]
+    assert seen == [
+        (Settings(0.5, 12.0, "keep", -23.0, -2.0, "flac", 24), {"channels": "mid", "strict": True, "track": 2})
+    ]
 
 
 @pytest.fixture
@@ -145,6 +146,55 @@ def test_strict_makes_notes_a_failure(offset: Path, tmp_path: Path, capsys: pyte
     (file,) = data["files"]
     assert (status, data["failed"], file["error"]["reason"]) == (1, 1, "strict") and "output" not in file
     assert [note["key"] for note in file["notes"]] == ["dc-offset"] and list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.fixture
+def two_tracks(tmp_path: Path, speech: Clip) -> Path:
+    """A video's sound in two languages, as it were: the second track is softer and shorter."""
+    for name, frames, gain in (("one", 16_000, 0.9), ("two", 12_000, 0.3)):
+        soundfile.write(tmp_path / f"{name}.wav", gain * speech.samples[0, :frames], 16_000, "PCM_16")
+    path = tmp_path / "two.mka"
+    inputs = ["-i", tmp_path / "one.wav", "-i", tmp_path / "two.wav"]
+    subprocess.run(["ffmpeg", "-v", "error", *inputs, "-map", "0", "-map", "1", "-c", "copy", path], check=True)
+    return path
+
+
+@pytest.mark.parametrize(("options", "track"), [([], "one"), (["--track", "1"], "one"), (["--track", "2"], "two")])
+def test_a_track_is_chosen_by_its_number(
+    options: list[str], track: str, two_tracks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ("denoise", two_tracks, "-o", tmp_path / "out", "--model", "band-pass", "--strength", 0, *options)
+    status, data = answer(capsys, *command)
+    (file,) = data["files"]
+    np.testing.assert_array_equal(soundfile.read(file["output"])[0], soundfile.read(tmp_path / f"{track}.wav")[0])
+    assert status == 0 and [note["key"] for note in file["notes"]] == ([] if options else ["several-tracks"])
+
+
+def test_a_chosen_track_is_denoised_in_every_pass(
+    two_tracks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--model", "wiener", "--loudness", -30)
+    assert call(capsys, "denoise", two_tracks, "-o", tmp_path / "out", *options, "--track", 2)[0] == 0
+    assert call(capsys, "denoise", tmp_path / "two.wav", "-o", tmp_path / "alone", *options)[0] == 0
+    chosen, alone = (soundfile.read(tmp_path / folder / "two.wav")[0] for folder in ("out", "alone"))
+    np.testing.assert_array_equal(chosen, alone)
+
+
+def test_a_track_that_is_not_there_is_named(
+    two_tracks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inputs = (two_tracks, tmp_path / "one.wav")
+    status, data = answer(capsys, "denoise", *inputs, "-o", tmp_path / "out", "--model", "wiener", "--track", 3)
+    assert status == 1 and [file["error"]["reason"] for file in data["files"]] == ["no-such-track"] * 2
+
+
+def test_a_track_is_replayed(two_tracks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    call(capsys, "denoise", two_tracks, "-o", tmp_path / "out", "--model", "wiener", "--track", 2)
+    prints = replay.fingerprint(two_tracks, 2), replay.fingerprint(tmp_path / "out" / "two.wav")
+    told = replay.told(replay.Receipt("wiener", None, None, None, "each", Settings(), *prints, track=2))
+    (tmp_path / "report.json").write_text(json.dumps(told))
+    status, found = answer(capsys, "replay", tmp_path / "report.json", two_tracks)
+    assert status == 0 and found["same_recording"] and found["same_samples"]
 
 
 def test_what_is_passed_over_is_told(recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,8 @@ SENTENCES: dict[str, str] = {
     "clipped": "{percent:.2g} % of its samples are clipped: what was cut off there cannot be restored.",
     "beyond-full-scale": "It goes {db:.1f} dB beyond full scale, where denoisers know no sound.",
     "dc-offset": "It has a constant offset of {percent:.2g} % of full scale.",
+    "opposite-channels": "Its channels cancel each other: in {percent:.0f} % of the sound, by energy, their mean is "
+    "{db:.0f} dB softer than they are, and little of a voice is left. Treat each channel on its own.",
     "cut-off": "{name} ends early: {promised} were announced, {present} are there, and these were read.",
     "damaged": "{name} is damaged: {seconds:.2f} s that could not be read are silent, the rest is in its place.",
     "late-start": "The sound of {name} begins {seconds:.2f} s late; silence keeps its place.",

@@ -144,6 +144,7 @@ def run(
     settings: engine.Settings,
     *,
     channels: engine.Channels = "each",
+    track: int | None = None,
     strict: bool = False,
     progress: Callable[[Job, engine.Progress], None] | None = None,
 ) -> Iterator[Outcome]:
@@ -152,6 +153,7 @@ def run(
     An existing file is replaced, when the new one is complete, but no input of any job.
 
     Args:
+        track: Which sound track of each file, from 1; None for the first, with a note where there are others.
         strict: Whether notes make a job fail; then nothing is written of it.
 
     Raises:
@@ -164,8 +166,8 @@ def run(
         try:
             if job.problem is not None:
                 raise job.problem
-            target = _target(job, settings, inputs)
-            rendered = _written(Path(job.source), target, denoiser, settings, channels, strict, tell)
+            target = _target(job, settings, track, inputs)
+            rendered = _written(Path(job.source), target, denoiser, settings, channels, track, strict, tell)
         except (AudioError, OSError) as problem:
             notes = problem.notes if isinstance(problem, Strict) else ()
             yield Outcome(job, None, problem, 0.0, time.perf_counter() - began, notes)
@@ -192,6 +194,7 @@ def _written(
     denoiser: Denoiser,
     settings: engine.Settings,
     channels: engine.Channels,
+    track: int | None,
     strict: bool,
     progress: Report | None,
 ) -> engine.Rendered:
@@ -200,7 +203,9 @@ def _written(
     place = target.parent
     with disk_errors_explained(target.name), tempfile.TemporaryDirectory(prefix=".denoise-", dir=place) as work:
         draft = Path(work) / target.name
-        rendered = engine.denoise_file(source, draft, denoiser, settings, channels=channels, progress=progress)
+        rendered = engine.denoise_file(
+            source, draft, denoiser, settings, channels=channels, track=track, progress=progress
+        )
         if strict and rendered.notes:
             raise Strict.because(rendered.notes)
         draft.replace(target)
@@ -213,9 +218,9 @@ def _place(path: Path) -> tuple[str, str]:
     return str(real.parent), names.key(Path(real.name))
 
 
-def _target(job: Job, settings: engine.Settings, inputs: set[tuple[str, str]]) -> Path:
+def _target(job: Job, settings: engine.Settings, track: int | None, inputs: set[tuple[str, str]]) -> Path:
     """The job's target under a suffix that fits what it becomes."""
-    target = _fitting(job, engine.output_encoding(probe(job.source), settings))
+    target = _fitting(job, engine.output_encoding(probe(job.source, track=track), settings))
     if _place(target) in inputs:
         raise EngineError.of("onto-input", target=str(target))
     return target

@@ -19,9 +19,12 @@ from torch import Tensor, nn
 from denoise_app.audio.clip import Clip, FileInfo, Samples
 from denoise_app.audio.convert import Resampler, mid
 from denoise_app.audio.errors import AudioError
+from denoise_app.audio.level import CancellationMeter
 from denoise_app.audio.notes import Note
+from denoise_app.audio.offset import Offset, OffsetRemover
 from denoise_app.denoiser import Denoiser, StreamingDenoiser
 
+from . import threads
 from .chunks import Chunks, Plan
 from .errors import EngineError
 from .high_band import Gains, TopBand
@@ -43,6 +46,7 @@ class Separation:
 
     Attributes:
         sound: The input, which is read again when rendering.
+        track: Which sound track of it, from 1; None for the first.
         info: What the input was; its length is that of the part that was denoised.
         start: Its first sample in the input.
         channels: How the channels were treated.
@@ -53,13 +57,15 @@ class Separation:
         levels: Of the input.
         notes: What is odd about the input.
         is_whole: True where nothing of the input was left out, and nothing of it is missing.
-        taken: File of float32 (time, rows) at the model's rate: input minus denoised.
+        taken: File of float32 (time, rows) at the model's rate: input without its offset minus denoised.
         gains: File of float32 (frames, rows): see `high_band.Gains`.
+        offset: The constant offset of each channel, which no denoiser hears and which is taken away with the noise.
         rows: Signals that were denoised side by side: one per channel, or 1 for "mid".
         gain_hop: Samples at the model's rate between gains.
     """
 
     sound: Path | Clip
+    track: int | None
     info: FileInfo
     start: int
     channels: Channels
@@ -72,6 +78,7 @@ class Separation:
     is_whole: bool
     taken: Path
     gains: Path
+    offset: Offset
     rows: int
     gain_hop: int
 
@@ -107,6 +114,7 @@ def separate(
     cancelled: Question | None = None,
     start: float = 0.0,
     seconds: float | None = None,
+    track: int | None = None,
 ) -> Separation:
     """Run a denoiser over a sound, once.
 
@@ -120,12 +128,13 @@ def separate(
         cancelled: Asked once a block whether to stop.
         start: Seconds into the sound where to begin.
         seconds: How much to treat, None for all; together with `start` a preview.
+        track: Which sound track of a file, from 1; None for the first, with a note where there are others.
 
     Raises:
         AudioError: the sound cannot be read or treated so, or the disk is full.
         Cancelled: `cancelled` said so; nothing is left in `work`.
     """
-    return separate_within(Watch(progress, cancelled), 1.0, sound, denoiser, work, channels, start, seconds)
+    return separate_within(Watch(progress, cancelled), 1.0, sound, denoiser, work, channels, start, seconds, track)
 
 
 def separate_within(
@@ -137,34 +146,45 @@ def separate_within(
     channels: Channels,
     start: float = 0.0,
     seconds: float | None = None,
+    track: int | None = None,
 ) -> Separation:
     """`separate`, as the first `share` of a longer work."""
     began = time.perf_counter()
     sound = sound if isinstance(sound, Clip) else Path(sound)
-    with open_sound(sound) as reader, _work_files(work) as (taken, gains):
+    with threads.limited(), open_sound(sound, track) as reader, _work_files(work) as (taken, gains):
         info = reader.info
         rate = info.sample_rate
         first, length = _span(info, start, seconds)
         warm_up = min(first // rate, WARM_UP_SECONDS)  # whole seconds are whole samples at both rates
         rows = 1 if channels == "mid" else info.channels
-        meter = LevelMeter(info.channels, rate)
+        meter, cancelling = LevelMeter(info.channels, rate), CancellationMeter(info.channels, rate)
+        remover = OffsetRemover(info.channels, rate)
         step = watch.stage("separate", (length or info.frames - first) / rate, 0.0, share)
         position = -warm_up * rate
         with taken.open("wb") as taken_file, gains.open("wb") as gains_file:
             files = taken_file, gains_file
             run = _Run(_suited(denoiser, channels, info), rows, rate, files, skip=warm_up * denoiser.sample_rate)
+
+            def hear(sound: Samples) -> None:
+                """Hears (channels, n) without offset."""
+                if channels == "mid":
+                    cancelling.push(sound)
+                run.push(mid(sound) if channels == "mid" else sound)
+
             blocks = reader.blocks(block_frames(rate, info.channels), first + position)
             for block in window(blocks, None if length is None else length - position):
-                run.push(mid(block) if channels == "mid" else block)
+                hear(remover.push(block))
                 meter.push(block[:, max(0, -position) :])
                 position += block.shape[1]
                 step(max(0, position) / rate)
+            hear(remover.finish())
             run.finish()
         if first and position <= 0:
             raise _beyond_the_end(info, start)
         levels = meter.levels()
         return Separation(
             sound=sound,
+            track=track,
             info=replace(info, frames=position),
             start=first,
             channels=channels,
@@ -173,10 +193,11 @@ def separate_within(
             device=run.device,
             seconds_taken=time.perf_counter() - began,
             levels=levels,
-            notes=(*levels.notes(), *reader.notes),
+            notes=(*levels.notes(), *cancelling.notes(), *reader.notes),
             is_whole=first == 0 and length is None and not reader.notes,
             taken=taken,
             gains=gains,
+            offset=remover.offset().later(warm_up * rate),
             rows=rows,
             gain_hop=run.top_band.hop,
         )

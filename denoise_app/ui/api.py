@@ -68,6 +68,7 @@ def endpoint(worker: Worker, sessions: Sessions) -> Callable[..., Iterator[Answe
         channels: str,
         format: str,
         bit_depth: float,
+        track: float,
         request: gr.Request,
     ) -> Iterator[Answer]:
         """Speech without its noise, at the rate, channels, length, bit depth and level of what came in.
@@ -84,10 +85,12 @@ def endpoint(worker: Worker, sessions: Sessions) -> Callable[..., Iterator[Answe
             channels: "each" on its own, their "mid", or "reference" (channel 2 is the noise; nlms only).
             format: "wav", "flac", "ogg", "mp3", "m4a"; "" for the recording's.
             bit_depth: 16, 24 or 32; 0 for the recording's.
+            track: Of several sound tracks which one, from 1; 0 for the first, with a note where there are others.
 
         Returns:
             The denoised sound, what was removed (both in the same format), and a report: recording, output, denoiser,
-            settings, and those metrics that are quick to tell (key -> unit, better, estimated, before, after).
+            settings, notes (key, message, and the numbers and names in it), and those metrics that are quick to tell
+            (key -> unit, better, estimated, before, after).
         """
         say = say_for(request)
         session = sessions.open()
@@ -102,7 +105,8 @@ def endpoint(worker: Worker, sessions: Sessions) -> Callable[..., Iterator[Answe
             settings = settings_from(
                 strength, max_attenuation_db, high_band, loudness, true_peak_dbtp, format, bit_depth
             )
-            order = Order(session.adopt(Path(audio)), offer, channels_from(channels), settings)
+            chosen = None if is_left_out(track) else int(number("bad-track", track, whole=True))
+            order = Order(session.adopt(Path(audio)), offer, channels_from(channels), settings, chosen)
             *_, result = flow.denoise(worker, session, order, session.begin(), preview=False)
             assert isinstance(result, Result)
             *_, measured = flow.measure(worker, session, result, [QUICK])
@@ -149,6 +153,7 @@ def build(worker: Worker, sessions: Sessions) -> None:
             gr.Dropdown(["each", "mid", "reference"], value="each", label="channels"),
             gr.Dropdown(["", "wav", "flac", "ogg", "mp3", "m4a"], value="", label="format"),
             gr.Number(0, label="bit_depth"),
+            gr.Number(0, label="track"),
         ]
         outputs = [gr.File(label="denoised"), gr.File(label="removed"), gr.JSON(label="report")]
         gr.Button().click(

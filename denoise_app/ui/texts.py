@@ -559,6 +559,7 @@ ENGLISH: dict[str, str] = OF_OTHER_ROOMS | {
     "error.bad-loudness": "The loudness to bring the result to needs a number from {low:g} to {high:g} LUFS.",
     "error.bad-true-peak": "“Peak at most” needs a number from {low:g} to {high:g} dBTP.",
     "error.bad-bit-depth": "The bit depth needs a whole number from {low:g} to {high:g}.",
+    "error.bad-track": "The track needs a whole number from {low:g} to {high:g}.",
     "error.bad-high-band": "The band above the denoiser's is treated by one of: {known}.",
     "error.bad-channels": "Channels are treated by one of: {known}.",
     "error.too-few-columns": "Choose at least {fewest} denoisers to compare, and at most {most}.",
@@ -679,6 +680,8 @@ CHINESE: dict[str, str] = {
     "note.clipped": "有 {percent:.2g} % 的样本削波：被削去的部分无法恢复。",
     "note.beyond-full-scale": "超出满刻度 {db:.1f} dB，降噪模型没有见过这样的声音。",
     "note.dc-offset": "含有直流偏移，为满刻度的 {percent:.2g} %。",
+    "note.opposite-channels": "各声道相互抵消：按能量计，{percent:.0f} % 的声音里，声道平均值比声道本身低 {db:.0f} dB，"
+    "人声所剩无几。请逐个声道处理。",
     # the denoiser
     "model.heading": "降噪方法",
     "model.model": "模型",
@@ -1140,6 +1143,7 @@ CHINESE: dict[str, str] = {
     "error.bad-loudness": "目标响度须为 {low:g} 至 {high:g} LUFS 之间的数字。",
     "error.bad-true-peak": "真峰值上限须为 {low:g} 至 {high:g} dBTP 之间的数字。",
     "error.bad-bit-depth": "位深须为 {low:g} 至 {high:g} 之间的整数。",
+    "error.bad-track": "音轨须为 {low:g} 至 {high:g} 之间的整数。",
     "error.bad-high-band": "模型频带以上的部分，处理方式须为其中之一：{known}。",
     "error.bad-channels": "声道的处理方式须为其中之一：{known}。",
     "error.too-few-columns": "请至少选择 {fewest} 个降噪器来比较，最多 {most} 个。",

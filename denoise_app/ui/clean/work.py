@@ -38,12 +38,14 @@ class Order:
         offer: The denoiser.
         channels: How channels are treated.
         settings: What to make of it; can be changed afterwards.
+        track: Which sound track of the recording, from 1; None for the first.
     """
 
     path: Path
     offer: Offer
     channels: engine.Channels
     settings: engine.Settings
+    track: int | None = None
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,7 @@ def denoise(worker: Worker, session: Session, order: Order, job: Job, preview: b
     cut: Path | None = None
     try:
         yield Step("loading")
-        info = worker.probe(order.path)
+        info = worker.probe(order.path, order.track)
         loading = Background(lambda report, stopped: worker.denoiser(order.offer), job)
         yield from (Step("loading", progress) for progress in loading)
         if preview and info.seconds > LONG_SECONDS:
@@ -182,7 +184,10 @@ def _denoised(
 ) -> Iterator[Step | Result]:
     room = session.room()
     separating = Background(
-        lambda report, stopped: worker.separate(order.path, denoiser, room, order.channels, report, stopped), job
+        lambda report, stopped: worker.separate(
+            order.path, denoiser, room, order.channels, report, stopped, order.track
+        ),
+        job,
     )
     try:
         yield from (Step("preview" if preview else "separate", progress) for progress in separating)
@@ -250,7 +255,7 @@ def measure(
 
     It ends early where another result has taken its place.
     """
-    excerpts = worker.excerpts(result.before, result.after)
+    excerpts = worker.excerpts(result.before, result.after, result.order.track)
     numbers = Numbers({}, excerpts.count, excerpts.seconds)
     for keys in groups:
         found = worker.measure(excerpts, keys)

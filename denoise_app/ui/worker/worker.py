@@ -48,6 +48,7 @@ RANGES: dict[str, tuple[str, float, float]] = {
     "bad-loudness": ("loudness_lufs", -70, 0),
     "bad-true-peak": ("true_peak_dbtp", -70, 0),
     "bad-bit-depth": ("bit_depth", 8, 32),
+    "bad-track": ("track", 1, 1000),
 }
 """Reason of the error -> the setting as programs call it, the least and the largest that it may be."""
 QUICK = ("snr_estimated", "noise_floor", "speech_level")
@@ -221,9 +222,9 @@ class Worker:
 
     # --------------------------------------------------------------------------------------------------- sound
 
-    def probe(self, path: Path) -> FileInfo:
+    def probe(self, path: Path, track: int | None = None) -> FileInfo:
         """What a file's header says; raises AudioError for what is no sound or too much of it."""
-        return files.probe(path)
+        return files.probe(path, track=track)
 
     def levels(self, path: Path) -> engine.Levels:
         """Peak, loudness and oddities of a whole file, which is decoded for it by block."""
@@ -251,6 +252,7 @@ class Worker:
         channels: engine.Channels,
         progress: Callable[[engine.Progress], None],
         cancelled: Callable[[], bool],
+        track: int | None = None,
     ) -> engine.Separation:
         """Runs the denoiser, once: see `engine.separate`."""
         with self._at_work():
@@ -261,6 +263,7 @@ class Worker:
                 channels=channels,
                 progress=progress,
                 cancelled=lambda: cancelled() or self._closing.is_set(),
+                track=track,
             )
 
     def render(
@@ -279,18 +282,18 @@ class Worker:
 
     # ------------------------------------------------------------------------------------------------- numbers
 
-    def excerpts(self, before: Path, after: Path) -> Excerpts:
-        """What is listened to of a recording and of what became of it."""
-        info = files.probe(before)
+    def excerpts(self, before: Path, after: Path, track: int | None = None) -> Excerpts:
+        """What is listened to of a recording's track and of what became of it."""
+        info = files.probe(before, track=track)
         parts = _listened_to(info)
-        heard = [self.heard(path, info) for path in (before, after)]
+        heard = [self.heard(before, info, track), self.heard(after, info)]
         frames = min(len(samples) for samples in heard)  # a lossy format may end a little later
         length = (parts[0].stop - parts[0].start) / info.sample_rate
         return Excerpts(heard[0][:frames], heard[1][:frames], info.sample_rate, length, len(parts))
 
-    def heard(self, path: Path, info: FileInfo) -> Samples:
+    def heard(self, path: Path, info: FileInfo, track: int | None = None) -> Samples:
         """(time,): the mean of the channels of what is listened to of a recording, from it or from a result of it."""
-        return np.concatenate([_mean(path, part) for part in _listened_to(info)])
+        return np.concatenate([_mean(path, part, track) for part in _listened_to(info)])
 
     def score(self, samples: Samples, sample_rate: int, keys: Iterable[str]) -> dict[str, float | MetricUnavailable]:
         """Metrics of (time,) that need no clean recording: see `report.score`."""
@@ -390,9 +393,9 @@ def _listened_to(info: FileInfo) -> list[slice]:
     return spread(info.frames, round(EXCERPT_SECONDS * info.sample_rate), EXCERPTS)
 
 
-def _mean(path: Path, part: slice) -> Samples:
+def _mean(path: Path, part: slice, track: int | None = None) -> Samples:
     """(time,): the mean of the channels over a stretch of a file."""
-    return mid(files.read_window(path, part.start, part.stop - part.start).samples)[0]
+    return mid(files.read_window(path, part.start, part.stop - part.start, track=track).samples)[0]
 
 
 class SettingError(AudioError):
