@@ -193,7 +193,7 @@ def run_denoise(args: argparse.Namespace) -> int:
     loss = args.loss or catalog.recommended_loss(model)
     denoiser = catalog.load(model, loss, args.device)
     settings = Settings(
-        strength=args.strength / 100,
+        strength=args.strength,
         max_attenuation_db=args.max_attenuation,
         high_band=args.high_band,
         loudness_lufs=args.loudness,

@@ -117,7 +117,7 @@ def test_every_setting_reaches_the_engine(
     status, _, _ = call(capsys, "denoise", recordings, "-o", tmp_path, *options.split(), *more.split())
     assert status == 0
     assert seen == [
-        (Settings(0.5, 12.0, "keep", -23.0, -2.0, "flac", 24), {"channels": "mid", "strict": True, "track": 2})
+        (Settings(50, 12.0, "keep", -23.0, -2.0, "flac", 24), {"channels": "mid", "strict": True, "track": 2})
     ]
 
 
@@ -333,7 +333,7 @@ def test_replay_gives_the_samples_of_the_report(
     source = recordings / "good.wav"
     assert call(capsys, "denoise", source, "-o", tmp_path, "--model", "wiener", "--strength", 60)[0] == 0
     prints = replay.fingerprint(source), replay.fingerprint(tmp_path / source.name)
-    told = replay.told(replay.Receipt("wiener", None, None, None, "each", Settings(strength=0.6), *prints))
+    told = replay.told(replay.Receipt("wiener", None, None, None, "each", Settings(strength=60.0), *prints))
     (tmp_path / "report.json").write_text(json.dumps(told))
     code, found = answer(capsys, "replay", tmp_path / "report.json", source, "-o", tmp_path / "again.wav")
     assert code == 0 and found["same_samples"] is True

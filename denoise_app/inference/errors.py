@@ -16,6 +16,17 @@ SENTENCES: dict[str, str] = {
     "sound's level where it goes far beyond full scale.",
     "onto-input": "{target} is an input itself: choose another folder for the output.",
     "strict": "Nothing is written, as notes count as failures here: {notes}",
+    # settings
+    "bad-strength": "The strength needs a number from {low:g} to {high:g} %.",
+    "strength-in-percent": "Strength is told in percent, from 0 to 100: {given:g} would be {given:g} %. "
+    "Say {percent:g} for {percent:g} %.",
+    "bad-attenuation": "The most attenuation needs a number of {low:g} dB or more.",
+    "bad-loudness": "The loudness to bring the result to needs a number from {low:g} to {high:g} LUFS.",
+    "bad-true-peak": "The true peak to stay below needs a number from {low:g} to {high:g} dBTP.",
+    "bad-bit-depth": "The bit depth needs a whole number from {low:g} to {high:g}.",
+    "bad-track": "The track needs a whole number from {low:g} to {high:g}.",
+    "bad-high-band": "The band above the denoiser's is treated by one of: {known}.",
+    "bad-channels": "Channels are treated by one of: {known}.",
 }
 """Reason -> the English sentence, with the names of its facts in braces."""
 
@@ -28,3 +39,11 @@ class EngineError(AudioError):
     """
 
     sentences = SENTENCES
+
+
+class SettingError(EngineError):
+    """A setting that cannot be what it is.
+
+    >>> str(SettingError.of("strength-in-percent", given=0.8, percent=80))
+    'Strength is told in percent, from 0 to 100: 0.8 would be 0.8 %. Say 80 for 80 %.'
+    """

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import IO, Literal, Protocol
+from typing import IO, Protocol
 
 import numpy as np
 import torch
@@ -29,11 +29,10 @@ from .chunks import Chunks, Plan
 from .errors import EngineError
 from .high_band import Gains, TopBand
 from .progress import Question, Report, Watch
+from .settings import Channels, treatment
 from .sources import LevelMeter, Levels, block_frames, open_sound, window
 from .stream import Stream
 from .tracks import Queue
-
-Channels = Literal["each", "mid", "reference"]
 
 SIDE_BY_SIDE = 4  # signals that one call of a denoiser treats: two thirds of the time of one by one where it recurs
 SIDE_BY_SIDE_ON_GPU = 16
@@ -219,9 +218,7 @@ def _beyond_the_end(info: FileInfo, start: float) -> AudioError:
 
 def _suited(denoiser: Denoiser, channels: Channels, info: FileInfo) -> Denoiser:
     """The denoiser for this treatment of channels."""
-    if channels not in ("each", "mid", "reference"):
-        raise ValueError(f"channels are treated by each, mid or reference, not {channels!r}")
-    if channels != "reference":
+    if treatment(channels) != "reference":
         return denoiser
     with_reference: Callable[[], Denoiser] | None = getattr(denoiser, "with_reference", None)
     if with_reference is None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import gradio as gr
 
+from denoise_app.inference.settings import number, treatment
 from denoise_app.ui.clean.work import Order, Result
 from denoise_app.ui.parts.language import say_for
 from denoise_app.ui.parts.receipt import Made, report
@@ -18,9 +19,8 @@ from denoise_app.ui.worker.worker import (
     NO_LIMIT_DB,
     QUICK,
     Worker,
-    channels_from,
+    as_whole,
     is_left_out,
-    number,
     settings_from,
 )
 
@@ -105,8 +105,8 @@ def endpoint(worker: Worker, sessions: Sessions) -> Callable[..., Iterator[Answe
             settings = settings_from(
                 strength, max_attenuation_db, high_band, loudness, true_peak_dbtp, format, bit_depth
             )
-            chosen = None if is_left_out(track) else int(number("bad-track", track, whole=True))
-            order = Order(session.adopt(Path(audio)), offer, channels_from(channels), settings, chosen)
+            chosen = None if is_left_out(track) else int(number("bad-track", as_whole(track), whole=True))
+            order = Order(session.adopt(Path(audio)), offer, treatment(channels), settings, chosen)
             *_, result = flow.denoise(worker, session, order, session.begin(), preview=False)
             assert isinstance(result, Result)
             *_, measured = flow.measure(worker, session, result, [QUICK])

@@ -554,14 +554,6 @@ ENGLISH: dict[str, str] = OF_OTHER_ROOMS | {
     "error.gone": "The recording is no longer on the server, which deletes files after a while. Choose it again.",
     "error.bad-call": "What was sent is not what this call takes. Upload the recording first, which gives the path to "
     "send, and send every parameter that the description of the call names.",
-    "error.bad-strength": "The strength needs a number from {low:g} to {high:g} %.",
-    "error.bad-attenuation": "The most attenuation needs a number of {low:g} dB or more.",
-    "error.bad-loudness": "The loudness to bring the result to needs a number from {low:g} to {high:g} LUFS.",
-    "error.bad-true-peak": "“Peak at most” needs a number from {low:g} to {high:g} dBTP.",
-    "error.bad-bit-depth": "The bit depth needs a whole number from {low:g} to {high:g}.",
-    "error.bad-track": "The track needs a whole number from {low:g} to {high:g}.",
-    "error.bad-high-band": "The band above the denoiser's is treated by one of: {known}.",
-    "error.bad-channels": "Channels are treated by one of: {known}.",
     "error.too-few-columns": "Choose at least {fewest} denoisers to compare, and at most {most}.",
     "error.too-many-columns": "{count} denoisers are too many to compare at once. Choose at most {most}.",
     "error.same-column-twice": "One denoiser was chosen twice. Choose each only once.",
@@ -1139,6 +1131,8 @@ CHINESE: dict[str, str] = {
     "error.strict": "没有写出结果，因为这里把提示当作错误：{notes}",
     "error.bad-call": "发送的内容与此接口不符。请先上传录音，再发送上传后得到的路径，以及接口说明中列出的每个参数。",
     "error.bad-strength": "强度须为 {low:g} 至 {high:g} % 之间的数字。",
+    "error.strength-in-percent": "强度以百分数表示，范围为 0 至 100：{given:g} 即为 {given:g} %。"
+    "若要 {percent:g} %，请填 {percent:g}。",
     "error.bad-attenuation": "最大衰减须为不小于 {low:g} dB 的数字。",
     "error.bad-loudness": "目标响度须为 {low:g} 至 {high:g} LUFS 之间的数字。",
     "error.bad-true-peak": "真峰值上限须为 {low:g} 至 {high:g} dBTP 之间的数字。",

@@ -53,7 +53,7 @@ def report(made: Made) -> dict[str, Any]:
     recording, output: samples_sha256, container, codec, sample_rate (Hz), channels, frames, bit_depth, seconds,
     peak_dbfs, loudness_lufs.
     denoiser: model, loss, source, repo, revision, sha256, sample_rate, delay_seconds, device, real_time_factor.
-    settings: strength (0 to 1), max_attenuation_db, high_band, loudness_lufs, true_peak_dbtp, container, bit_depth,
+    settings: strength (0 to 100 %), max_attenuation_db, high_band, loudness_lufs, true_peak_dbtp, container, bit_depth,
     channels, track. gain_db, cut_samples: what was done to the level. notes: what is odd about the recording or was
     lost on the way, each with its key, its message, and the numbers and names in that.
     metrics: key -> unit, better ("higher", "lower", "neither"), estimated, before, after.

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import Literal
 
 import numpy as np
 
@@ -22,35 +22,25 @@ from denoise_app.audio import files
 from denoise_app.audio.clip import Clip, FileInfo, Samples
 from denoise_app.audio.convert import mid
 from denoise_app.audio.encodings import Encoding, suffix
-from denoise_app.audio.errors import AudioError
 from denoise_app.checkpoints import hub
 from denoise_app.checkpoints.manifest import CheckpointError, Manifest
 from denoise_app.denoiser import Denoiser
 from denoise_app.evaluation import sweep as bench
 from denoise_app.inference import catalog, engine
 from denoise_app.inference.device import Device, choose
+from denoise_app.inference.settings import number
 from denoise_app.inference.sources import LevelMeter, window
 from denoise_app.metrics import blind
 from denoise_app.metrics.errors import MetricUnavailable
 from denoise_app.metrics.excerpts import spread
 from denoise_app.metrics.report import Measured, measure, score
 from denoise_app.ui.parts.figures import Survey, survey
-from denoise_app.ui.texts import LANGUAGES
 
 NO_LIMIT_DB = 60  # the end of the slider for the most attenuation: nobody hears a difference to no limit
 WHOLE_SECONDS = 60.0  # longer recordings are listened to in excerpts, so that memory does not grow with them
 EXCERPT_SECONDS = 15.0
 EXCERPTS = 4
 PATIENCE = 20.0  # s that the end of the program waits for the work that it has stopped
-RANGES: dict[str, tuple[str, float, float]] = {
-    "bad-strength": ("strength", 0, 100),
-    "bad-attenuation": ("max_attenuation_db", 0, inf),
-    "bad-loudness": ("loudness_lufs", -70, 0),
-    "bad-true-peak": ("true_peak_dbtp", -70, 0),
-    "bad-bit-depth": ("bit_depth", 8, 32),
-    "bad-track": ("track", 1, 1000),
-}
-"""Reason of the error -> the setting as programs call it, the least and the largest that it may be."""
 QUICK = ("snr_estimated", "noise_floor", "speech_level")
 SLOW = ("dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl")
 
@@ -398,14 +388,6 @@ def _mean(path: Path, part: slice, track: int | None = None) -> Samples:
     return mid(files.read_window(path, part.start, part.stop - part.start, track=track).samples)[0]
 
 
-class SettingError(AudioError):
-    """A setting that cannot be what it is."""
-
-    sentences: ClassVar[dict[str, str]] = {
-        reason: LANGUAGES["en"][f"error.{reason}"] for reason in (*RANGES, "bad-high-band", "bad-channels")
-    }
-
-
 def settings_from(
     strength: float | None,
     most_db: float | None,
@@ -430,24 +412,19 @@ def settings_from(
         to_target: Whether to bring the loudness to a target; without it, whether there is a `loudness_lufs`.
 
     Raises:
-        SettingError: A key of RANGES for a number that is missing or out of its range; "bad-high-band".
+        SettingError: A number that is missing, of another kind, or out of its range; a high band that is unknown.
     """
     to_target = loudness_lufs is not None if to_target is None else to_target
     most = number("bad-attenuation", most_db)
     return engine.Settings(
-        strength=number("bad-strength", strength) / 100,
+        strength=number("bad-strength", strength),
         max_attenuation_db=inf if most >= NO_LIMIT_DB else most,
-        high_band=_word("bad-high-band", high_band, get_args(engine.HighBand)),
+        high_band=high_band,  # type: ignore[arg-type]
         loudness_lufs=number("bad-loudness", loudness_lufs) if to_target else None,
         true_peak_dbtp=number("bad-true-peak", true_peak_dbtp) if to_target else engine.DEFAULTS.true_peak_dbtp,
         container=container or None,
-        bit_depth=None if is_left_out(bit_depth) else int(number("bad-bit-depth", bit_depth, whole=True)),
+        bit_depth=None if is_left_out(bit_depth) else as_whole(bit_depth),  # type: ignore[arg-type]
     )
-
-
-def channels_from(name: str) -> engine.Channels:
-    """How channels are treated; raises SettingError "bad-channels" for another word."""
-    return _word("bad-channels", name, get_args(engine.Channels))
 
 
 def is_left_out(given: float | None) -> bool:
@@ -455,21 +432,6 @@ def is_left_out(given: float | None) -> bool:
     return given is None or (given == 0 and not isinstance(given, bool))
 
 
-def number(reason: str, given: float | None, whole: bool = False) -> float:
-    """What a field holds; raises SettingError where that is nothing, no number, or out of its range."""
-    name, low, high = RANGES[reason]
-    if (
-        isinstance(given, bool)
-        or not isinstance(given, int | float)
-        or not low <= given <= high
-        or (whole and given % 1)
-    ):
-        raise SettingError.of(reason, name=name, low=low, high=high)
-    return given
-
-
-def _word(reason: str, given: str, known: tuple[Any, ...]) -> Any:
-    """One of the words that are known; raises SettingError for another one."""
-    if given in known:
-        return given
-    raise SettingError.of(reason, known=", ".join(known))
+def as_whole(given: float | None) -> float | None:
+    """The same number, a whole one as Python's: number fields and programs may have 16.0."""
+    return int(given) if isinstance(given, float) and given.is_integer() else given

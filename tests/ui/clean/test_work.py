@@ -65,7 +65,7 @@ def test_other_settings_do_not_run_the_denoiser_again(worker: FakeWorker, sessio
     path = recording()
     former = run(worker, session, path)[-1]
     assert isinstance(former, Result)
-    *_, result = flow.render_again(worker, session, Settings(strength=0.5, container="flac"), session.begin())
+    *_, result = flow.render_again(worker, session, Settings(strength=50, container="flac"), session.begin())
     assert isinstance(result, Result) and worker.loaded == ["half/hybrid"]
     assert result.separation is former.separation and result.after.suffix == ".flac"
     np.testing.assert_allclose(samples(result.after), 0.75 * samples(path), atol=3 / 32768)
