@@ -149,6 +149,38 @@ def test_strict_makes_notes_a_failure(offset: Path, tmp_path: Path, capsys: pyte
 
 
 @pytest.fixture
+def field(tmp_path: Path, recordings: Path) -> Path:
+    """A field recorder's wav: with bext and peaks for drawing, last changed in 2001."""
+    data = (recordings / "good.wav").read_bytes()
+    bext = b"at the river".ljust(338, b"\0") + (36_672 * 16_000).to_bytes(8, "little") + bytes(256)
+    chunks = b"bext" + len(bext).to_bytes(4, "little") + bext + b"LGWV" + (8).to_bytes(4, "little") + bytes(8)
+    whole = data[:12] + chunks + data[12:]
+    path = tmp_path / "field.wav"
+    path.write_bytes(whole[:4] + (len(whole) - 8).to_bytes(4, "little") + whole[8:])
+    os.utime(path, (1e9, 1e9))
+    return path
+
+
+@pytest.mark.parametrize("strength", [100, 0])
+def test_what_a_file_carries_besides_sound_is_kept(
+    strength: int, field: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ("denoise", field, "-o", tmp_path / "out", "--model", "wiener", "--strength", strength, "--strict")
+    status, data = answer(capsys, *command)
+    written = tmp_path / "out" / "field.wav"
+    assert status == 0 and data["files"][0]["notes"] == []
+    assert b"at the river" in written.read_bytes() and written.stat().st_mtime == 1e9
+
+
+def test_what_a_format_cannot_hold_is_told(field: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ("denoise", field, "-o", tmp_path / "out", "--model", "wiener", "--format", "ogg")
+    status, data = answer(capsys, *command)
+    assert status == 0 and [note["key"] for note in data["files"][0]["notes"]] == ["tags-lost"]
+    status, data = answer(capsys, *command, "--strict")
+    assert status == 1 and data["files"][0]["error"]["reason"] == "strict"
+
+
+@pytest.fixture
 def two_tracks(tmp_path: Path, speech: Clip) -> Path:
     """A video's sound in two languages, as it were: the second track is softer and shorter."""
     for name, frames, gain in (("one", 16_000, 0.9), ("two", 12_000, 0.3)):

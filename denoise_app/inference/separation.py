@@ -55,6 +55,7 @@ class Separation:
         seconds_taken: Wall clock.
         levels: Of the input.
         notes: What is odd about the input.
+        is_part: True where only a stretch of the input was asked for.
         is_whole: True where nothing of the input was left out, and nothing of it is missing.
         taken: File of float32 (time, rows) at the model's rate: input without its offset minus denoised.
         gains: File of float32 (frames, rows): see `high_band.Gains`.
@@ -74,6 +75,7 @@ class Separation:
     seconds_taken: float
     levels: Levels
     notes: tuple[Note, ...]
+    is_part: bool
     is_whole: bool
     taken: Path
     gains: Path
@@ -193,7 +195,8 @@ def separate_within(
             seconds_taken=time.perf_counter() - began,
             levels=levels,
             notes=(*levels.notes(), *cancelling.notes(), *reader.notes),
-            is_whole=first == 0 and length is None and not reader.notes,
+            is_part=(is_part := first > 0 or length is not None),
+            is_whole=not is_part and not reader.notes,
             taken=taken,
             gains=gains,
             offset=remover.offset().later(warm_up * rate),
