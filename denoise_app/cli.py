@@ -153,7 +153,12 @@ def between(low: float, high: float) -> Any:
 
 def add_denoise(commands: Any) -> None:
     command = add_command(commands, run_denoise, "denoise", "Denoise files, and all sound files in folders.")
-    command.add_argument("inputs", nargs="+", metavar="IN", help="a sound file, or a folder of them")
+    command.add_argument(
+        "inputs", nargs="*", metavar="IN", help="a sound file, a folder of them, or a pattern: '*.wav'"
+    )
+    command.add_argument(
+        "--from-file", metavar="FILE", help="a list of inputs, one a line or as find -print0 writes it; - for stdin"
+    )
     command.add_argument("-o", "--out", type=Path, required=True, metavar="FOLDER", help="keeps names and subfolders")
     command.add_argument("--model", help="default: the recommended one; `models` lists all")
     command.add_argument("--loss", help="what the checkpoint was taught to make small; default: the model's best")
@@ -189,6 +194,9 @@ def run_denoise(args: argparse.Namespace) -> int:
     from denoise_app.inference import batch, catalog
     from denoise_app.inference.engine import Progress, Settings
 
+    inputs = args.inputs + (listed(args.from_file) if args.from_file else [])
+    if not inputs:
+        raise Failure("nothing is named: give files, folders or --from-file")
     model = args.model or catalog.recommended()[0]
     loss = args.loss or catalog.recommended_loss(model)
     denoiser = catalog.load(model, loss, args.device)
@@ -201,13 +209,13 @@ def run_denoise(args: argparse.Namespace) -> int:
         container=args.format,
         bit_depth=args.bit_depth,
     )
-    plan = batch.plan(args.inputs, args.out)
+    plan = batch.plan(inputs, args.out)
     passed_over = sum(plan.passed_over.values())
     if passed_over:
         kinds = ", ".join(f"{kind} {count}" for kind, count in plan.passed_over.items())
         status(f"{passed_over} file{'s' if passed_over > 1 else ''} passed over: {kinds}")
     if not plan.jobs:
-        raise Failure("there is no sound file in " + ", ".join(map(printable, args.inputs)))
+        raise Failure("there is no sound file in " + ", ".join(map(printable, inputs)))
 
     def show(job: batch.Job, step: Progress) -> None:
         left = "" if step.seconds_left is None else f", {step.seconds_left:.0f} s left"
@@ -229,6 +237,12 @@ def run_denoise(args: argparse.Namespace) -> int:
     data = {"model": model, "loss": loss, "failed": failed, "passed_over": plan.passed_over, "files": files}
     report(args, data, summary)
     return FAILED if failed else 0
+
+
+def listed(file: str) -> list[str]:
+    """The names in a list, ended by line breaks or, where there are any, by zero bytes."""
+    data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    return [os.fsdecode(name) for name in data.split(b"\0" if b"\0" in data else b"\n") if name]
 
 
 def outcome_text(outcome: Any) -> str:

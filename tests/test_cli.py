@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -227,6 +228,34 @@ def test_a_track_is_replayed(two_tracks: Path, tmp_path: Path, capsys: pytest.Ca
     (tmp_path / "report.json").write_text(json.dumps(told))
     status, found = answer(capsys, "replay", tmp_path / "report.json", two_tracks)
     assert status == 0 and found["same_recording"] and found["same_samples"]
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\0"])
+@pytest.mark.parametrize("piped", [True, False])
+def test_inputs_may_be_listed(
+    piped: bool,
+    end: bytes,
+    recordings: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    odd = recordings / os.fsdecode(b"\xff odd.wav")
+    (recordings / "good.wav").rename(odd)
+    names = end.join(map(os.fsencode, (odd, recordings / "sub"))) + end
+    (tmp_path / "list").write_bytes(names)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(names)))
+    options = ("-o", tmp_path / "out", "--model", "band-pass", "--from-file", "-" if piped else tmp_path / "list")
+    assert call(capsys, "denoise", *options)[0] == 0
+    assert (tmp_path / "out" / odd.name).exists() and (tmp_path / "out" / "sub" / "other.flac").exists()
+
+
+def test_nothing_named_is_a_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for options in ([], ["--from-file", os.devnull]):
+        status, _, told = call(capsys, "denoise", "-o", tmp_path / "out", *options)
+        assert status == 1 and told.startswith("error: nothing is named")
+    status, _, told = call(capsys, "denoise", "-o", tmp_path / "out", "--from-file", tmp_path / "gone")
+    assert status == 1 and told.startswith("error: ") and "gone" in told
 
 
 def test_what_is_passed_over_is_told(recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

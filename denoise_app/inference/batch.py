@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import tempfile
 import time
@@ -81,8 +82,10 @@ def plan(inputs: Sequence[Path | str], out: Path) -> Plan:
 
     A folder's tree is mirrored in `out`, below the folder's own name when it is not the only input. In folders,
     hidden files, other kinds of files, links to folders, and an `out` that lies in it are passed over; a file that is
-    named is always tried, and once where it is named twice.
+    named is always tried, and once where it is named twice. A pattern, such as `in/**/*.wav`, stands for what it
+    matches, unless there is a file of that very name.
     """
+    inputs = [path for named in inputs for path in _matching(named)]
     jobs: list[Job] = []
     passed_over: Counter[str] = Counter()
     for named in inputs:
@@ -98,6 +101,13 @@ def plan(inputs: Sequence[Path | str], out: Path) -> Plan:
         jobs += [Job(file, root / file.relative_to(path)) for file in found.sounds]
         passed_over.update(found.passed_over)
     return Plan(tuple(_kept_apart(list(dict.fromkeys(jobs)))), most_first(passed_over))
+
+
+def _matching(named: Path | str) -> list[Path | str]:
+    """What a pattern matches, sorted; what is no pattern, or matches nothing, as it was named."""
+    if os.path.lexists(named) or not glob.has_magic(str(named)):
+        return [named]
+    return [*sorted(glob.glob(str(named), recursive=True))] or [named]
 
 
 def _refused(folder: Path, problem: OSError) -> Job:

@@ -234,6 +234,25 @@ def test_a_folder_that_cannot_be_listed_is_an_outcome(
     assert str(tree / "deep" / "er") in str(outcomes[0].error)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("*.wav", ["a.wav", "bad.wav"]),
+        ("**/*.flac", ["deep/er/b.flac"]),
+        ("[ab].wav", ["a.wav"]),
+        ("b?d.wav", ["bad.wav"]),
+        ("*.nothing", ["*.nothing"]),
+        ("x[1].wav", ["x[1].wav"]),
+    ],
+)
+def test_a_pattern_stands_for_what_it_matches(pattern: str, found: list[str], tree: Path, tmp_path: Path) -> None:
+    shutil.copy(tree / "a.wav", tree / "deep" / "x[1].wav")
+    shutil.copy(tree / "a.wav", tree / "deep" / "x1.wav")
+    folder = tree / "deep" if pattern.startswith("x") else tree
+    jobs = plan([str(folder / pattern)], tmp_path / "out")
+    assert [str(job.source) for job in jobs] == [str(folder / name) for name in found]
+
+
 def test_a_file_that_vanishes_is_an_outcome(tree: Path, tmp_path: Path) -> None:
     jobs = plan([tree], tmp_path / "out")
     (tree / "a.wav").unlink()
