@@ -54,6 +54,36 @@ class Entry:
     revision: str | None = None
 
 
+@dataclass(frozen=True)
+class Row:
+    """A denoiser in a line, for people.
+
+    Attributes:
+        name: "gru/hybrid" or "wiener", as `named` takes it.
+        model, loss, kind, source, sample_rate, causal: As `Entry` has them.
+        latency_ms: Milliseconds of look-ahead plus framing.
+        parameters: Learnt numbers; 0 for a classical one.
+        recommended: Whether it is used when none is named.
+    """
+
+    name: str
+    model: str
+    loss: str | None
+    kind: Literal["classical", "neural"]
+    source: Literal["built-in", "bundled", "hub"]
+    sample_rate: int
+    causal: bool
+    latency_ms: float
+    parameters: int
+    recommended: bool
+
+    def __str__(self) -> str:
+        causal = "causal" if self.causal else "not causal"
+        learnt = f"{self.parameters:>12,} parameters" if self.parameters else ""
+        facts = f"{self.kind:<10} {causal:<10}  {self.sample_rate / 1000:>4g} kHz {self.latency_ms:>5.0f} ms {learnt}"
+        return f"{self.name:<24} {facts}{'  recommended' if self.recommended else ''}".rstrip()
+
+
 def weights_folder() -> Path:
     """The folder of bundled checkpoints: DENOISE_WEIGHTS, else weights/ beside the package."""
     named = os.environ.get("DENOISE_WEIGHTS", "").strip()
@@ -68,6 +98,26 @@ def entries(weights: Path | None = None) -> list[Entry]:
     """
     found = {(entry.model, entry.loss): entry for entry in [*pulled()[::-1], *_bundled(weights)]}
     return [*sorted(found.values(), key=lambda entry: (entry.model, entry.loss or "")), *_classical()]
+
+
+def rows() -> list[Row]:
+    """`entries`, a line each."""
+    best = recommended()
+    return [
+        Row(
+            name=f"{entry.model}/{entry.loss}" if entry.loss else entry.model,
+            model=entry.model,
+            loss=entry.loss,
+            kind=entry.kind,
+            source=entry.source,
+            sample_rate=entry.sample_rate,
+            causal=entry.causal,
+            latency_ms=1000 * entry.latency / entry.sample_rate,
+            parameters=entry.manifest.parameters if entry.manifest else 0,
+            recommended=(entry.model, entry.loss) == best,
+        )
+        for entry in entries()
+    ]
 
 
 def pulled() -> list[Entry]:
@@ -141,6 +191,28 @@ def recommended() -> tuple[str, str | None]:
     """The model and loss to use when none is named: the bundled checkpoint that scores best."""
     best = max(_bundled(None), key=_quality, default=None)
     return (best.model, best.loss) if best else (FALLBACK, None)
+
+
+def named(model: str | None = None, loss: str | None = None) -> tuple[str, str | None]:
+    """The model and the loss that somebody names: "gru/hybrid", a model and a loss, one of them, or nothing.
+
+    Raises:
+        TypeError: a name that is no text.
+        ValueError: two losses.
+
+    >>> named("gru/hybrid"), named("gru", "mse"), named("wiener")
+    (('gru', 'hybrid'), ('gru', 'mse'), ('wiener', None))
+    """
+    for what, name in (("model", model), ("loss", loss)):
+        if name is not None and not isinstance(name, str):
+            raise TypeError(f"a {what} is named by a text such as 'gru/hybrid', not {type(name).__name__}")
+    if model is None:
+        best, best_loss = recommended()
+        return best, loss or best_loss
+    family, _, own = model.partition("/")
+    if own and loss and own != loss:
+        raise ValueError(f"{model!r} names a loss itself: leave loss={loss!r} out")
+    return family, own or loss
 
 
 def recommended_loss(model: str) -> str | None:
