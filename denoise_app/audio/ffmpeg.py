@@ -275,7 +275,7 @@ def placed(decoded: Iterable[tuple[Frame, Interleaved]], begin: int) -> Iterator
     for frame, samples in decoded:
         leap = 0 if frame.time is None else frame.time - expected
         expected += leap + frame.samples
-        if held is not None and leap < 0 < held[0]:
+        if held is not None and 0 < held[0] < -4 * leap:  # by a good part of it: time stamps jitter, too
             leap, held = held[0] + leap, (0, *held[1:])
         if held is not None:
             yield held

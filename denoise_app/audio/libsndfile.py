@@ -42,27 +42,26 @@ QUALITY: dict[str, dict[str, object]] = {
 """Codec -> how libsndfile is told to encode where nothing is known of the source: so good that denoising decides what
 is heard."""
 
-VORBIS_KBITS = (64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 500)
-"""What Vorbis takes for stereo at 44.1 kHz at qualities 0 to 10."""
+STEREO_KBITS = {
+    "VORBIS": (500, 320, 256, 224, 192, 160, 128, 112, 96, 80, 64),
+    "MPEG_LAYER_III": (245, 225, 190, 175, 165, 130, 115, 100, 85, 65, 45),
+}
+"""Codec -> what stereo at 44.1 kHz takes at compression levels 0, 0.1, ... 1: qualities 10 to 0, and V0 to V9 of LAME.
+Its other modes ask for a rate itself, but make the sound softer by up to half a decibel."""
 
 
 def _quality(encoding: Encoding, sample_rate: int, channels: int) -> dict[str, object]:
-    """How libsndfile is told to encode: its compression level is 1 at the least rate or quality, 0 at the most."""
-    if encoding.codec not in QUALITY or encoding.bit_rate is None:
-        return QUALITY.get(encoding.codec, {})
-    rate = encoding.lossy_rate(sample_rate, channels) or 0
-    if encoding.codec == "VORBIS":
-        like_stereo = rate * 2 / channels / min(1.0, sample_rate / 44_100) ** 0.65
-        return {"compression_level": 1 - float(np.interp(like_stereo / 1000, VORBIS_KBITS, np.linspace(0, 1, 11)))}
-    if encoding.codec == "OPUS":
-        least, most, mode = 6_000 * channels, 256_000 * channels, {}
-    else:
-        least, most = (
-            (32_000, 320_000) if sample_rate >= 32_000 else (8_000, 160_000 if sample_rate >= 16_000 else 64_000)
-        )
-        mode = {"bitrate_mode": "AVERAGE"}
-    level = (most - min(max(rate, least), most)) / (most - least)
-    return {"compression_level": min(level, 0.99), **mode}  # LAME refuses 1
+    """How libsndfile is told to encode."""
+    usual = QUALITY.get(encoding.codec, {})
+    rate = encoding.lossy_rate(sample_rate, channels)
+    if rate is None:
+        return usual
+    if encoding.codec == "OPUS":  # from 256 kbit/s and channel at level 0 to 6 at 1
+        return {"compression_level": min(1.0, max(0.0, (256_000 - rate / channels) / 250_000))}
+    like_stereo = rate * 2 / channels / min(1.0, sample_rate / 44_100) ** 0.65  # so these rates grow with the band
+    kbits = STEREO_KBITS[encoding.codec]
+    level = float(np.interp(like_stereo / 1000, kbits[::-1], np.linspace(1, 0, len(kbits))))
+    return usual | {"compression_level": min(level, 0.99)}  # LAME refuses 1
 
 
 def open_with_soundfile(path: Path) -> SoundFileDecoder | None:
