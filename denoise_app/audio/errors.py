@@ -39,7 +39,8 @@ SENTENCES: dict[str, str] = {
     "cannot-write": "{name} cannot be written: {problem}. Choose another folder.",
     "wav-too-large": "{name} would be larger than the 4 GB that a wav file holds. Choose flac, or cut the sound.",
     "unknown-format": "{format} is not a format that can be written. Choose one of: {formats}.",
-    "format-cannot-hold": "{format} cannot hold {channels} channels at {rate} Hz. Choose wav or flac.",
+    "format-cannot-hold": "{format} cannot hold a sample rate of {rate} Hz, only {rates} Hz. Choose wav or flac.",
+    "format-lacks-channels": "{format} cannot hold {channels} channels, at most {most}. Choose wav.",
 }
 """Reason -> the English sentence of every error of this floor, with the names of its facts in braces."""
 

@@ -1227,7 +1227,8 @@ CHINESE: dict[str, str] = {
     "error.cannot-write": "无法写入 {name}：{problem}。请选择另一个文件夹。",
     "error.wav-too-large": "{name} 会超过 wav 文件所能容纳的 4 GB。请选择 flac，或剪短声音。",
     "error.unknown-format": "{format} 不是可以写入的格式。请从中选择：{formats}。",
-    "error.format-cannot-hold": "{format} 不能容纳 {rate} Hz 的 {channels} 个声道。请选择 wav 或 flac。",
+    "error.format-cannot-hold": "{format} 不能容纳 {rate} Hz 的采样率，只能是 {rates} Hz。请选择 wav 或 flac。",
+    "error.format-lacks-channels": "{format} 不能容纳 {channels} 个声道，最多 {most} 个。请选择 wav。",
     "error.no-such-model": "没有名为 {model} 的模型。现有：{known}。",
     "error.not-a-report": "{name} 不是结果报告：{problem}。请使用随音频一起得到的 report.json。",
     "error.other-weights": "此处 {model} 的权重与报告中的不同（此处 {here}，报告 {there}）。"
