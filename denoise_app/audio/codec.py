@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from denoise_app.audio.clip import FileInfo
 from denoise_app.audio.errors import AudioError
+from denoise_app.audio.names import printable
 from denoise_app.audio.notes import Note
 
 Interleaved = npt.NDArray[np.float32]
@@ -64,8 +65,8 @@ class Encoder(Protocol):
 
 
 def shown(path: Path) -> str:
-    """The file's name as text that can always be printed: bytes that are no UTF-8 become question marks."""
-    return (path.name or str(path)).encode("utf-8", "replace").decode()
+    """The file's name as text that can always be printed."""
+    return printable(path.name or str(path))
 
 
 def kind(path: Path) -> str | None:

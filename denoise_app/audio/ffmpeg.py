@@ -139,7 +139,8 @@ class FfmpegDecoder:
         self._process: subprocess.Popen[bytes] | None = None
         self._format = container["format_name"].split(",")[0]
         ogg = survey_ogg(path) if self._format == "ogg" else OggSurvey(is_simple=False, is_chained=False)
-        info = _described(path, track, stream, container, is_counted=self._format not in LENGTHLESS or ogg.is_simple)
+        is_counted = self._format not in LENGTHLESS or ogg.is_simple
+        info = _described(path, track, stream, container, is_counted)
         self._layout = stream.get("channel_layout", "unknown")
         self._may_leap = self._format in RESET or ogg.is_chained
         begin = stream.get("start_pts", 0) * Fraction(stream.get("time_base", "1/1"))
@@ -148,10 +149,9 @@ class FfmpegDecoder:
             self._notes.append(Note.of("late-start", name=shown(path), seconds=float(late)))
         self._lead = round(late * info.sample_rate) if late > LATE else 0
         self._begin = round(begin * info.sample_rate)
-        self.info = replace(info, frames=info.frames + self._lead)
-        self.claimed = self.info.frames
-        if self._format == "mp3":
-            self.claimed = max(self.claimed, mp3_samples_announced(path))
+        ends_told = is_counted and self._format == "matroska"  # it tells when its sound ends, not how long it is
+        self.info = replace(info, frames=info.frames + (0 if ends_told else self._lead))
+        self.claimed = self._claimed(is_counted)
         # Time stamps that count samples from the file's beginning make jumps and the end exact.
         self.exact = (
             (self._format == "mov" or (ogg.is_simple and info.codec == "OPUS"))
@@ -159,6 +159,11 @@ class FfmpegDecoder:
             and stream.get("start_pts") == 0
             and float(container.get("start_time", 0)) == 0
         )
+
+    def _claimed(self, is_counted: bool) -> int:
+        if self._format == "mp3":
+            return mp3_samples_announced(self._path)
+        return self.info.frames if is_counted and self._format != "avi" else 0  # avi counts what lies before the sound
 
     def _lateness(self, begin: Fraction, clock: Fraction) -> Fraction:
         """Seconds of silence before the sound, from when it and its container begin."""
@@ -270,7 +275,7 @@ def placed(decoded: Iterable[tuple[Frame, Interleaved]], begin: int) -> Iterator
     for frame, samples in decoded:
         leap = 0 if frame.time is None else frame.time - expected
         expected += leap + frame.samples
-        if held is not None and leap < 0 < held[0]:
+        if held is not None and 0 < held[0] < -4 * leap:  # by a good part of it: time stamps jitter, too
             leap, held = held[0] + leap, (0, *held[1:])
         if held is not None:
             yield held
@@ -379,6 +384,8 @@ def _described(path: Path, track: int, stream: dict[str, Any], container: dict[s
         frames = round(stream["duration_ts"] * Fraction(stream["time_base"]) * rate)
     else:
         frames = round(float(container["duration"]) * rate)
+    if frames <= 0:  # as a header says that was written before its sound
+        frames = round(_seconds_of_packets(path, track) * rate)
     if (names[0], codec) == ("ogg", "opus"):
         frames -= opus_delay(path)  # which ffprobe counts, and no decoder gives
     is_lossless = codec.startswith(LOSSLESS_IN_FFMPEG)
@@ -426,6 +433,7 @@ def _span(lines: Iterable[bytes]) -> float:
         numbers = re.match(rb"(-?[\d.]+),([\d.]+)?", line)
         if numbers:
             time, lasting = float(numbers[1]), float(numbers[2] or 0)
+            lasting = lasting if lasting < LEAP else 0.0  # no packet lasts so long
             begin = time if begin is None else begin
             end = time + lasting
             total += lasting
@@ -488,9 +496,9 @@ class FfmpegEncoder:
         self._bits = encoding.bit_depth
         self._dither = np.random.default_rng(0)
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
-        bitrate = channels * min(192_000, 5 * sample_rate)  # near what AAC can hold, 6 bits per sample, or ample
         codec = {
-            "AAC": ["-c:a", "aac", "-b:a", str(bitrate)],
+            # ffmpeg's coder takes twice the time at 384 kbit/s that it takes at 192.
+            "AAC": ["-c:a", "aac", "-b:a", str(encoding.lossy_rate(sample_rate, channels))],
             "ALAC_16": ["-c:a", "alac", "-sample_fmt", "s16p"],
             "ALAC_24": ["-c:a", "alac", "-sample_fmt", "s32p"],
         }[encoding.codec]

@@ -42,7 +42,6 @@ __all__ = [
     "probe",
     "read",
     "read_window",
-    "sounds",
     "suffix",
     "write",
 ]
@@ -63,19 +62,6 @@ SUFFIXES = frozenset(
 
 
 # ----------------------------------------------------------------------------------------------------------- reading
-
-
-def sounds(folder: Path, out: Path | None = None) -> list[Path]:
-    """Every file below a folder whose name ends as a sound file's, sorted, but for hidden ones and what is in `out`."""
-    inside = out is not None and folder.resolve() in out.parents
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and not (inside and out in path.resolve().parents)
-    )
 
 
 def probe(path: AnyPath, limits: Limits | None = None, track: int | None = None) -> FileInfo:
@@ -219,7 +205,7 @@ class Reader:
         if position == 0:
             raise AudioError.of("truncated", name=self._name, format=self.info.container)
         if start < self.info.frames:
-            self._tell_if_cut_off(self.info.frames, position)
+            self._tell_if_cut_off(self._decoder.claimed, position)
 
     def _check_finite(self, chunk: Interleaved, position: int) -> None:
         if not np.isfinite(chunk).all():
@@ -286,11 +272,10 @@ def open_writer(
             64-bit header that it needs (RF64, EBU Tech 3306).
 
     Raises:
-        AudioError: "format-cannot-hold", "no-ffmpeg", "disk-full" or "cannot-write".
+        AudioError: "format-cannot-hold", "format-lacks-channels", "no-ffmpeg", "disk-full" or "cannot-write".
     """
     target = Path(path)
-    if not encoding.holds(sample_rate, channels):
-        raise AudioError.of("format-cannot-hold", format=encoding.container, channels=channels, rate=sample_rate)
+    encoding.check(sample_rate, channels)
     scratch = target.with_name(f".{uuid.uuid4().hex}.tmp")
     encoder: Encoder
     try:
@@ -308,11 +293,12 @@ def write(path: AnyPath, clip: Clip, encoding: Encoding | None = None) -> None:
     """Writes a whole clip.
 
     Without an encoding the clip's source is followed where the name's suffix is its format, else the suffix and the
-    source's bit depth. Raises AudioError as `open_writer` and `Writer` do.
+    source's bit depth or rate. Raises AudioError as `open_writer` and `Writer` do.
     """
     if encoding is None:
         like = encoding_like(clip.source) if clip.source else None
-        named = encoding_for(Path(path).suffix, clip.source.bit_depth if clip.source else None)
+        bits, rate = (clip.source.bit_depth, clip.source.bit_rate) if clip.source else (None, None)
+        named = encoding_for(Path(path).suffix, bits, rate)
         encoding = like if like and like.container == named.container else named
     with open_writer(path, clip.sample_rate, clip.channels, encoding, clip.frames) as writer:
         for begin in range(0, clip.frames, BLOCK):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,7 +18,7 @@ from denoise_app.audio.convert import quantise
 from denoise_app.audio.encodings import LOSSLESS_BITS, PCM_BITS, Encoding
 from denoise_app.audio.errors import AudioError
 from denoise_app.audio.notes import Note
-from denoise_app.audio.survey import is_simple_mp3
+from denoise_app.audio.survey import Patch, is_simple_mp3, stale_size
 
 OPUS_TAIL = 5760  # the longest Opus packet, 120 ms at 48 kHz
 UNKNOWN_LENGTH = 1 << 48  # libsndfile reports about 2^63 frames where a header gives no length
@@ -38,19 +39,64 @@ QUALITY: dict[str, dict[str, object]] = {
     "OPUS": {"compression_level": 0.6},  # some 110 kbit/s
     "MPEG_LAYER_III": {"compression_level": 0.0, "bitrate_mode": "VARIABLE"},  # LAME's V0
 }
-"""Codec -> how libsndfile is told to encode it: good enough that denoising decides what is heard."""
+"""Codec -> how libsndfile is told to encode where nothing is known of the source: so good that denoising decides what
+is heard."""
+
+STEREO_KBITS = {
+    "VORBIS": (500, 320, 256, 224, 192, 160, 128, 112, 96, 80, 64),
+    "MPEG_LAYER_III": (245, 225, 190, 175, 165, 130, 115, 100, 85, 65, 45),
+}
+"""Codec -> what stereo at 44.1 kHz takes at compression levels 0, 0.1, ... 1: qualities 10 to 0, and V0 to V9 of LAME.
+Its other modes ask for a rate itself, but make the sound softer by up to half a decibel."""
+
+
+def _quality(encoding: Encoding, sample_rate: int, channels: int) -> dict[str, object]:
+    """How libsndfile is told to encode."""
+    usual = QUALITY.get(encoding.codec, {})
+    rate = encoding.lossy_rate(sample_rate, channels)
+    if rate is None:
+        return usual
+    if encoding.codec == "OPUS":  # from 256 kbit/s and channel at level 0 to 6 at 1
+        return {"compression_level": min(1.0, max(0.0, (256_000 - rate / channels) / 250_000))}
+    like_stereo = rate * 2 / channels / min(1.0, sample_rate / 44_100) ** 0.65  # so these rates grow with the band
+    kbits = STEREO_KBITS[encoding.codec]
+    level = float(np.interp(like_stereo / 1000, kbits[::-1], np.linspace(1, 0, len(kbits))))
+    return usual | {"compression_level": min(level, 0.99)}  # LAME refuses 1
 
 
 def open_with_soundfile(path: Path) -> SoundFileDecoder | None:
     """None for what libsndfile cannot open, or whose length it does not know."""
+    patch = stale_size(path)
     try:
-        handle = soundfile.SoundFile(os.fspath(path))
+        # As bytes: soundfile encodes names itself, but only those that are UTF-8.
+        handle = soundfile.SoundFile(_Patched(path, patch) if patch else os.fsencode(path))
     except (soundfile.LibsndfileError, TypeError):  # TypeError: it takes *.raw for sound without a header
         return None
     if 0 < handle.frames < UNKNOWN_LENGTH:
         return SoundFileDecoder(path, handle)
     handle.close()
     return None
+
+
+class _Patched:
+    """A file to be read, some bytes of which are other ones."""
+
+    def __init__(self, path: Path, patch: Patch) -> None:
+        self._file = path.open("rb")
+        self._patch = patch
+        self.seek, self.tell = self._file.seek, self._file.tell
+
+    def read(self, count: int) -> bytes:
+        begin = self._file.tell()
+        data = bytearray(self._file.read(count))
+        for place, byte in enumerate(self._patch.right, self._patch.at - begin):
+            if 0 <= place < len(data):
+                data[place] = byte
+        return bytes(data)
+
+    def write(self, data: bytes) -> int:
+        """What soundfile asks every file for; this one is only read."""
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
 
 class SoundFileDecoder:
@@ -108,7 +154,7 @@ class SoundFileDecoder:
         """The sample from which on the next read decodes, at or before `start`; None where it cannot be reached."""
         if not self._handle.seekable():  # GSM 6.10, G.721, G.723, NMS ADPCM: decoded from the beginning
             self._handle.close()
-            self._handle = soundfile.SoundFile(os.fspath(self._path))
+            self._handle = soundfile.SoundFile(os.fsencode(self._path))
             return 0
         position = start - start % BLOCK if self.rescue else max(0, start - PREROLL)
         try:
@@ -208,7 +254,7 @@ class SoundFileEncoder:
         with explained(target):
             self._sink = _Sink(scratch)
         container = "RF64" if large else encoding.container.upper()
-        quality = QUALITY.get(encoding.codec, {})
+        quality = _quality(encoding, sample_rate, channels)
         with self._complete():
             self._file = soundfile.SoundFile(
                 self._sink, "w", sample_rate, channels, encoding.codec, format=container, **quality

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from denoise_app.audio.names import printable_facts
+
 SENTENCES: dict[str, str] = {
     "silent": "It holds nothing but digital silence.",
     "clipped": "{percent:.2g} % of its samples are clipped: what was cut off there cannot be restored.",
@@ -42,9 +44,18 @@ class Note:
 
     @classmethod
     def of(cls, key: str, **facts: object) -> Self:
-        """The note whose sentence stands in `SENTENCES`.
+        """The note whose sentence stands in `SENTENCES`; its facts are made `printable`.
 
         >>> Note.of("clipped", percent=2.5).message
         '2.5 % of its samples are clipped: what was cut off there cannot be restored.'
         """
-        return cls(key, SENTENCES[key].format(**facts), facts)
+        shown = printable_facts(facts)
+        return cls(key, SENTENCES[key].format(**shown), shown)
+
+    def told(self) -> dict[str, Any]:
+        """For programs: key, message, and the facts by their names.
+
+        >>> Note.of("dc-offset", percent=3.0).told()
+        {'key': 'dc-offset', 'message': 'It has a constant offset of 3 % of full scale.', 'percent': 3.0}
+        """
+        return {"key": self.key, "message": self.message, **self.facts}

@@ -7,6 +7,7 @@ simple all through can be left to it; the others need one that goes by time stam
 from __future__ import annotations
 
 import mmap
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ MP3_KBITS = {
 }
 """Version -> Hz and kbit/s by the indices in the frame's head, layer III (ISO 11172-3 and 13818-3, 2.4.2.3)."""
 
+FLAC_TAIL = 1 << 17  # bytes in which the last frame of a flac file begins, but for the very widest
+
 REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
@@ -29,6 +32,8 @@ def is_plain(path: Path) -> bool:
         head = file.read(4)
     if head == b"OggS":
         return survey_ogg(path).is_simple
+    if head == b"fLaC":
+        return not _flac_goes_on(path)
     if head[:3] == b"ID3" or (head[:1] == b"\xff" and head[1:2] >= b"\xe0"):
         return is_simple_mp3(path)
     return True
@@ -104,6 +109,103 @@ def is_simple_mp3(path: Path) -> bool:
             return False
         is_sized = announced[1] is None or abs(announced[1] - (at - begin)) <= 0.01 * (at - begin)
         return is_sized and _is_tag(data, at)
+
+
+def _flac_goes_on(path: Path) -> bool:
+    """Whether a flac file holds frames beyond the samples that its STREAMINFO counts (RFC 9639, 8.2 and 9.1)."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        if len(data) < 42:
+            return False
+        block = int.from_bytes(data[10:12], "big")  # the largest: that of a stream whose frames are numbered
+        total = int.from_bytes(data[21:26], "big") & ((1 << 36) - 1)
+        tail = data[max(42, len(data) - FLAC_TAIL) :]
+        numbers = (
+            _flac_number(tail[found.start() : found.start() + 16]) for found in re.finditer(b"\xff[\xf8\xf9]", tail)
+        )
+        return any(number is not None and number[0] * (block if number[1] else 1) >= total for number in numbers)
+
+
+def _flac_number(head: bytes) -> tuple[int, bool] | None:
+    """The number in a flac frame's head and whether it counts frames, not samples; None where it is no head."""
+    if len(head) < 16:
+        return None
+    ones = 8 - (~head[4] & 0xFF).bit_length()  # as in UTF-8: how many bytes the number takes, if more than one
+    size = 4 + max(1, ones) + {6: 1, 7: 2}.get(head[2] >> 4, 0) + {12: 1, 13: 2, 14: 2}.get(head[2] & 15, 0)
+    checksum = 0
+    for byte in head[:size]:
+        checksum ^= byte
+        for _ in range(8):
+            checksum = (checksum << 1 ^ (0x107 if checksum & 0x80 else 0)) & 0xFF
+    if ones in (1, 8) or checksum != head[size]:
+        return None
+    number = head[4] & (0x7F >> ones)
+    for byte in head[5 : 4 + max(1, ones)]:
+        number = number << 6 | byte & 0x3F
+    return number, head[1] == 0xF8
+
+
+class Patch(NamedTuple):
+    """Bytes that ought to stand at some place of a file."""
+
+    at: int
+    right: bytes
+
+
+def stale_size(path: Path) -> Patch | None:
+    """The right size of the sound in a wav, RF64, aiff, caf or au file whose header tells less than there is.
+
+    Recorders that were cut off leave the size that the sound had when they wrote the header last, or 0.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        head = data[:4]
+        if head == b".snd" and len(data) >= 24:
+            begin = int.from_bytes(data[4:8], "big")
+            return _corrected(data, 8, ">I", begin)
+        if head in (b"RIFF", b"RF64") and data[8:12] == b"WAVE":
+            return _stale_chunk(data, 12, "<I", b"data", 2)
+        if head == b"FORM" and data[8:11] == b"AIF":
+            return _stale_chunk(data, 12, ">I", b"SSND", 2)
+        if head == b"caff":
+            return _stale_chunk(data, 8, ">q", b"data", 1)
+    return None
+
+
+def _stale_chunk(data: mmap.mmap, at: int, form: str, name: bytes, alignment: int) -> Patch | None:
+    """`stale_size` of a file of chunks from byte `at` on, whose sound lies in the chunk of that name."""
+    wide, width = None, struct.calcsize(form)
+    while at + 4 + width <= len(data):
+        begin = at + 4 + width
+        size = struct.unpack_from(form, data, at + 4)[0]
+        if data[at : at + 4] == b"ds64":  # RF64 keeps its sizes there (EBU Tech 3306): the file's, the sound's
+            wide = begin + 8
+        if data[at : at + 4] == name:
+            if wide is not None and size == 0xFFFFFFFF:
+                return _corrected(data, wide, "<Q", begin)
+            return _corrected(data, at + 4, form, begin)
+        at = begin + size + size % alignment
+        if size < 0:
+            return None
+    return None
+
+
+def _corrected(data: mmap.mmap, at: int, form: str, begin: int) -> Patch | None:
+    """The size from `begin` on to the end of the file, where the one at byte `at` is less and no chunk follows."""
+    size = struct.unpack_from(form, data, at)[0]
+    size = 0 if size < 0 or size >> 63 else size  # -1: "to the end"
+    left = len(data) - begin - size
+    if left < 8 or _is_chunk(data, begin + size, form) or _is_chunk(data, begin + size + 1, form):
+        return None
+    right = len(data) - begin
+    return Patch(at, struct.pack(form, right)) if right < 1 << 8 * struct.calcsize(form) - 1 else None
+
+
+def _is_chunk(data: mmap.mmap, at: int, form: str) -> bool:
+    """Whether a chunk, or a tag, begins at a byte."""
+    name, width = data[at : at + 4], struct.calcsize(form)
+    if not name.isascii() or not name.decode("ascii", "replace").isprintable() or len(name) < 4:
+        return False
+    size = int.from_bytes(data[at + 4 : at + 4 + width], "big" if form[0] == ">" else "little")
+    return name[:3] in (b"TAG", b"ID3") or at + 4 + width + size <= len(data) + 1
 
 
 def mp3_samples_announced(path: Path) -> int:

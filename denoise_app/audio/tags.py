@@ -876,7 +876,7 @@ def _write_m4a(target: Path, scratch: Path, extras: Extras, info: FileInfo) -> N
             inputs += ["-format_whitelist", reader, "-f", reader, "-i", f"file:{image}"]
             maps += ["-map", "2:v:0", "-disposition:v:0", "attached_pic"]
         command = [
-            *_ffmpeg("ffmpeg", target),
+            *_ffmpeg("ffmpeg", target, "-v", "error"),
             *(*inputs, *maps, "-c", "copy", "-movie_timescale", str(info.sample_rate)),
             *("-f", "ipod", f"file:{scratch.absolute()}"),
         ]

@@ -6,6 +6,7 @@ wanted, without running the denoiser again. Both go through the sound block by b
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import time
@@ -24,6 +25,7 @@ from denoise_app.audio.encodings import Encoding, encoding_for
 from denoise_app.audio.files import encoding_like, open_writer, probe
 from denoise_app.audio.level import TruePeakMeter, from_db, to_db
 from denoise_app.audio.notes import Note
+from denoise_app.audio.tags import carry
 from denoise_app.denoiser import Denoiser
 
 from . import threads
@@ -75,7 +77,7 @@ class Rendered:
         true_peak_dbtp: Of the output; None where no loudness was asked for.
         cut_samples: Samples of the output beyond full scale, which an integer encoding cuts; 0 for float.
         seconds_taken: Wall clock of rendering.
-        notes: What is odd about the input.
+        notes: What is odd about the input, and what it carries besides its sound that the output cannot.
     """
 
     path: Path
@@ -156,8 +158,11 @@ def _render(
             cut += int((np.abs(output) > 1).sum()) if bounded else 0
             position += output.shape[1]
             step(position / info.sample_rate)
+    lost: tuple[Note, ...] = ()
     if isinstance(separation.sound, Path) and _is_untouched(separation, settings, encoding):
         _copy(separation.sound, out)
+    elif isinstance(separation.sound, Path) and not separation.is_part:
+        lost = carry(separation.sound, out)
     return Rendered(
         path=out,
         removed=removed,
@@ -173,7 +178,7 @@ def _render(
         true_peak_dbtp=target.true_peak_dbtp,
         cut_samples=cut,
         seconds_taken=time.perf_counter() - began,
-        notes=separation.notes,
+        notes=separation.notes + lost,
     )
 
 
@@ -220,7 +225,7 @@ def _mixed(separation: Separation, settings: Settings) -> Iterator[tuple[Samples
     constant offset, which is no sound, is taken with the noise.
     """
     info, rate, rows = separation.info, separation.info.sample_rate, separation.rows
-    with open_sound(separation.sound) as reader:
+    with open_sound(separation.sound, separation.track) as reader:
         blocks = window(reader.blocks(block_frames(rate, info.channels), separation.start), info.frames)
         if settings.wet == 0:
             yield from ((sound, sound) for sound in blocks)
@@ -281,6 +286,8 @@ def _copy(source: Path, target: Path) -> None:
     with disk_errors_explained(target.name):
         try:
             shutil.copyfile(source, scratch)
+            changed = source.stat().st_mtime_ns
+            os.utime(scratch, ns=(changed, changed))
             scratch.replace(target)
         finally:
             scratch.unlink(missing_ok=True)
@@ -309,6 +316,7 @@ def denoise_file(
     settings: Settings = DEFAULTS,
     *,
     channels: Channels = "each",
+    track: int | None = None,
     removed: Path | None = None,
     progress: Report | None = None,
     cancelled: Question | None = None,
@@ -316,5 +324,5 @@ def denoise_file(
     """A file denoised into another; what lies between is kept beside it and deleted. See `separate` and `render`."""
     watch = Watch(progress, cancelled)
     with disk_errors_explained(out.name), tempfile.TemporaryDirectory(prefix=".denoise-", dir=out.parent) as work:
-        separation = separate_within(watch, SEPARATING, source, denoiser, Path(work), channels)
+        separation = separate_within(watch, SEPARATING, source, denoiser, Path(work), channels, track=track)
         return _render(separation, settings, out, removed, watch, SEPARATING)

@@ -17,7 +17,7 @@ SENTENCES: dict[str, str] = {
     "not-causal": "This denoiser hears what comes later, so it cannot run while a sound comes in. Choose a causal one.",
     "chunk-not-finite": "The sound that came in holds values that are not numbers (NaN or infinity). It was left out.",
     "onto-input": "{target} is an input itself: choose another folder for the output.",
-    "same-target": "{target} was just written from another input: denoise them into two folders.",
+    "strict": "Nothing is written, as notes count as failures here: {notes}",
     # settings
     "bad-strength": "The strength needs a number from {low:g} to {high:g} %.",
     "strength-in-percent": "Strength is told in percent, from 0 to 100: {given:g} would be {given:g} %. "
@@ -26,6 +26,7 @@ SENTENCES: dict[str, str] = {
     "bad-loudness": "The loudness to bring the result to needs a number from {low:g} to {high:g} LUFS.",
     "bad-true-peak": "The true peak to stay below needs a number from {low:g} to {high:g} dBTP.",
     "bad-bit-depth": "The bit depth needs a whole number from {low:g} to {high:g}.",
+    "bad-track": "The track needs a whole number from {low:g} to {high:g}.",
     "bad-high-band": "The band above the denoiser's is treated by one of: {known}.",
     "bad-channels": "Channels are treated by one of: {known}.",
 }

@@ -47,6 +47,7 @@ class Receipt:
         model, loss, revision: As `catalog.load` takes them.
         sha256: Of the checkpoint's weights; None for a classical denoiser.
         channels, settings: As `engine.denoise_file` takes them.
+        track: Which sound track of the recording, from 1; None for the first.
         recording, output: `fingerprint` of what went in and of what came out.
     """
 
@@ -58,16 +59,17 @@ class Receipt:
     settings: engine.Settings
     recording: str
     output: str
+    track: int | None = None
 
 
-def fingerprint(path: Path) -> str:
+def fingerprint(path: Path, track: int | None = None) -> str:
     """Sha256 of a file's samples as float32, by which the same sound is known in whatever file it lies.
 
     Raises:
         AudioError: It cannot be read.
     """
     digest = hashlib.sha256()
-    with files.open_reader(path) as reader:
+    with files.open_reader(path, track=track) as reader:
         digest.update(f"{reader.info.sample_rate} {reader.info.channels}".encode())
         for block in reader.blocks():
             digest.update(np.ascontiguousarray(block.T, "<f4").tobytes())
@@ -91,7 +93,7 @@ def as_json(receipt: Receipt) -> dict[str, Any]:
         "recording": {"samples_sha256": receipt.recording},
         "output": {"samples_sha256": receipt.output},
         "denoiser": {key: getattr(receipt, key) for key in ("model", "loss", "revision", "sha256")},
-        "settings": settings | {"channels": receipt.channels},
+        "settings": settings | {"channels": receipt.channels, "track": receipt.track},
     }
 
 
@@ -126,6 +128,9 @@ def _receipt(report: Any) -> Receipt:
     channels = settings.pop("channels", None)
     if channels not in get_args(engine.Channels):
         raise ValueError(f"channels are treated by {', '.join(get_args(engine.Channels))}, not {channels!r}")
+    track = settings.pop("track", None)  # older reports have none
+    if track is not None and (type(track) is not int or track < 1):
+        raise ValueError(f"a track is counted from 1, not {track!r}")
     return Receipt(
         model=_text(denoiser, "model"),
         loss=_text_or_none(denoiser, "loss"),
@@ -135,6 +140,7 @@ def _receipt(report: Any) -> Receipt:
         settings=_settings(settings, in_shares=version == SHARES_VERSION),
         recording=_text(_part(report, "recording"), "samples_sha256"),
         output=_text(_part(report, "output"), "samples_sha256"),
+        track=track,
     )
 
 
@@ -201,4 +207,5 @@ def replay(receipt: Receipt, recording: Path, out: Path, device: str | None = No
     Raises:
         CheckpointError, ReplayError, AudioError: As `denoiser` and `engine.denoise_file` do.
     """
-    return engine.denoise_file(recording, out, denoiser(receipt, device), receipt.settings, channels=receipt.channels)
+    loaded = denoiser(receipt, device)
+    return engine.denoise_file(recording, out, loaded, receipt.settings, channels=receipt.channels, track=receipt.track)

@@ -45,6 +45,7 @@ class Separation:
 
     Attributes:
         sound: The input, which is read again when rendering.
+        track: Which sound track of it, from 1; None for the first.
         info: What the input was; its length is that of the part that was denoised.
         start: Its first sample in the input.
         channels: How the channels were treated.
@@ -54,6 +55,7 @@ class Separation:
         seconds_taken: Wall clock.
         levels: Of the input.
         notes: What is odd about the input.
+        is_part: True where only a stretch of the input was asked for.
         is_whole: True where nothing of the input was left out, and nothing of it is missing.
         taken: File of float32 (time, rows) at the model's rate: input without its offset minus denoised.
         gains: File of float32 (frames, rows): see `high_band.Gains`.
@@ -63,6 +65,7 @@ class Separation:
     """
 
     sound: Path | Clip
+    track: int | None
     info: FileInfo
     start: int
     channels: Channels
@@ -72,6 +75,7 @@ class Separation:
     seconds_taken: float
     levels: Levels
     notes: tuple[Note, ...]
+    is_part: bool
     is_whole: bool
     taken: Path
     gains: Path
@@ -111,6 +115,7 @@ def separate(
     cancelled: Question | None = None,
     start: float = 0.0,
     seconds: float | None = None,
+    track: int | None = None,
 ) -> Separation:
     """Run a denoiser over a sound, once.
 
@@ -124,12 +129,13 @@ def separate(
         cancelled: Asked once a block whether to stop.
         start: Seconds into the sound where to begin.
         seconds: How much to treat, None for all; together with `start` a preview.
+        track: Which sound track of a file, from 1; None for the first, with a note where there are others.
 
     Raises:
         AudioError: the sound cannot be read or treated so, or the disk is full.
         Cancelled: `cancelled` said so; nothing is left in `work`.
     """
-    return separate_within(Watch(progress, cancelled), 1.0, sound, denoiser, work, channels, start, seconds)
+    return separate_within(Watch(progress, cancelled), 1.0, sound, denoiser, work, channels, start, seconds, track)
 
 
 def separate_within(
@@ -141,11 +147,12 @@ def separate_within(
     channels: Channels,
     start: float = 0.0,
     seconds: float | None = None,
+    track: int | None = None,
 ) -> Separation:
     """`separate`, as the first `share` of a longer work."""
     began = time.perf_counter()
     sound = sound if isinstance(sound, Clip) else Path(sound)
-    with threads.limited(), open_sound(sound) as reader, _work_files(work) as (taken, gains):
+    with threads.limited(), open_sound(sound, track) as reader, _work_files(work) as (taken, gains):
         info = reader.info
         rate = info.sample_rate
         first, length = _span(info, start, seconds)
@@ -178,6 +185,7 @@ def separate_within(
         levels = meter.levels()
         return Separation(
             sound=sound,
+            track=track,
             info=replace(info, frames=position),
             start=first,
             channels=channels,
@@ -187,7 +195,8 @@ def separate_within(
             seconds_taken=time.perf_counter() - began,
             levels=levels,
             notes=(*levels.notes(), *cancelling.notes(), *reader.notes),
-            is_whole=first == 0 and length is None and not reader.notes,
+            is_part=(is_part := first > 0 or length is not None),
+            is_whole=not is_part and not reader.notes,
             taken=taken,
             gains=gains,
             offset=remover.offset().later(warm_up * rate),

@@ -24,6 +24,7 @@ RANGES: dict[str, tuple[str, float, float]] = {
     "bad-loudness": ("loudness_lufs", -70, 0),
     "bad-true-peak": ("true_peak_dbtp", -70, 0),
     "bad-bit-depth": ("bit_depth", 8, 32),
+    "bad-track": ("track", 1, 1000),
 }
 """Reason of the error -> the setting as programs call it, the least and the largest that it may be."""
 

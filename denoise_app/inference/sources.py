@@ -43,9 +43,9 @@ class ClipReader:
             yield self._samples[:, begin : begin + frames]
 
 
-def open_sound(sound: Path | Clip) -> Reader | ClipReader:
-    """Opens a file or a clip for reading by block; raises AudioError as `open_reader`."""
-    return ClipReader(sound) if isinstance(sound, Clip) else open_reader(sound)
+def open_sound(sound: Path | Clip, track: int | None = None) -> Reader | ClipReader:
+    """Opens a file, which may hold several tracks, or a clip for reading by block; see `open_reader`."""
+    return ClipReader(sound) if isinstance(sound, Clip) else open_reader(sound, track=track)
 
 
 def block_frames(sample_rate: int, channels: int) -> int:

@@ -62,7 +62,7 @@ def build(
     examples = sorted(EXAMPLES.glob("*.flac")) if examples is None else examples
     device = worker.device()
     votes = Votes.from_environment()
-    with gr.Blocks(
+    with api.Page(
         title=LANGUAGES["en"]["app.name"], analytics_enabled=False, delete_cache=(300, 60 * MINUTES), fill_width=True
     ) as blocks:
         gr.HTML(words.made("html.header", lambda say: panels.header(say, device, MINUTES, votes.dataset)))

@@ -564,6 +564,8 @@ ENGLISH: dict[str, str] = OF_OTHER_ROOMS | {
     "are kept; "
     "try again, or choose another model.",
     "error.gone": "The recording is no longer on the server, which deletes files after a while. Choose it again.",
+    "error.bad-call": "What was sent is not what this call takes. Upload the recording first, which gives the path to "
+    "send, and send every parameter that the description of the call names.",
     "error.too-few-columns": "Choose at least {fewest} denoisers to compare, and at most {most}.",
     "error.too-many-columns": "{count} denoisers are too many to compare at once. Choose at most {most}.",
     "error.same-column-twice": "One denoiser was chosen twice. Choose each only once.",
@@ -1149,7 +1151,8 @@ CHINESE: dict[str, str] = {
     "error.start-beyond-end": "所选部分从 {start:g} 秒开始，但声音只有 {seconds:.1f} 秒。请选择更早的起点。",
     "error.no-device": "这里不能使用设备 {device}：{problem} 请选择 cpu，或用 auto 由程序选择。",
     "error.onto-input": "{target} 本身就是输入文件：请选择另一个输出文件夹。",
-    "error.same-target": "{target} 刚由另一个输入写成：请把它们分别输出到两个文件夹。",
+    "error.strict": "没有写出结果，因为这里把提示当作错误：{notes}",
+    "error.bad-call": "发送的内容与此接口不符。请先上传录音，再发送上传后得到的路径，以及接口说明中列出的每个参数。",
     "error.bad-strength": "强度须为 {low:g} 至 {high:g} % 之间的数字。",
     "error.strength-in-percent": "强度以百分数表示，范围为 0 至 100：{given:g} 即为 {given:g} %。"
     "若要 {percent:g} %，请填 {percent:g}。",
@@ -1157,6 +1160,7 @@ CHINESE: dict[str, str] = {
     "error.bad-loudness": "目标响度须为 {low:g} 至 {high:g} LUFS 之间的数字。",
     "error.bad-true-peak": "真峰值上限须为 {low:g} 至 {high:g} dBTP 之间的数字。",
     "error.bad-bit-depth": "位深须为 {low:g} 至 {high:g} 之间的整数。",
+    "error.bad-track": "音轨须为 {low:g} 至 {high:g} 之间的整数。",
     "error.bad-high-band": "模型频带以上的部分，处理方式须为其中之一：{known}。",
     "error.bad-channels": "声道的处理方式须为其中之一：{known}。",
     "error.too-few-columns": "请至少选择 {fewest} 个降噪器来比较，最多 {most} 个。",
@@ -1246,7 +1250,8 @@ CHINESE: dict[str, str] = {
     "error.cannot-write": "无法写入 {name}：{problem}。请选择另一个文件夹。",
     "error.wav-too-large": "{name} 会超过 wav 文件所能容纳的 4 GB。请选择 flac，或剪短声音。",
     "error.unknown-format": "{format} 不是可以写入的格式。请从中选择：{formats}。",
-    "error.format-cannot-hold": "{format} 不能容纳 {rate} Hz 的 {channels} 个声道。请选择 wav 或 flac。",
+    "error.format-cannot-hold": "{format} 不能容纳 {rate} Hz 的采样率，只能是 {rates} Hz。请选择 wav 或 flac。",
+    "error.format-lacks-channels": "{format} 不能容纳 {channels} 个声道，最多 {most} 个。请选择 wav。",
     "error.no-such-model": "没有名为 {model} 的模型。现有：{known}。",
     "error.not-a-report": "{name} 不是结果报告：{problem}。请使用随音频一起得到的 report.json。",
     "error.other-weights": "此处 {model} 的权重与报告中的不同（此处 {here}，报告 {there}）。"

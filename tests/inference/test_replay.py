@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +142,26 @@ def test_what_is_no_report_is_refused(
 ) -> None:
     with pytest.raises(ReplayError, match=r"report\.json is no report"):
         replay.read(written(tmp_path, spoil(report)))
+
+
+HOSTILE = [None, True, -1, 1.5, "\x1b[31m", "\ud800", "../../etc", [], {"a": 1}, 10**400, float("nan"), "x" * 5000]
+
+
+def test_whatever_a_report_holds_is_read_or_refused(tmp_path: Path, report: dict[str, Any]) -> None:
+    def spoilt(part: dict[str, Any], value: object) -> Iterator[dict[str, Any]]:
+        for key, kept in part.items():
+            yield part | {key: value}
+            if isinstance(kept, dict):
+                yield from (part | {key: inner} for inner in spoilt(kept, value))
+
+    refused = 0
+    for hostile in (wrong for value in HOSTILE for wrong in spoilt(report, value)):
+        try:
+            assert isinstance(replay.read(written(tmp_path, hostile)), Receipt)
+        except ReplayError as error:
+            refused += 1
+            assert "\x1b" not in str(error) and str(error).encode()
+    assert refused > 10 * len(HOSTILE)  # of 20 places each
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"\xff\xfe\x00", b"[" * 100_000])

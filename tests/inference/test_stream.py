@@ -61,7 +61,7 @@ def run(stream: Stream, sound: Array, lengths: list[int]) -> Array:
 
 
 def offline(denoiser: Denoiser, sound: Array, rate: int, strength: float = 100, most: float = inf) -> Array:
-    settings = engine.Settings(strength=strength / 100, max_attenuation_db=most)
+    settings = engine.Settings(strength=strength, max_attenuation_db=most)
     return engine.denoise(Clip(sound, rate), denoiser, settings).samples
 
 

@@ -39,12 +39,14 @@ class Order:
         offer: The denoiser.
         channels: How channels are treated.
         settings: What to make of it; can be changed afterwards.
+        track: Which sound track of the recording, from 1; None for the first.
     """
 
     path: Path
     offer: Offer
     channels: engine.Channels
     settings: engine.Settings
+    track: int | None = None
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,7 @@ def denoise(worker: Worker, session: Session, order: Order, job: Job, preview: b
     cut: Path | None = None
     try:
         yield Step("loading")
-        info = worker.probe(order.path)
+        info = worker.probe(order.path, order.track)
         loading = Background(lambda report, stopped: worker.denoiser(order.offer), job)
         yield from (Step("loading", progress) for progress in loading)
         if preview and info.seconds > LONG_SECONDS:
@@ -183,7 +185,10 @@ def _denoised(
 ) -> Iterator[Step | Result]:
     room = session.room()
     separating = Background(
-        lambda report, stopped: worker.separate(order.path, denoiser, room, order.channels, report, stopped), job
+        lambda report, stopped: worker.separate(
+            order.path, denoiser, room, order.channels, report, stopped, order.track
+        ),
+        job,
     )
     try:
         yield from (Step("preview" if preview else "separate", progress) for progress in separating)
@@ -249,7 +254,7 @@ def measure(worker: Worker, session: Session, result: Result, slow: Sequence[boo
 
     It ends early where another result has taken its place.
     """
-    excerpts = worker.excerpts(result.before, result.after)
+    excerpts = worker.excerpts(result.before, result.after, result.order.track)
     numbers = Numbers({}, excerpts.count, excerpts.seconds)
     for is_slow in slow:
         found = worker.measure(excerpts, keys("clean", is_slow))

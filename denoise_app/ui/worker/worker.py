@@ -211,9 +211,9 @@ class Worker:
 
     # --------------------------------------------------------------------------------------------------- sound
 
-    def probe(self, path: Path) -> FileInfo:
+    def probe(self, path: Path, track: int | None = None) -> FileInfo:
         """What a file's header says; raises AudioError for what is no sound or too much of it."""
-        return files.probe(path)
+        return files.probe(path, track=track)
 
     def levels(self, path: Path) -> engine.Levels:
         """Peak, loudness and oddities of a whole file, which is decoded for it by block."""
@@ -241,6 +241,7 @@ class Worker:
         channels: engine.Channels,
         progress: Callable[[engine.Progress], None],
         cancelled: Callable[[], bool],
+        track: int | None = None,
     ) -> engine.Separation:
         """Runs the denoiser, once: see `engine.separate`."""
         with self._at_work():
@@ -251,6 +252,7 @@ class Worker:
                 channels=channels,
                 progress=progress,
                 cancelled=lambda: cancelled() or self._closing.is_set(),
+                track=track,
             )
 
     def render(
@@ -269,18 +271,18 @@ class Worker:
 
     # ------------------------------------------------------------------------------------------------- numbers
 
-    def excerpts(self, before: Path, after: Path) -> Excerpts:
-        """What is listened to of a recording and of what became of it."""
-        info = files.probe(before)
+    def excerpts(self, before: Path, after: Path, track: int | None = None) -> Excerpts:
+        """What is listened to of a recording's track and of what became of it."""
+        info = files.probe(before, track=track)
         parts = _listened_to(info)
-        heard = [self.heard(path, info) for path in (before, after)]
+        heard = [self.heard(before, info, track), self.heard(after, info)]
         frames = min(len(samples) for samples in heard)  # a lossy format may end a little later
         length = (parts[0].stop - parts[0].start) / info.sample_rate
         return Excerpts(heard[0][:frames], heard[1][:frames], info.sample_rate, length, len(parts))
 
-    def heard(self, path: Path, info: FileInfo) -> Samples:
+    def heard(self, path: Path, info: FileInfo, track: int | None = None) -> Samples:
         """(time,): the mean of the channels of what is listened to of a recording, from it or from a result of it."""
-        return np.concatenate([_mean(path, part) for part in _listened_to(info)])
+        return np.concatenate([_mean(path, part, track) for part in _listened_to(info)])
 
     def score(self, samples: Samples, sample_rate: int, keys: Iterable[str]) -> dict[str, float | MetricUnavailable]:
         """Metrics of (time,) that need no clean recording: see `report.score`."""
@@ -379,9 +381,9 @@ def _listened_to(info: FileInfo) -> list[slice]:
     return spread(info.frames, round(EXCERPT_SECONDS * info.sample_rate), EXCERPTS)
 
 
-def _mean(path: Path, part: slice) -> Samples:
+def _mean(path: Path, part: slice, track: int | None = None) -> Samples:
     """(time,): the mean of the channels over a stretch of a file."""
-    return mid(files.read_window(path, part.start, part.stop - part.start).samples)[0]
+    return mid(files.read_window(path, part.start, part.stop - part.start, track=track).samples)[0]
 
 
 def settings_from(
@@ -412,7 +414,6 @@ def settings_from(
     """
     to_target = loudness_lufs is not None if to_target is None else to_target
     most = number("bad-attenuation", most_db)
-    whole = isinstance(bit_depth, float) and bit_depth.is_integer()  # as number fields and programs have it
     return engine.Settings(
         strength=number("bad-strength", strength),
         max_attenuation_db=inf if most >= NO_LIMIT_DB else most,
@@ -420,5 +421,15 @@ def settings_from(
         loudness_lufs=number("bad-loudness", loudness_lufs) if to_target else None,
         true_peak_dbtp=number("bad-true-peak", true_peak_dbtp) if to_target else engine.DEFAULTS.true_peak_dbtp,
         container=container or None,
-        bit_depth=(int(bit_depth) if whole else bit_depth) or None,  # type: ignore[arg-type]
+        bit_depth=None if is_left_out(bit_depth) else as_whole(bit_depth),  # type: ignore[arg-type]
     )
+
+
+def is_left_out(given: float | None) -> bool:
+    """Whether a number is one that leaves the matter to the recording: none, or 0, which `false` is not."""
+    return given is None or (given == 0 and not isinstance(given, bool))
+
+
+def as_whole(given: float | None) -> float | None:
+    """The same number, a whole one as Python's: number fields and programs may have 16.0."""
+    return int(given) if isinstance(given, float) and given.is_integer() else given
