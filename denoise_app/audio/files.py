@@ -1,7 +1,8 @@
 """Sound files in and out, block by block; the only face that other rooms see of any decoder.
 
-wav, flac, ogg, mp3 and what else libsndfile knows go through `libsndfile`; m4a, mp4, webm, mov and damaged headers
-through `ffmpeg`. Headers are read, and checked against `Limits`, before anything is decoded.
+wav, flac, ogg, mp3 and what else libsndfile knows go through `libsndfile` where a `survey` finds that the header can be
+believed; everything else, and what is damaged or joined, through `ffmpeg`. Headers are read, and checked against
+`Limits`, before anything is decoded.
 """
 
 from __future__ import annotations
@@ -189,8 +190,8 @@ class Reader:
     def blocks(self, frames: int = BLOCK, start: int = 0) -> Iterator[Samples]:
         """The sound from sample `start` on, as (channels, <= frames) float32, none of them empty.
 
-        For lossless formats and for mp3, ogg, m4a and mp4 the blocks hold info.frames samples in all, unless
-        `notes` say otherwise; for webm info.frames is an estimate.
+        info.frames is what the header says, for a progress bar; what comes is what a full decode gives, in its place
+        by the time stamps, with silence for what is missing.
 
         Raises:
             AudioError: "not-finite", "too-long", "too-many-samples", "truncated" (nothing could be decoded) or

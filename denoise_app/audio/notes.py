@@ -20,10 +20,10 @@ SENTENCES: dict[str, str] = {
     "late-start": "The sound of {name} begins {seconds:.2f} s late; silence keeps its place.",
     "gaps": "The sound of {name} has gaps of {seconds:.2f} s in all; silence fills them.",
     "several-tracks": "{name} has {count} sound tracks; track {taken} was taken. Choose another with --track N.",
-    "needs-ffmpeg": "{name} may hold more sound than was read: it is damaged, or joined from parts, and the program "
-    "ffmpeg, which reads such files whole, is not installed here.",
     "tags-lost": "Not everything that {name} carries besides its sound is kept. Lost: {what}.",
     "tags-not-carried": "What {name} carries besides its sound, such as tags, is not kept: {problem}.",
+    "needs-ffmpeg": "{name} may hold more than was read: it is damaged, joined from parts or of a kind that only the "
+    "program ffmpeg reads whole, which is not installed here.",
 }
 """Key -> the English sentence of every note on a recording, with the names of its facts in braces."""
 
