@@ -224,7 +224,7 @@ def test_a_track_that_is_not_there_is_named(
 def test_a_track_is_replayed(two_tracks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     call(capsys, "denoise", two_tracks, "-o", tmp_path / "out", "--model", "wiener", "--track", 2)
     prints = replay.fingerprint(two_tracks, 2), replay.fingerprint(tmp_path / "out" / "two.wav")
-    told = replay.told(replay.Receipt("wiener", None, None, None, "each", Settings(), *prints, track=2))
+    told = replay.as_json(replay.Receipt("wiener", None, None, None, "each", Settings(), *prints, track=2))
     (tmp_path / "report.json").write_text(json.dumps(told))
     status, found = answer(capsys, "replay", tmp_path / "report.json", two_tracks)
     assert status == 0 and found["same_recording"] and found["same_samples"]

@@ -102,7 +102,7 @@ def output_encoding(info: FileInfo, settings: Settings) -> Encoding:
     if settings.container is None and settings.bit_depth is None:
         return encoding_like(info)
     container = settings.container or encoding_like(info).container
-    return encoding_for(container, settings.bit_depth or info.bit_depth)
+    return encoding_for(container, settings.bit_depth or info.bit_depth, info.bit_rate)
 
 
 def render(
