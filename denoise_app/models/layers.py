@@ -124,9 +124,7 @@ class RunningMean:
             weighted = torch.cat([part, torch.ones_like(part[:, :, :1])], dim=2)
             age = torch.arange(part.shape[1], device=frames.device).to(frames.dtype)
             lag = (age[:, None] - age).clamp(min=0)
-            fading = (
-                torch.full_like(lag, self.decay) ** lag
-            ).tril()  # a scalar base would be of double precision in ONNX
+            fading = (torch.full_like(lag, self.decay) ** lag).tril()  # a scalar base would be double in ONNX
             total = fading @ weighted + (torch.full_like(age, self.decay) ** (age + 1))[:, None] * sums[:, None]
             means.append(total[:, :, :-1] / total[:, :, -1:])
             sums = total[:, -1]
@@ -217,18 +215,18 @@ def run_gru(gru: nn.GRU, frames: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor
 def run_both_ways(upwards: nn.GRU, downwards: nn.GRU, rows: Tensor) -> Tensor:
     """What one GRU hears from the first place on beside what another hears from the last: (R, L, K) -> (R, L, 2 H).
 
-    Both are of one layer, batch first, with biases. Where no gradient is wanted they are one call of torch, which
-    ONNX has an operator for.
+    Both are of one layer, batch first, with biases. On the CPU, where no gradient is wanted, they are one call of torch,
+    which ONNX has an operator for; CUDA wants the weights of one call side by side in memory.
     """
     nothing = 0 * rows[:, :1, :1].transpose(0, 1)  # made of the rows, so that a graph takes any number of them
     still = nothing.repeat(2, 1, upwards.hidden_size)  # (2, R, H)
-    if torch.is_grad_enabled():
+    if torch.is_grad_enabled() or rows.device.type != "cpu":
         up, _ = run_gru(upwards, rows, still[:1])
         down, _ = run_gru(downwards, rows.flip(1), still[1:])
         return torch.cat([up, down.flip(1)], dim=2)
     weights = [getattr(gru, f"{name}_l0") for gru in (upwards, downwards) for name in _TORCH_ORDER]
-    options = {"has_biases": True, "num_layers": 1, "dropout": 0.0, "train": False}
-    both, _ = torch.gru(rows, still, weights, bidirectional=True, batch_first=True, **options)
+    biases, layers, dropout, training, bidirectional, batch_first = True, 1, 0.0, False, True, True
+    both, _ = torch.gru(rows, still, weights, biases, layers, dropout, training, bidirectional, batch_first)
     return both
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from denoise_app.models.layers import MOST_FRAMES, BandSplit, RunningMean, run_gru
+from denoise_app.models.layers import MOST_FRAMES, BandSplit, RunningMean, run_both_ways, run_gru
 from denoise_app.spectral.stft import Stft
 
 
@@ -68,3 +68,14 @@ def test_band_centres_follow_the_erb_scale() -> None:
     widths = centres.diff()
     assert (widths > 0).all() and widths[-8:].mean() > 2 * widths[:8].mean()
     assert centres[-1] == pytest.approx(8000, rel=0.02)
+
+
+def test_both_ways_in_one_call_are_the_two_grus_one_after_the_other() -> None:
+    torch.manual_seed(0)
+    up, down = nn.GRU(6, 4, batch_first=True), nn.GRU(6, 4, batch_first=True)
+    rows = torch.randn(5, 9, 6)
+    referee = torch.cat([up(rows)[0], down(rows.flip(1))[0].flip(1)], dim=2)
+    with torch.no_grad():
+        at_once = run_both_ways(up, down, rows)
+    torch.testing.assert_close(at_once, referee, rtol=0, atol=1e-6)
+    torch.testing.assert_close(run_both_ways(up, down, rows), referee, rtol=0, atol=1e-6)
