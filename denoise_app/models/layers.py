@@ -215,10 +215,10 @@ def run_gru(gru: nn.GRU, frames: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor
 def run_both_ways(upwards: nn.GRU, downwards: nn.GRU, rows: Tensor) -> Tensor:
     """What one GRU hears from the first place on beside what another hears from the last: (R, L, K) -> (R, L, 2 H).
 
-    Both are of one layer, batch first, with biases. On the CPU, where no gradient is wanted, they are one call of torch,
+    Both are of one layer, batch first, with biases. On the CPU, where no gradient is wanted, it is one call of torch,
     which ONNX has an operator for; CUDA wants the weights of one call side by side in memory.
     """
-    nothing = 0 * rows[:, :1, :1].transpose(0, 1)  # made of the rows, so that a graph takes any number of them
+    nothing = 0 * rows[:, :1, :1].detach().transpose(0, 1)  # made of the rows: a graph takes any number of them
     still = nothing.repeat(2, 1, upwards.hidden_size)  # (2, R, H)
     if torch.is_grad_enabled() or rows.device.type != "cpu":
         up, _ = run_gru(upwards, rows, still[:1])

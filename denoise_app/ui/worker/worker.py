@@ -65,7 +65,7 @@ class Offer:
 
     model: str
     loss: str | None
-    source: Literal["built-in", "bundled", "hub"]
+    source: Literal["built-in", "bundled", "hub", "onnx"]
     sample_rate: int
     causal: bool
     latency: int
