@@ -43,11 +43,12 @@ def header(say: Say, device: Device, minutes: int, dataset: str | None) -> str:
         dataset: Of the Hub, where outcomes of blind tests are sent to; None where they stay here.
     """
     sent = say("app.privacy-votes", minutes=minutes, dataset=escape(dataset)) if dataset else ""
+    engine = f" {say('device.onnx')}" if device.torch_device == "cpu" else ""
     return (
         '<header class="masthead">'
         f'<div><h1>{say("app.name")}</h1><p class="lead">{say("app.sentence")}</p></div>'
         f'<p class="device"><span class="dot" aria-hidden="true"></span>{say("app.device", name=escape(device.name))}'
-        f"<small>{say(f'device.{device.key}')}</small></p>"
+        f"<small>{say(f'device.{device.key}')}{engine}</small></p>"
         f'<p class="privacy">{sent or say("app.privacy", minutes=minutes)}</p>'
         "</header>"
     )
