@@ -27,7 +27,7 @@ from . import quantize, sherpa
 TOLERANCE = 1e-4  # of a sample, full scale being 1
 INT8_TOLERANCE_DB = -30.0  # of all that differs, against what comes out
 WORTH = 0.9  # of the size in 32 bits: a file in 8 bits is smaller than that
-ROUNDS = 3  # of timing, of which the best counts
+ROUNDS = 3  # of timing
 
 
 class ExportError(Exception):
@@ -41,7 +41,7 @@ class Parity:
     Attributes:
         difference: The largest one between samples, full scale being 1.
         difference_db: All that differs, against what comes out.
-        torch_ms, onnx_ms: Milliseconds for a frame, on as many threads as torch has.
+        torch_ms, onnx_ms: Milliseconds for a frame, the median, on as many threads as torch has.
     """
 
     difference: float
@@ -105,27 +105,24 @@ def compared(model: StreamingDenoiser, graph: StreamingDenoiser, speech: Clip, b
     """Both denoisers on the same speech, in blocks of so many samples, or at once."""
     heard = torch.tensor(resample(mid(speech.samples), speech.sample_rate, model.sample_rate))
     size = block or heard.shape[1]
-    wanted, torch_seconds = _timed(model, heard, size)
-    found, onnx_seconds = _timed(graph, heard, size)
+    wanted, torch_ms = _timed(model, heard, size)
+    found, onnx_ms = _timed(graph, heard, size)
     difference = (found - wanted).numpy()
-    frame_ms = 1000 * model.hop / max(1, heard.shape[1])
-    return Parity(
-        float(np.abs(difference).max(initial=0.0)),
-        to_db(rms(difference)) - to_db(rms(wanted.numpy())),
-        torch_seconds * frame_ms,
-        onnx_seconds * frame_ms,
-    )
+    worst, db = float(np.abs(difference).max()), to_db(rms(difference)) - to_db(rms(wanted.numpy()))
+    return Parity(worst, db, torch_ms * model.hop / size, onnx_ms * model.hop / size)
 
 
 def _timed(denoiser: StreamingDenoiser, heard: Tensor, size: int) -> tuple[Tensor, float]:
-    """What comes out of (1, T) in blocks of `size` samples, and the seconds that the best of some rounds took."""
-    seconds, out = [], heard
+    """What comes out of (1, T) in blocks of `size` samples, and the median of their milliseconds."""
+    taken, out = [], heard
     for _ in range(ROUNDS):
-        began = time.perf_counter()
-        blocks = Blocks(denoiser, 1)
-        out = torch.cat([*(blocks.push(part) for part in heard.split(size, dim=1)), blocks.finish()], dim=1)
-        seconds.append(time.perf_counter() - began)
-    return out, min(seconds)
+        blocks, parts = Blocks(denoiser, 1), []
+        for part in heard.split(size, dim=1):
+            began = time.perf_counter()
+            parts.append(blocks.push(part))
+            taken.append(time.perf_counter() - began)
+        out = torch.cat([*parts, blocks.finish()], dim=1)
+    return out, 1000 * float(np.median(taken))
 
 
 def _unlike(parity: Parity, int8: bool) -> str | None:
