@@ -240,6 +240,8 @@ def run_models(args: argparse.Namespace) -> int:
     from denoise_app.inference import catalog
 
     best = catalog.recommended()
+    for problem in catalog.broken():
+        status(f"left out: {problem}")
     rows = [entry_data(entry) | {"recommended": (entry.model, entry.loss) == best} for entry in catalog.entries()]
     head = ("model", "loss", "kind", "source", "rate", "delay", "causal", "parameters", "licence")
     cells = [
@@ -480,6 +482,8 @@ def run_export(args: argparse.Namespace) -> int:
         raise Failure(f"give --out a name that ends in .onnx, not {args.out}")
     if entry.folder is None:
         raise Failure(f"{entry.model} has no weights: nothing of it can be exported")
+    if entry.source == "onnx":
+        raise Failure(f"{entry.model} is an ONNX file already: {entry.folder}")
     frames: Any = args.frames or ("one" if args.runtime == "sherpa-onnx" else "any")
     speech = read(args.speech)
     try:

@@ -72,8 +72,10 @@ def export(folder: Path, target: Path, speech: Clip, frames: graphs.Frames = "on
 
     Raises:
         CheckpointError: the checkpoint is refused.
-        ExportError: its model has no such graph, or the file does not give PyTorch's samples.
+        ExportError: its model has no such graph, the file does not give PyTorch's samples, or the speech is silence.
     """
+    if not speech.samples.any():
+        raise ExportError("the recording to compare on is silence: choose one with speech")
     module, manifest = store.load(folder)
     if not isinstance(module, SpectralModel):
         why = "it works on samples, not on spectra" if manifest.causal else "it is not causal"
