@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,8 +29,10 @@ class Failure(Exception):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     args = build_parser().parse_args(argv)
-    use_threads(args.threads)
     from denoise_app.audio.errors import UserError
+    from denoise_app.inference import threads
+
+    threads.use(args.threads)  # before torch is loaded
 
     try:
         return int(args.run(args))
@@ -41,17 +42,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         status("interrupted")
         return INTERRUPTED
-
-
-def use_threads(count: int) -> None:
-    """The number of threads of this process and of each that it starts.
-
-    The libraries read it when they are first imported, which is why nothing above imports them.
-    """
-    for library in ("OMP", "OPENBLAS", "MKL"):
-        os.environ[f"{library}_NUM_THREADS"] = str(count)
-    if torch := sys.modules.get("torch"):  # called from a program that has it loaded already
-        torch.set_num_threads(count)
 
 
 def status(text: str, passing: bool = False) -> None:
@@ -370,7 +360,7 @@ def run_data(outcome: Any) -> dict[str, Any]:
         "folder": str(outcome.folder),
         "steps": outcome.steps,
         "minutes": round(outcome.minutes, 2),
-        "hours_heard": round(outcome.hours_heard, 2),
+        "hours_heard": round(outcome.hours_seen, 2),
         "score": outcome.score,
         "finished": outcome.finished,
     }

@@ -17,7 +17,7 @@ from denoise_app import cli
 from denoise_app.audio.clip import Clip
 from denoise_app.evaluation import evaluate, leaderboard
 from denoise_app.evaluation import speed as bench
-from denoise_app.inference import catalog, replay
+from denoise_app.inference import catalog, replay, threads
 from denoise_app.inference.engine import Settings
 from denoise_app.training import loop
 from denoise_app.training.config import TrainConfig
@@ -28,8 +28,8 @@ ROOT = Path(__file__).resolve().parents[1]
 @pytest.fixture(autouse=True)
 def same_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """`main` sets the thread count of the process, which outlives a test."""
-    for library in ("OMP", "OPENBLAS", "MKL"):
-        monkeypatch.setenv(f"{library}_NUM_THREADS", "1")
+    for name, value in threads.environment(1).items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture

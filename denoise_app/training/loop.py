@@ -48,21 +48,22 @@ def train(config: TrainConfig, say: Callable[[str], None] = print) -> Outcome:
         CheckpointError: the start is broken, or the best state cannot be written.
     """
     check(config)
-    with joined(config.device) as world:
-        tell = say if world.leads else _nobody
-        run = Run(config, world)
+    with joined(config.device) as ranks:
+        tell = say if ranks.leads else _silent
+        run = Run(config, ranks)
         if config.resume:
             run.load()
         elif config.init:
             run.start_from(config.init)
-        with world.in_turn():
+        with ranks.in_turn():
             corpora = load_corpora(config, run.sample_rate, tell)
-        if run.hears(corpora):
+        if run.data_changed(corpora):
             tell("the recipe or the sound has changed since this run began: it goes on with what there is now")
-        mixer = make_mixer(config, corpora, world.device)
-        teacher = Teacher(config.teacher, run.sample_rate, world.device) if config.teacher else None
-        validator = Validator.load(config, run.sample_rate, tell) if world.leads and config.valid_clean else None
-        keeping = Recorder(run, corpora, validator, tell) if world.leads else nullcontext()
+        run.record_data(corpora)
+        mixer = make_mixer(config, corpora, ranks.device)
+        teacher = Teacher(config.teacher, run.sample_rate, ranks.device) if config.teacher else None
+        validator = Validator.load(config, run.sample_rate, tell) if ranks.leads and config.valid_clean else None
+        keeping = Recorder(run, corpora, validator, tell) if ranks.leads else nullcontext()
         with keeping as recorder, interruptible() as stopped:
             if recorder and config.init and run.step == 0:
                 recorder.begin()
@@ -70,8 +71,8 @@ def train(config: TrainConfig, say: Callable[[str], None] = print) -> Outcome:
         return run.outcome
 
 
-def _nobody(_: str) -> None:
-    """Where the processes that do not lead report to."""
+def _silent(_: str) -> None:
+    """Print nothing: only the first process reports."""
 
 
 def load_corpora(config: TrainConfig, sample_rate: int, say: Callable[[str], None]) -> dict[str, Corpus]:
@@ -139,22 +140,22 @@ def loss_parts(
 def _steps(
     run: Run, mixer: Mixer, teacher: Teacher | None, recorder: Recorder | None, stopped: threading.Event
 ) -> None:
-    loss, config, world = LOSSES[run.config.loss], run.config, run.world
-    model = world.wrap(run.model.train())
+    loss, config, ranks = LOSSES[run.config.loss], run.config, run.ranks
+    model = ranks.wrap(run.model.train())
     halt, bad, checked = 0.0, 0, run.seconds
     clock = time.monotonic()
-    batch = mixer.batch(config.seed, run.step, world.rank, world.size)
+    batch = mixer.batch(config.seed, run.step, ranks.rank, ranks.size)
     while run.progress < 1 and not halt:
         parts = loss_parts(loss, model, *batch, run.progress, teacher, config.teacher_share)
         total, norm = _gradients(run, parts)
-        batch = mixer.batch(config.seed, run.step + 1, world.rank, world.size)  # while a GPU is at the step yet
+        batch = mixer.batch(config.seed, run.step + 1, ranks.rank, ranks.size)  # while a GPU is at the step yet
         learnt = run.update(norm)
         bad = 0 if learnt else bad + 1
         if bad >= MOST_BAD_STEPS:
             raise TrainingError(f"the loss was not finite {bad} times in a row; the last good state is in {config.out}")
         now = time.monotonic()
-        spent = now - clock if world.leads else 0.0  # one clock for all, so that all end at the same step
-        halt, run.seconds = world.agree(stopped.is_set(), run.seconds + spent)
+        spent = now - clock if ranks.leads else 0.0  # one clock for all, so that all end at the same step
+        halt, run.seconds = ranks.agree(stopped.is_set(), run.seconds + spent)
         clock = now
         if recorder and learnt:
             recorder.note(total, parts, norm)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.fft import next_fast_len
 from torch import Tensor
 
 from .config import Recipe
@@ -221,7 +222,7 @@ class Mixer:
         self.recipe, self.speech, self.noise, self.device = recipe, speech, noise, device
         self.sample_rate = speech.corpus.sample_rate
         self.length = round(recipe.seconds * self.sample_rate)
-        self.padded = _smooth_size(self.length + rooms.shape[1])
+        self.padded = next_fast_len(self.length + rooms.shape[1], real=True)
         self.rooms = torch.from_numpy(rooms).to(device)
         hertz = np.fft.rfftfreq(self.padded, 1 / self.sample_rate)
         self.hertz = torch.from_numpy(hertz).float().to(device)
@@ -413,18 +414,3 @@ def active_rms(signal: Tensor, frame: int = 512, below_loudest_db: float = 35.0)
     power = signal[:, : signal.shape[1] // frame * frame].unflatten(1, (-1, frame)).square().mean(2)  # (B, N)
     active = power >= power.amax(1, keepdim=True) * 10 ** (-below_loudest_db / 10)
     return ((power * active).sum(1) / active.sum(1).clamp(min=1)).sqrt()
-
-
-def _smooth_size(least: int) -> int:
-    """The next size that has no prime factor above 5, for a quick FFT."""
-
-    def is_smooth(n: int) -> bool:
-        for prime in (2, 3, 5):
-            while n % prime == 0:
-                n //= prime
-        return n == 1
-
-    size = least + least % 2
-    while not is_smooth(size):
-        size += 2
-    return size

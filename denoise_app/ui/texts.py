@@ -682,6 +682,8 @@ CHINESE: dict[str, str] = {
     "note.clipped": "有 {percent:.2g} % 的样本削波：被削去的部分无法恢复。",
     "note.beyond-full-scale": "超出满刻度 {db:.1f} dB，降噪模型没有见过这样的声音。",
     "note.dc-offset": "含有直流偏移，为满刻度的 {percent:.2g} %。",
+    "note.opposite-channels": "各声道相互抵消：按能量计，{percent:.0f} % 的声音里，声道平均值比声道本身低 {db:.0f} dB，"
+    "人声所剩无几。请逐个声道处理。",
     # the denoiser
     "model.heading": "降噪方法",
     "model.model": "模型",
@@ -1136,6 +1138,8 @@ CHINESE: dict[str, str] = {
     "error.reference-needs-two-channels": "使用噪声参考需要两个声道，其中第二个只含噪声；这段声音有 {channels} 个声道。"
     "请让各声道分别处理，或换一段声音。",
     "error.not-computable": "模型对这段声音算出了非数值。请换一个模型；若声音远超满刻度，也可降低它的电平。",
+    "error.not-causal": "这个降噪模型需要听到后面的声音，不能边录边处理。请选择因果模型。",
+    "error.chunk-not-finite": "传入的声音含有非数值（NaN 或无穷大），已略去。",
     "error.start-beyond-end": "所选部分从 {start:g} 秒开始，但声音只有 {seconds:.1f} 秒。请选择更早的起点。",
     "error.no-device": "这里不能使用设备 {device}：{problem} 请选择 cpu，或用 auto 由程序选择。",
     "error.onto-input": "{target} 本身就是输入文件：请选择另一个输出文件夹。",
@@ -1211,6 +1215,7 @@ CHINESE: dict[str, str] = {
     "error.not-audio": "{name} 不是可以读取的声音文件。请使用 wav、flac、ogg、mp3、m4a、mp4、webm 或 mov。",
     "error.truncated": "{name} 的开头像是 {format}，但还没有声音就中断了：文件不完整或已损坏。请重新复制或导出。",
     "error.no-audio": "{name} 中没有声音。请选择含有音轨的文件。",
+    "error.no-such-track": "{name} 有 {count} 条音轨，没有第 {track} 条。请选择 1 至 {count}。",
     "error.no-ffmpeg": "读取 {name} 这类文件需要 ffmpeg，但这里没有安装。请安装它，或使用 wav、flac、ogg、mp3。",
     "error.too-long": "{name} 长 {length}，最多只能读取 {limit}。请分段处理。",
     "error.too-many-channels": "{name} 有 {channels} 个声道，最多只能读取 {limit} 个。请缩混或拆分。",
@@ -1220,6 +1225,11 @@ CHINESE: dict[str, str] = {
     "error.not-finite": "{name} 在 {time} 处含有非数值（NaN 或无穷大）。请重新导出。",
     "error.decoder-stuck": "ffmpeg 在 {name} 上停滞了 {seconds} 秒。请改用 wav 或 flac。",
     "note.cut-off": "{name} 提前结束：应有 {promised}，实有 {present}，已读取实有的部分。",
+    "note.damaged": "{name} 已损坏：其中无法读取的 {seconds:.2f} 秒以静音代替，其余部分位置不变。",
+    "note.late-start": "{name} 的声音晚 {seconds:.2f} 秒开始，之前以静音补齐。",
+    "note.gaps": "{name} 的声音有间断，共 {seconds:.2f} 秒，以静音补齐。",
+    "note.several-tracks": "{name} 有 {count} 条音轨，读取的是第 {taken} 条。可用 --track N 选择其他音轨。",
+    "note.needs-ffmpeg": "{name} 可能还有未读取的声音：它已损坏，或由多段拼接而成；完整读取需要 ffmpeg，这里没有安装。",
     "error.not-positive": "{variable} 须为正数，不能是“{text}”。",
     "error.not-a-count": "{variable} 须为正整数，不能是“{text}”。",
     "error.disk-full": "磁盘已满：无法写入 {name}。请腾出空间，或选择更小的格式。",

@@ -79,6 +79,28 @@ def test_weights_are_beside_the_package_unless_named(monkeypatch: pytest.MonkeyP
     assert names(catalog.entries()) == []
 
 
+def test_listing_builds_no_model(put: Put, pull: Put, monkeypatch: pytest.MonkeyPatch) -> None:
+    put("hybrid")
+    pull("mse", "a" * 40)
+
+    def no_model(*_: object) -> None:
+        raise AssertionError("a model was built")
+
+    monkeypatch.setattr(store, "build", no_model)
+    assert len(names(catalog.entries())) == len(catalog.pulled()) + 1 == 2
+    assert catalog.recommended() == ("gru", "hybrid")
+    monkeypatch.undo()
+
+
+def test_what_a_checkpoint_says_of_its_model_is_checked_when_it_is_loaded(put: Put) -> None:
+    config = put("hybrid") / "config.json"
+    config.write_text(config.read_text().replace('"latency": ', '"latency": 1'))
+    with pytest.raises(CheckpointError, match="latency: it says 1"):
+        catalog.load("gru", "hybrid")
+    config.write_text(config.read_text().replace('"layers": 1', '"layers": "many"'))
+    assert names(catalog.entries()) == []
+
+
 def test_a_broken_checkpoint_is_left_out_and_explained(put: Put) -> None:
     put("hybrid")
     (put("mse") / "config.json").write_text("{}")
