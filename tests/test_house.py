@@ -46,7 +46,7 @@ WORDS = {  # a module's name -> the files and folders that may import it
     "huggingface_hub": ("denoise_app/checkpoints/",),
     "safetensors": ("denoise_app/checkpoints/",),
     "soundfile": ("denoise_app/audio/libsndfile.py",),
-    "ffmpeg": ("denoise_app/audio/ffmpeg.py",),
+    "ffmpeg": ("denoise_app/audio/ffmpeg.py", "denoise_app/audio/tags.py"),
     "pesq": ("denoise_app/metrics/perceptual.py", "denoise_app/losses/perceptual.py"),
     "pystoi": ("denoise_app/metrics/perceptual.py", "denoise_app/losses/perceptual.py"),
     "torch_pesq": ("denoise_app/metrics/perceptual.py", "denoise_app/losses/perceptual.py"),
@@ -61,7 +61,7 @@ WORDS = {  # a module's name -> the files and folders that may import it
 TRANSFORMS = {"stft", "istft"}
 TRANSFORMS_IN = ("denoise_app/spectral/stft.py",)
 PROGRAMS = {"ffmpeg", "ffprobe"}
-PROGRAMS_IN = ("denoise_app/audio/ffmpeg.py",)
+PROGRAMS_IN = ("denoise_app/audio/ffmpeg.py", "denoise_app/audio/tags.py")
 
 SOURCES = [*sorted((ROOT / PACKAGE).rglob("*.py")), ROOT / "app.py"]
 

@@ -20,6 +20,8 @@ SENTENCES: dict[str, str] = {
     "several-tracks": "{name} has {count} sound tracks; track {taken} was taken. Choose another with --track N.",
     "needs-ffmpeg": "{name} may hold more sound than was read: it is damaged, or joined from parts, and the program "
     "ffmpeg, which reads such files whole, is not installed here.",
+    "tags-lost": "Not everything that {name} carries besides its sound is kept. Lost: {what}.",
+    "tags-not-carried": "What {name} carries besides its sound, such as tags, is not kept: {problem}.",
 }
 """Key -> the English sentence of every note on a recording, with the names of its facts in braces."""
 

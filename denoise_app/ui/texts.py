@@ -1230,6 +1230,8 @@ CHINESE: dict[str, str] = {
     "note.gaps": "{name} 的声音有间断，共 {seconds:.2f} 秒，以静音补齐。",
     "note.several-tracks": "{name} 有 {count} 条音轨，读取的是第 {taken} 条。可用 --track N 选择其他音轨。",
     "note.needs-ffmpeg": "{name} 可能还有未读取的声音：它已损坏，或由多段拼接而成；完整读取需要 ffmpeg，这里没有安装。",
+    "note.tags-lost": "{name} 除声音外所带的信息未能全部保留。缺少：{what}。",
+    "note.tags-not-carried": "{name} 除声音外所带的信息（如标签）未能保留：{problem}。",
     "error.not-positive": "{variable} 须为正数，不能是“{text}”。",
     "error.not-a-count": "{variable} 须为正整数，不能是“{text}”。",
     "error.disk-full": "磁盘已满：无法写入 {name}。请腾出空间，或选择更小的格式。",
