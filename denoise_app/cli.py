@@ -1,24 +1,31 @@
-"""The command line: denoise, replay, models, train, evaluate, export, bench.
+"""The command line: denoise, replay, models, train, evaluate, export, speed.
 
-Results go to standard output, as text or with --json as JSON; progress and errors go to standard error. The exit
-status is 0 when all went well, 1 when something failed, 2 for a wrong call, 130 after an interruption.
+Results go to standard output, as text or with --json as JSON; progress, notes and errors go to standard error. The exit
+status is 0 when all went well, 1 when something failed, 2 for a wrong call, 130 after an interruption. Whatever names
+hold, what is printed is plain text; whoever stops reading it ends no work.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import math
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, TextIO
+from urllib.parse import quote
+
+from denoise_app.audio.names import UNSHOWN, printable
+from denoise_app.version import __version__
 
 FAILED, INTERRUPTED = 1, 130
 LEADERBOARD = Path("results/leaderboard.json")
 PAIRS = Path("../shared/data/dev")  # the leaderboard's recordings, which are not the project's to give away
-SPEECH = Path("tests/golden/speech.flac")  # what the page on the losses shows
+SPEECH = Path("tests/golden/speech.flac")  # the recording on the page on the losses
 
 
 class Failure(Exception):
@@ -28,8 +35,10 @@ class Failure(Exception):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     args = build_parser().parse_args(argv)
-    use_threads(args.threads)
     from denoise_app.audio.errors import UserError
+    from denoise_app.inference import threads
+
+    threads.use(args.threads)  # before torch is loaded
 
     try:
         return int(args.run(args))
@@ -41,41 +50,80 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def use_threads(count: int) -> None:
-    """The number of threads of this process and of each that it starts.
-
-    The libraries read it when they are first imported, which is why nothing above imports them.
-    """
-    for library in ("OMP", "OPENBLAS", "MKL"):
-        os.environ[f"{library}_NUM_THREADS"] = str(count)
-    if torch := sys.modules.get("torch"):  # called from a program that has it loaded already
-        torch.set_num_threads(count)
-
-
 def status(text: str, passing: bool = False) -> None:
     """Say something on standard error; what is passing is for a terminal, until the next line takes its place."""
-    terminal = sys.stderr.isatty()
+    terminal = sys.stderr is not None and sys.stderr.isatty()
     if terminal or not passing:
         clear, end = ("\r\x1b[K", "" if passing else "\n") if terminal else ("", "\n")
-        print(clear + text, end=end, file=sys.stderr, flush=True)
+        with suppress(OSError):  # whether or not anybody can be told, the work goes on
+            put(sys.stderr, clear + plain(text), end)
 
 
 def report(args: argparse.Namespace, data: Any, text: str) -> None:
     """The command's result on standard output, as it was asked for."""
-    print(json.dumps(data, indent=1, ensure_ascii=False) if args.json else text)
+    with suppress(BrokenPipeError):  # who read it has read enough
+        put(sys.stdout, as_json(data, getattr(sys.stdout, "encoding", None)) if args.json else plain(text))
+
+
+def plain(text: str) -> str:
+    """Lines that do nothing to a terminal but show."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
+def as_json(data: Any, encoding: str | None) -> str:
+    """JSON that any terminal shows and any program reads, whatever the names in it."""
+    for ascii in (False, True):
+        written = json.dumps(data, indent=1, ensure_ascii=ascii)
+        text = UNSHOWN.sub(lambda found: found[0] if found[0] == "\n" else json.dumps(found[0])[1:-1], written)
+        with suppress(UnicodeEncodeError):
+            text.encode(encoding or "ascii")
+            break
+    return text
+
+
+def put(stream: TextIO | None, text: str, end: str = "\n") -> None:
+    """Prints at once, by escapes what the stream cannot spell; an OSError is raised here, not as Python ends."""
+    if stream is None:  # closed before Python began
+        return
+    if isinstance(stream, io.TextIOWrapper) and stream.errors != "backslashreplace":
+        stream.reconfigure(errors="backslashreplace")
+    try:
+        print(text, end=end, file=stream, flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        raise
+
+
+class Parser(argparse.ArgumentParser):
+    """One whose errors do nothing to a terminal, whatever was typed."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(plain(message))
+
+
+def path_data(name: str, path: Path | str) -> dict[str, str]:
+    """A path for programs; one that is no UTF-8 in a readable form, and its bytes, percent-encoded, beside it."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return {name: printable(str(path)), f"{name}_bytes": quote(os.fsencode(path))}
+    return {name: str(path)}
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands; each sets `run` to the function that carries it out."""
-    parser = argparse.ArgumentParser(prog="python -m denoise_app", description="Hear noisy speech clean.")
+    parser = Parser(prog="python -m denoise_app", description="Hear noisy speech clean.")
+    parser.add_argument("--version", action="version", version=f"denoise-app {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for add in (add_denoise, add_replay, add_models, add_train, add_evaluate, add_export, add_bench):
+    for add in (add_denoise, add_replay, add_models, add_train, add_evaluate, add_export, add_speed):
         add(commands)
     return parser
 
 
-def add_command(commands: Any, run: Any, name: str, description: str) -> argparse.ArgumentParser:
-    command: argparse.ArgumentParser = commands.add_parser(name, help=description, description=description)
+def add_command(commands: Any, run: Any, name: str, description: str, hidden: bool = False) -> argparse.ArgumentParser:
+    """A command with what all of them have; a hidden one works without being listed."""
+    listed = {} if hidden else {"help": description}
+    command: argparse.ArgumentParser = commands.add_parser(name, description=description, **listed)
     command.set_defaults(run=run, threads=1)
     command.add_argument("--json", action="store_true", help="print the result as JSON")
     return command
@@ -109,10 +157,15 @@ def between(low: float, high: float) -> Any:
 
 def add_denoise(commands: Any) -> None:
     command = add_command(commands, run_denoise, "denoise", "Denoise files, and all sound files in folders.")
-    command.add_argument("inputs", nargs="+", metavar="IN", help="a sound file, or a folder of them")
+    command.add_argument(
+        "inputs", nargs="*", metavar="IN", help="a sound file, a folder of them, or a pattern: '*.wav'"
+    )
+    command.add_argument(
+        "--from-file", metavar="FILE", help="a list of inputs, one a line or as find -print0 writes it; - for stdin"
+    )
     command.add_argument("-o", "--out", type=Path, required=True, metavar="FOLDER", help="keeps names and subfolders")
-    command.add_argument("--model", help="default: the recommended one; `models` lists all")
-    command.add_argument("--loss", help="what the checkpoint was taught to make small; default: the model's best")
+    command.add_argument("--model", help="or best, fast, live; default: the recommended one; `models` lists all")
+    command.add_argument("--loss", help="the training loss of the checkpoint; default: the model's best")
     command.add_argument("--device", help="cpu, cuda, cuda:1, mps; default: the fastest that is there")
     command.add_argument("--strength", type=between(0, 100), default=100, metavar="PERCENT", help="default: 100")
     command.add_argument(
@@ -137,17 +190,22 @@ def add_denoise(commands: Any) -> None:
     add_threads(command)
     command.add_argument("--format", choices=("wav", "flac", "ogg", "mp3", "m4a"), help="default: as the input")
     command.add_argument("--bit-depth", type=int, choices=(16, 24, 32), help="default: as the input")
+    command.add_argument("--track", type=positive, metavar="N", help="of several sound tracks; default: the first")
+    command.add_argument("--strict", action="store_true", help="notes are failures: nothing is written of such a file")
 
 
 def run_denoise(args: argparse.Namespace) -> int:
     from denoise_app.inference import batch, catalog
     from denoise_app.inference.engine import Progress, Settings
 
-    model = args.model or catalog.recommended()[0]
-    loss = args.loss or catalog.recommended_loss(model)
+    inputs = args.inputs + (listed(args.from_file) if args.from_file else [])
+    if not inputs:
+        raise Failure("nothing is named: give files, folders or --from-file")
+    entry = catalog.find(args.model or catalog.recommended()[0], args.loss)
+    model, loss = entry.model, entry.loss
     denoiser = catalog.load(model, loss, args.device)
     settings = Settings(
-        strength=args.strength / 100,
+        strength=args.strength,
         max_attenuation_db=args.max_attenuation,
         high_band=args.high_band,
         loudness_lufs=args.loudness,
@@ -155,52 +213,68 @@ def run_denoise(args: argparse.Namespace) -> int:
         container=args.format,
         bit_depth=args.bit_depth,
     )
-    jobs = batch.plan(args.inputs, args.out)
-    if not jobs:
-        raise Failure("there is no sound file in " + ", ".join(args.inputs))
+    plan = batch.plan(inputs, args.out)
+    passed_over = sum(plan.passed_over.values())
+    if passed_over:
+        kinds = ", ".join(f"{kind} {count}" for kind, count in plan.passed_over.items())
+        status(f"{passed_over} file{'s' if passed_over > 1 else ''} passed over: {kinds}")
+    if not plan.jobs:
+        raise Failure("there is no sound file in " + ", ".join(map(printable, inputs)))
 
     def show(job: batch.Job, step: Progress) -> None:
         left = "" if step.seconds_left is None else f", {step.seconds_left:.0f} s left"
         speed = "" if step.speed is None else f", {step.speed:.0f} times real time"
-        status(f"{job.target.name}: {step.fraction:.0%}{left}{speed}", passing=True)
+        status(f"{printable(job.target.name)}: {step.fraction:.0%}{left}{speed}", passing=True)
 
     outcomes = []
-    for outcome in batch.run(jobs, denoiser, settings, channels=args.channels, progress=show):
+    for outcome in batch.run(
+        plan.jobs, denoiser, settings, channels=args.channels, track=args.track, strict=args.strict, progress=show
+    ):
         outcomes.append(outcome)
-        status(f"[{len(outcomes)}/{len(jobs)}] {outcome.job.source} {outcome_text(outcome)}")
+        name = printable(str(outcome.job.source))
+        status(f"[{len(outcomes)}/{len(plan.jobs)}] {name} {outcome_text(outcome)}")
+        for note in outcome.notes:
+            status(f"note: {name}: {note.message}")
     failed = sum(outcome.error is not None for outcome in outcomes)
     summary = f"{len(outcomes) - failed} denoised with {model}{f' ({loss})' if loss else ''}, {failed} failed"
     files = [outcome_data(outcome) for outcome in outcomes]
-    report(args, {"model": model, "loss": loss, "failed": failed, "files": files}, summary)
+    data = {"model": model, "loss": loss, "failed": failed, "passed_over": plan.passed_over, "files": files}
+    report(args, data, summary)
     return FAILED if failed else 0
 
 
+def listed(file: str) -> list[str]:
+    """The names in a list, ended by line breaks or, where there are any, by zero bytes."""
+    data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    return [os.fsdecode(name) for name in data.split(b"\0" if b"\0" in data else b"\n") if name]
+
+
 def outcome_text(outcome: Any) -> str:
-    """The line that tells a person what became of one file."""
+    """One file's result as a line of text."""
     if outcome.error:
         return f"failed: {outcome.error}"
     speed = outcome.seconds / outcome.computing
-    return f"-> {outcome.output} ({outcome.seconds:.1f} s, {speed:.0f} times real time)"
+    return f"-> {printable(str(outcome.output))} ({outcome.seconds:.1f} s, {speed:.0f} times real time)"
 
 
 def outcome_data(outcome: Any) -> dict[str, Any]:
-    """What a program wants to know of one file."""
+    """One file's result as JSON."""
+    told = path_data("input", outcome.job.source) | {"notes": [note.told() for note in outcome.notes]}
     if outcome.error:
         reason = getattr(outcome.error, "reason", "not-readable")  # an OSError carries none
-        return {"input": str(outcome.job.source), "error": {"reason": reason, "message": str(outcome.error)}}
-    return {
-        "input": str(outcome.job.source),
-        "output": str(outcome.output),
-        "seconds": round(outcome.seconds, 3),
-        "computing_seconds": round(outcome.computing, 3),
-    }
+        return told | {"error": {"reason": reason, "message": str(outcome.error)}}
+    return (
+        told
+        | path_data("output", outcome.output)
+        | {"seconds": round(outcome.seconds, 3), "computing_seconds": round(outcome.computing, 3)}
+    )
 
 
 # replay
 
 
 def add_replay(commands: Any) -> None:
-    command = add_command(commands, run_replay, "replay", "Do again what the report of a result tells.")
+    command = add_command(commands, run_replay, "replay", "Repeat the run that a result's report describes.")
     command.add_argument("report", type=Path, metavar="REPORT", help="the report.json that came with a result")
     command.add_argument("recording", type=Path, metavar="IN", help="the recording that it was made from")
     command.add_argument("-o", "--out", type=Path, metavar="FILE", help="default: NAME.denoised beside the recording")
@@ -209,24 +283,29 @@ def add_replay(commands: Any) -> None:
 
 
 def run_replay(args: argparse.Namespace) -> int:
-    from denoise_app.audio.encodings import suffix
+    from denoise_app.audio.encodings import fits, suffix
     from denoise_app.audio.files import probe
     from denoise_app.inference import engine, replay
 
     receipt = replay.read(args.report)
-    ending = suffix(engine.output_encoding(probe(args.recording), receipt.settings))
-    out = args.out or args.recording.with_name(f"{args.recording.stem}.denoised{ending}")
-    if out.suffix.lower() != ending:
-        raise Failure(f"the result is written as {ending}: give --out a name that ends so, not {out}")
-    if out.resolve() == args.recording.resolve():
-        raise Failure(f"{out} is the recording itself: name another file with --out")
-    if replay.fingerprint(args.recording) != receipt.recording:
-        status(f"note: {args.recording} is not the recording of this report; it is treated the same way")
-    replay.replay(receipt, args.recording, out, args.device)
+    encoding = engine.output_encoding(probe(args.recording, track=receipt.track), receipt.settings)
+    out = args.out or args.recording.with_name(f"{args.recording.stem}.denoised{suffix(encoding)}")
+    name, written = printable(str(args.recording)), printable(str(out))
+    if not fits(out.suffix, encoding):
+        raise Failure(f"the result is written as {suffix(encoding)}: give --out a name that ends so, not {written}")
+    if os.path.realpath(out) == os.path.realpath(args.recording):
+        raise Failure(f"{written} is the recording itself: name another file with --out")
+    same_recording = replay.fingerprint(args.recording, receipt.track) == receipt.recording
+    if not same_recording:
+        status(f"{name} is not the recording of this report; it is treated the same way")
+    rendered = replay.replay(receipt, args.recording, out, args.device)
+    for note in rendered.notes:
+        status(f"note: {name}: {note.message}")
     same = replay.fingerprint(out) == receipt.output
     verdict = "the same samples as in the report" if same else "not the samples of the report"
-    report(args, {"output": str(out), "same_samples": same}, f"{out}: {verdict}")
-    return 0
+    told = {"same_recording": same_recording, "same_samples": same, "notes": [note.told() for note in rendered.notes]}
+    report(args, path_data("output", out) | told, f"{written}: {verdict}")
+    return 0 if same else FAILED
 
 
 # models
@@ -239,10 +318,15 @@ def add_models(commands: Any) -> None:
 def run_models(args: argparse.Namespace) -> int:
     from denoise_app.inference import catalog
 
-    best = catalog.recommended()
+    best, presets = catalog.recommended(), catalog.presets()
     for problem in catalog.broken():
         status(f"left out: {problem}")
-    rows = [entry_data(entry) | {"recommended": (entry.model, entry.loss) == best} for entry in catalog.entries()]
+    rows = [
+        entry_data(entry)
+        | {"recommended": (entry.model, entry.loss) == best}
+        | {"presets": [name for name, meant in presets.items() if meant == (entry.model, entry.loss)]}
+        for entry in catalog.entries()
+    ]
     head = ("model", "loss", "kind", "source", "rate", "delay", "causal", "parameters", "licence")
     cells = [
         (
@@ -258,7 +342,8 @@ def run_models(args: argparse.Namespace) -> int:
         )
         for row in rows
     ]
-    report(args, rows, columns([head, *cells]) + "\n\n* used when none is named")
+    meant = (f"{name}: {model}" + (f" ({loss})" if loss else "") for name, (model, loss) in presets.items())
+    report(args, rows, columns([head, *cells]) + "\n\n* used when none is named\n" + "\n".join(meant))
     return 0
 
 
@@ -309,6 +394,7 @@ def add_train(commands: Any) -> None:
     option("--minutes", float, "N", help="train for this long, without what validation takes; default: --steps")
     option("--steps", int, "N")
     option("--init", metavar="MODEL/LOSS", help="start from a checkpoint in the folder of weights, or from a folder")
+    option("--teacher", metavar="MODEL/LOSS", help="a better checkpoint, whose output is a second target")
     option("--device", str, None, help="default: the fastest that is there")
     option("--seed", int, "N")
     option("--valid-clean", help="pairs to choose the best state by")
@@ -357,12 +443,12 @@ def run_plan(args: argparse.Namespace, given: dict[str, Any]) -> int:
 
 
 def run_data(outcome: Any) -> dict[str, Any]:
-    """What a program wants to know of one run."""
+    """One run's outcome as JSON."""
     return {
         "folder": str(outcome.folder),
         "steps": outcome.steps,
         "minutes": round(outcome.minutes, 2),
-        "hours_heard": round(outcome.hours_heard, 2),
+        "hours_heard": round(outcome.hours_seen, 2),
         "score": outcome.score,
         "finished": outcome.finished,
     }
@@ -384,7 +470,9 @@ def add_evaluate(commands: Any) -> None:
     which.add_argument("--model", help="only this one, beside the noisy input")
     command.add_argument("--loss", help="default: the model's best")
     command.add_argument("--out", type=Path, metavar="FILE", help=f"add the rows to a leaderboard, as {LEADERBOARD}")
-    command.add_argument("--resume", action="store_true", help="keep what --out tells of these weights, add the rest")
+    command.add_argument(
+        "--resume", action="store_true", help="keep the scores of these weights in --out, add those that are missing"
+    )
     command.add_argument("--limit", type=positive, metavar="N", help="only this many pairs, evenly chosen")
     command.add_argument("--jobs", type=positive, default=1, metavar="N", help="processes side by side (default: 1)")
     command.add_argument("--time", action="store_true", help="time all rows again, one after another, on some pairs")
@@ -394,21 +482,24 @@ def add_evaluate(commands: Any) -> None:
     command.add_argument(
         "--readme", type=Path, metavar="FILE", help=f"write the tables of --out (default: {LEADERBOARD}) into this text"
     )
-    command.add_argument("--losses-page", type=Path, metavar="FILE", help="write what each loss does, with pictures")
+    command.add_argument(
+        "--losses-page", type=Path, metavar="FILE", help="write the page on what each loss does, with pictures"
+    )
 
 
 def run_evaluate(args: argparse.Namespace) -> int:
     from denoise_app.audio.files import read
 
     from .evaluation import evaluate, leaderboard, losses_page
+    from .evaluation.pairs import EvaluationError, find_pairs
 
-    telling = args.readme or args.cards or args.losses_page
-    if args.all and not telling and args.clean is None and args.noisy is None:
+    writing = args.readme or args.cards or args.losses_page
+    if args.all and not writing and args.clean is None and args.noisy is None:
         args.clean, args.noisy, args.out = PAIRS / "clean", PAIRS / "noisy", args.out or LEADERBOARD
     scoring = args.clean is not None
-    if scoring != (args.noisy is not None) or not (scoring or telling):
+    if scoring != (args.noisy is not None) or not (scoring or writing):
         raise Failure(
-            "give --clean and --noisy to score pairs, or --readme, --cards or --losses-page to tell of earlier scores"
+            "give --clean and --noisy to score pairs, or --readme, --cards or --losses-page to write earlier scores"
         )
     if args.loss is not None and args.model is None:
         raise Failure("--loss belongs to a --model")
@@ -424,7 +515,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
 
     try:
         if scoring:
-            pairs = evaluate.find_pairs(args.clean, args.noisy, args.limit)
+            pairs = find_pairs(args.clean, args.noisy, args.limit)
             wanted = evaluate.candidates(args.model, args.loss)
             board = evaluate.evaluate(
                 pairs, wanted, out=args.out, about=args.about, resume=args.resume, jobs=args.jobs, progress=show
@@ -444,7 +535,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
         if args.losses_page is not None:
             for file in losses_page.write(args.losses_page, board, read(SPEECH)):
                 status(f"wrote {file}")
-    except (evaluate.EvaluationError, leaderboard.LeaderboardError) as error:
+    except (EvaluationError, leaderboard.LeaderboardError) as error:
         raise Failure(str(error)) from error
     report(args, board, leaderboard.table(board))
     return 0
@@ -514,19 +605,30 @@ def run_export(args: argparse.Namespace) -> int:
     return 0
 
 
-# bench
+# speed
 
 
-def add_bench(commands: Any) -> None:
-    command = add_command(commands, run_bench, "bench", "Measure speed, memory, start-up and click-to-result time.")
+def add_speed(commands: Any) -> None:
+    described = "Measure speed, memory, start-up and click-to-result time."
+    add_speed_options(add_command(commands, run_speed, "speed", described))
+    add_speed_options(add_command(commands, run_bench, "bench", described, hidden=True))
+
+
+def add_speed_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--model", action="append", metavar="NAME", help="only this one; may be given again")
     command.add_argument("--longest", type=between(1, 36_000), default=3600, metavar="SECONDS", help="default: an hour")
 
 
-def run_bench(args: argparse.Namespace) -> int:
-    from .evaluation import speed as bench
+def run_speed(args: argparse.Namespace) -> int:
+    from .evaluation import speed
 
-    durations = [seconds for seconds in bench.DURATIONS if seconds <= args.longest]
-    measured = bench.run(args.model, durations, say=lambda line: status(line, passing=True))
-    report(args, measured, bench.table(measured))
+    durations = [seconds for seconds in speed.DURATIONS if seconds <= args.longest]
+    measured = speed.run(args.model, durations, say=lambda line: status(line, passing=True))
+    report(args, measured, speed.table(measured))
     return 0
+
+
+def run_bench(args: argparse.Namespace) -> int:
+    """The name of `speed` up to version 0.1."""
+    status("note: this command is called speed now; bench goes on working")
+    return run_speed(args)

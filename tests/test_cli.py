@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import numpy as np
 import pytest
@@ -16,9 +18,9 @@ import torch
 
 from denoise_app import cli
 from denoise_app.audio.clip import Clip
-from denoise_app.evaluation import evaluate, leaderboard
-from denoise_app.evaluation import speed as bench
-from denoise_app.inference import catalog, replay
+from denoise_app.evaluation import evaluate, leaderboard, speed
+from denoise_app.evaluation import pairs as pairs_of
+from denoise_app.inference import catalog, replay, threads
 from denoise_app.inference.engine import Settings
 from denoise_app.training import loop
 from denoise_app.training.config import TrainConfig
@@ -30,8 +32,8 @@ SOUND = ROOT / "tests" / "golden" / "speech.flac"
 @pytest.fixture(autouse=True)
 def same_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """`main` sets the thread count of the process, which outlives a test."""
-    for library in ("OMP", "OPENBLAS", "MKL"):
-        monkeypatch.setenv(f"{library}_NUM_THREADS", "1")
+    for name, value in threads.environment(1).items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture
@@ -76,7 +78,7 @@ def test_denoise_tells_a_program_what_became_of_each_file(
     assert status == 1
     assert (data["model"], data["loss"], data["failed"]) == ("band-pass", None, 1)
     bad, good, other = data["files"]
-    assert set(bad) == {"input", "error"} and set(bad["error"]) == {"reason", "message"}
+    assert set(bad) == {"input", "notes", "error"} and bad["notes"] == [] and set(bad["error"]) == {"reason", "message"}
     assert good["output"] == str(tmp_path / "out" / "good.wav")
     assert other["seconds"] == 1.0
 
@@ -105,18 +107,252 @@ def test_every_setting_reaches_the_engine(
 ) -> None:
     from denoise_app.inference import batch
 
-    seen: list[tuple[Settings, str]] = []
+    seen: list[tuple[Settings, dict[str, object]]] = []
 
-    def run(jobs: object, denoiser: object, settings: Settings, *, channels: str, progress: object) -> list[object]:
-        seen.append((settings, channels))
+    def run(jobs: object, denoiser: object, settings: Settings, *, progress: object, **options: object) -> list[object]:
+        seen.append((settings, options))
         return []
 
     monkeypatch.setattr(batch, "run", run)
     options = "--strength 50 --max-attenuation 12 --high-band keep --loudness -23 --true-peak -2 --channels mid"
-    more = "--format flac --bit-depth 24 --model wiener"
+    more = "--format flac --bit-depth 24 --strict --track 2 --model wiener"
     status, _, _ = call(capsys, "denoise", recordings, "-o", tmp_path, *options.split(), *more.split())
     assert status == 0
-    assert seen == [(Settings(0.5, 12.0, "keep", -23.0, -2.0, "flac", 24), "mid")]
+    assert seen == [
+        (Settings(50, 12.0, "keep", -23.0, -2.0, "flac", 24), {"channels": "mid", "strict": True, "track": 2})
+    ]
+
+
+@pytest.fixture
+def offset(tmp_path: Path, speech: Clip) -> Path:
+    """A recording with a note: dc-offset."""
+    soundfile.write(tmp_path / "dc.wav", speech.samples[0, :16_000] / 4 + 0.2, 16_000)
+    return tmp_path / "dc.wav"
+
+
+def test_notes_are_told_to_people_and_to_programs(
+    offset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call_for = ("denoise", offset, "-o", tmp_path / "out", "--model", "wiener")
+    status, _, told = call(capsys, *call_for)
+    sentence = "It has a constant offset of 20 % of full scale."
+    assert status == 0 and f"note: {offset}: {sentence}\n" in told
+    status, data = answer(capsys, *call_for)
+    (note,) = data["files"][0]["notes"]
+    assert status == 0 and (note["key"], note["message"]) == ("dc-offset", sentence)
+    assert note["percent"] == pytest.approx(20, abs=1)
+
+
+def test_strict_makes_notes_a_failure(offset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, data = answer(capsys, "denoise", offset, "-o", tmp_path / "out", "--model", "wiener", "--strict")
+    (file,) = data["files"]
+    assert (status, data["failed"], file["error"]["reason"]) == (1, 1, "strict") and "output" not in file
+    assert [note["key"] for note in file["notes"]] == ["dc-offset"] and list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.fixture
+def field(tmp_path: Path, recordings: Path) -> Path:
+    """A field recorder's wav: with bext and peaks for drawing, last changed in 2001."""
+    data = (recordings / "good.wav").read_bytes()
+    bext = b"at the river".ljust(338, b"\0") + (36_672 * 16_000).to_bytes(8, "little") + bytes(256)
+    chunks = b"bext" + len(bext).to_bytes(4, "little") + bext + b"LGWV" + (8).to_bytes(4, "little") + bytes(8)
+    whole = data[:12] + chunks + data[12:]
+    path = tmp_path / "field.wav"
+    path.write_bytes(whole[:4] + (len(whole) - 8).to_bytes(4, "little") + whole[8:])
+    os.utime(path, (1e9, 1e9))
+    return path
+
+
+@pytest.mark.parametrize("strength", [100, 0])
+def test_what_a_file_carries_besides_sound_is_kept(
+    strength: int, field: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ("denoise", field, "-o", tmp_path / "out", "--model", "wiener", "--strength", strength, "--strict")
+    status, data = answer(capsys, *command)
+    written = tmp_path / "out" / "field.wav"
+    assert status == 0 and data["files"][0]["notes"] == []
+    assert b"at the river" in written.read_bytes() and written.stat().st_mtime == 1e9
+
+
+def test_what_a_format_cannot_hold_is_told(field: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ("denoise", field, "-o", tmp_path / "out", "--model", "wiener", "--format", "ogg")
+    status, data = answer(capsys, *command)
+    assert status == 0 and [note["key"] for note in data["files"][0]["notes"]] == ["tags-lost"]
+    status, data = answer(capsys, *command, "--strict")
+    assert status == 1 and data["files"][0]["error"]["reason"] == "strict"
+
+
+@pytest.fixture
+def two_tracks(tmp_path: Path, speech: Clip) -> Path:
+    """A video's sound in two languages, as it were: the second track is softer and shorter."""
+    for name, frames, gain in (("one", 16_000, 0.9), ("two", 12_000, 0.3)):
+        soundfile.write(tmp_path / f"{name}.wav", gain * speech.samples[0, :frames], 16_000, "PCM_16")
+    path = tmp_path / "two.mka"
+    inputs = ["-i", tmp_path / "one.wav", "-i", tmp_path / "two.wav"]
+    subprocess.run(["ffmpeg", "-v", "error", *inputs, "-map", "0", "-map", "1", "-c", "copy", path], check=True)
+    return path
+
+
+@pytest.mark.parametrize(("options", "track"), [([], "one"), (["--track", "1"], "one"), (["--track", "2"], "two")])
+def test_a_track_is_chosen_by_its_number(
+    options: list[str], track: str, two_tracks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ("denoise", two_tracks, "-o", tmp_path / "out", "--model", "band-pass", "--strength", 0, *options)
+    status, data = answer(capsys, *command)
+    (file,) = data["files"]
+    np.testing.assert_array_equal(soundfile.read(file["output"])[0], soundfile.read(tmp_path / f"{track}.wav")[0])
+    assert status == 0 and [note["key"] for note in file["notes"]] == ([] if options else ["several-tracks"])
+
+
+def test_a_chosen_track_is_denoised_in_every_pass(
+    two_tracks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--model", "wiener", "--loudness", -30)
+    assert call(capsys, "denoise", two_tracks, "-o", tmp_path / "out", *options, "--track", 2)[0] == 0
+    assert call(capsys, "denoise", tmp_path / "two.wav", "-o", tmp_path / "alone", *options)[0] == 0
+    chosen, alone = (soundfile.read(tmp_path / folder / "two.wav")[0] for folder in ("out", "alone"))
+    np.testing.assert_array_equal(chosen, alone)
+
+
+def test_a_track_that_is_not_there_is_named(
+    two_tracks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inputs = (two_tracks, tmp_path / "one.wav")
+    status, data = answer(capsys, "denoise", *inputs, "-o", tmp_path / "out", "--model", "wiener", "--track", 3)
+    assert status == 1 and [file["error"]["reason"] for file in data["files"]] == ["no-such-track"] * 2
+
+
+def test_a_track_is_replayed(two_tracks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    call(capsys, "denoise", two_tracks, "-o", tmp_path / "out", "--model", "wiener", "--track", 2)
+    prints = replay.fingerprint(two_tracks, 2), replay.fingerprint(tmp_path / "out" / "two.wav")
+    told = replay.as_json(replay.Receipt("wiener", None, None, None, "each", Settings(), *prints, track=2))
+    (tmp_path / "report.json").write_text(json.dumps(told))
+    status, found = answer(capsys, "replay", tmp_path / "report.json", two_tracks)
+    assert status == 0 and found["same_recording"] and found["same_samples"]
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\0"])
+@pytest.mark.parametrize("piped", [True, False])
+def test_inputs_may_be_listed(
+    piped: bool,
+    end: bytes,
+    recordings: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    odd = recordings / os.fsdecode(b"\xff odd.wav")
+    (recordings / "good.wav").rename(odd)
+    names = end.join(map(os.fsencode, (odd, recordings / "sub"))) + end
+    (tmp_path / "list").write_bytes(names)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(names)))
+    options = ("-o", tmp_path / "out", "--model", "band-pass", "--from-file", "-" if piped else tmp_path / "list")
+    assert call(capsys, "denoise", *options)[0] == 0
+    assert (tmp_path / "out" / odd.name).exists() and (tmp_path / "out" / "sub" / "other.flac").exists()
+
+
+def test_nothing_named_is_a_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for options in ([], ["--from-file", os.devnull]):
+        status, _, told = call(capsys, "denoise", "-o", tmp_path / "out", *options)
+        assert status == 1 and told.startswith("error: nothing is named")
+    status, _, told = call(capsys, "denoise", "-o", tmp_path / "out", "--from-file", tmp_path / "gone")
+    assert status == 1 and told.startswith("error: ") and "gone" in told
+
+
+def test_what_is_passed_over_is_told(recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a.txt", "b.txt", "c\x1b[31m.x\x1by"):
+        (recordings / "sub" / name).write_text("text")
+    _, data = answer(capsys, "denoise", recordings, "-o", tmp_path / "out", "--model", "band-pass")
+    assert data["passed_over"] == {".txt": 2, ".x\\x1by": 1}
+    _, _, told = call(capsys, "denoise", recordings, "-o", tmp_path / "out", "--model", "band-pass")
+    assert told.startswith("3 files passed over: .txt 2, .x\\x1by 1\n")
+
+
+ODD_NAMES = [b"\xfcber.wav", b"\x1b[31mred\x9b.wav", b"two\nlines.wav", "\u202egpj.wav".encode(), "语音 é.wav".encode()]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "options"),
+    [("ascii:strict", ["--json"]), ("ascii:strict", []), ("latin-1:strict", ["--json"]), ("utf-8:strict", ["--json"])],
+)
+def test_no_name_ends_a_batch_or_reaches_a_terminal_raw(
+    encoding: str, options: list[str], recordings: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    for name in ODD_NAMES:
+        (folder / os.fsdecode(name)).write_bytes((recordings / "good.wav").read_bytes())
+    (folder / os.fsdecode(b"\xffbad\x1b.wav")).write_text("no sound")
+    command = [sys.executable, "-m", "denoise_app", "denoise", folder, "-o", tmp_path / "out", "--model", "band-pass"]
+    ended = subprocess.run(
+        [*command, *options], cwd=ROOT, env=os.environ | {"PYTHONIOENCODING": encoding}, capture_output=True
+    )
+    assert ended.returncode == 1 and b"Traceback" not in ended.stderr and b"[6/6]" in ended.stderr
+    printed = (ended.stdout + ended.stderr).decode(encoding.partition(":")[0])
+    assert not {"\x1b", "\x9b", "\u202e"} & set(printed)
+    assert sorted(os.listdir(os.fsencode(tmp_path / "out"))) == sorted(ODD_NAMES)
+    files = json.loads(ended.stdout)["files"] if options else []
+    exact = {
+        unquote_to_bytes(file["input_bytes"]) if "input_bytes" in file else os.fsencode(file["input"]) for file in files
+    }
+    assert not options or exact == {os.fsencode(folder) + b"/" + name for name in [*ODD_NAMES, b"\xffbad\x1b.wav"]}
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+@pytest.mark.parametrize("closed", ["stdout", "stderr"])
+def test_whoever_stops_listening_ends_no_work(
+    closed: str, options: list[str], recordings: Path, tmp_path: Path
+) -> None:
+    (recordings / "bad.wav").unlink()
+    reading, writing = os.pipe()
+    os.close(reading)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | {closed: writing}
+    command = [sys.executable, "-m", "denoise_app", "denoise", recordings, "-o", tmp_path / "out", "--model", "wiener"]
+    ended = subprocess.run([*command, *options], cwd=ROOT, **pipes)  # type: ignore[call-overload]
+    os.close(writing)
+    assert ended.returncode == 0 and not (ended.stderr and b"Broken" in ended.stderr)
+    assert (tmp_path / "out" / "good.wav").exists() and (tmp_path / "out" / "sub" / "other.flac").exists()
+
+
+def test_a_result_that_cannot_be_told_is_a_failure() -> None:
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "denoise_app", "models"], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert ended.returncode == 1 and ended.stderr == "error: [Errno 28] No space left on device\n"
+
+
+def test_a_wrong_call_is_told_in_plain_characters(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["denoise", "x.wav", "-o", "out", "--\x1b[31m"])
+    assert "\x1b" not in capsys.readouterr().err
+
+
+def test_a_name_may_begin_with_a_dash(
+    recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (recordings / "good.wav").rename(recordings / "-x.wav")
+    monkeypatch.chdir(recordings)
+    assert call(capsys, "denoise", "--model", "wiener", "-o", tmp_path / "out", "--", "-x.wav")[0] == 0
+    (recordings / "bad.wav").unlink()
+    assert call(capsys, "denoise", "--model", "wiener", "-o", tmp_path / "all", ".")[0] == 0
+    assert (tmp_path / "out" / "-x.wav").exists() and (tmp_path / "all" / "-x.wav").exists()
+
+
+def test_a_link_that_leads_nowhere_is_a_sentence(
+    recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, to in (
+        ("loop.wav", "loop.wav"),
+        ("dangling.wav", "gone"),
+        ("one.wav", "two.wav"),
+        ("two.wav", "one.wav"),
+    ):
+        (tmp_path / name).symlink_to(to)
+        status, _, told = call(capsys, "denoise", tmp_path / name, "-o", tmp_path / "out", "--model", "wiener")
+        assert status == 1 and f"{name} failed: " in told
+    status, _, told = call(capsys, "replay", tmp_path / "loop.wav", recordings / "good.wav")
+    assert status == 1 and told.startswith("error: ")
 
 
 def test_nothing_to_denoise_is_a_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -159,14 +395,16 @@ def test_replay_gives_the_samples_of_the_report(
     source = recordings / "good.wav"
     assert call(capsys, "denoise", source, "-o", tmp_path, "--model", "wiener", "--strength", 60)[0] == 0
     prints = replay.fingerprint(source), replay.fingerprint(tmp_path / source.name)
-    told = replay.told(replay.Receipt("wiener", None, None, None, "each", Settings(strength=0.6), *prints))
+    told = replay.as_json(replay.Receipt("wiener", None, None, None, "each", Settings(strength=60.0), *prints))
     (tmp_path / "report.json").write_text(json.dumps(told))
     code, found = answer(capsys, "replay", tmp_path / "report.json", source, "-o", tmp_path / "again.wav")
     assert code == 0 and found["same_samples"] is True
     other = tmp_path / "other.wav"
     soundfile.write(other, 0.5 * soundfile.read(source)[0], 16_000, subtype="FLOAT")
     code, out, err = call(capsys, "replay", tmp_path / "report.json", other)
-    assert code == 0 and "not the samples" in out and "not the recording" in err
+    assert code == 1 and "not the samples" in out and "not the recording" in err
+    code, found = answer(capsys, "replay", tmp_path / "report.json", other)
+    assert code == 1 and not found["same_recording"] and not found["same_samples"] and found["notes"] == []
     assert (tmp_path / "other.denoised.wav").exists()
     code, _, err = call(capsys, "replay", tmp_path / "report.json", source, "-o", source)
     assert code == 1 and "the recording itself" in err
@@ -180,8 +418,11 @@ def test_models_lists_the_catalogue(capsys: pytest.CaptureFixture[str]) -> None:
     assert status == 0
     assert [(row["model"], row["loss"]) for row in rows] == [(entry.model, entry.loss) for entry in catalog.entries()]
     assert [(row["model"], row["loss"]) for row in rows if row["recommended"]] == [catalog.recommended()]
+    presets = {name: (row["model"], row["loss"]) for row in rows for name in row["presets"]}
+    assert presets == catalog.presets() and presets.keys() == {"best", "fast", "live"}
     status, printed, _ = call(capsys, "models")
     assert all(row["model"] in printed for row in rows)
+    assert all(f"{name}: {model}" in printed for name, (model, _) in presets.items())
 
 
 def test_an_interruption_ends_with_130(
@@ -264,18 +505,25 @@ def test_training_that_cannot_start_says_why(
     assert told.startswith("error: ") and reason in told
 
 
-def test_bench_measures_what_it_is_told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_speed_measures_what_it_is_told_and_bench_is_its_former_name(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[tuple[object, object]] = []
 
     def run(models: object, durations: object, say: object) -> dict[str, object]:
         seen.append((models, durations))
         return {"machine": "this"}
 
-    monkeypatch.setattr(bench, "run", run)
-    monkeypatch.setattr(bench, "table", lambda measured: f"on {measured['machine']}")
-    assert call(capsys, "bench", "--model", "gru", "--model", "nlms", "--longest", 600)[:2] == (0, "on this\n")
-    assert answer(capsys, "bench") == (0, {"machine": "this"})
-    assert seen == [(["gru", "nlms"], [10.0, 600.0]), (None, [10.0, 600.0, 3600.0])]
+    monkeypatch.setattr(speed, "run", run)
+    monkeypatch.setattr(speed, "table", lambda measured: f"on {measured['machine']}")
+    options = "--model", "gru", "--model", "nlms", "--longest", 600
+    assert call(capsys, "speed", *options) == (0, "on this\n", "")
+    assert answer(capsys, "speed") == (0, {"machine": "this"})
+    status, printed, told = call(capsys, "bench", *options)
+    assert (status, printed) == (0, "on this\n") and "called speed now" in told
+    assert seen == [(["gru", "nlms"], [10.0, 600.0]), (None, [10.0, 600.0, 3600.0]), (["gru", "nlms"], [10.0, 600.0])]
+    listed = cli.build_parser().format_help()
+    assert "speed" in listed and "bench" not in listed
 
 
 def test_a_leaderboard_needs_both_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -289,7 +537,7 @@ def test_scores_of_all_go_from_the_development_pairs_into_the_leaderboard(
 ) -> None:
     board = leaderboard.read(ROOT / "results" / "leaderboard.json")
     seen: list[object] = []
-    monkeypatch.setattr(evaluate, "find_pairs", lambda clean, noisy, limit: seen.extend([clean, noisy]))
+    monkeypatch.setattr(pairs_of, "find_pairs", lambda clean, noisy, limit: seen.extend([clean, noisy]))
     monkeypatch.setattr(evaluate, "evaluate", lambda pairs, wanted, out, **_: seen.extend([out, len(wanted)]) or board)
     assert call(capsys, "evaluate", "--all")[0] == 0
     pairs = Path("../shared/data/dev")

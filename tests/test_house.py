@@ -36,6 +36,8 @@ FLOORS = {
     "spectral": 1,
     "denoiser": 1,
     "audio": 0,
+    "resources": 0,
+    "version": 0,
 }
 
 WORDS = {  # a module's name -> the files and folders that may import it
@@ -43,8 +45,8 @@ WORDS = {  # a module's name -> the files and folders that may import it
     "plotly": ("denoise_app/plots/",),
     "huggingface_hub": ("denoise_app/checkpoints/",),
     "safetensors": ("denoise_app/checkpoints/",),
-    "soundfile": ("denoise_app/audio/files.py",),
-    "ffmpeg": ("denoise_app/audio/files.py",),
+    "soundfile": ("denoise_app/audio/libsndfile.py",),
+    "ffmpeg": ("denoise_app/audio/ffmpeg.py", "denoise_app/audio/tags.py"),
     "pesq": ("denoise_app/metrics/perceptual.py", "denoise_app/losses/perceptual.py"),
     "pystoi": ("denoise_app/metrics/perceptual.py", "denoise_app/losses/perceptual.py"),
     "torch_pesq": ("denoise_app/metrics/perceptual.py", "denoise_app/losses/perceptual.py"),
@@ -59,7 +61,7 @@ WORDS = {  # a module's name -> the files and folders that may import it
 TRANSFORMS = {"stft", "istft"}
 TRANSFORMS_IN = ("denoise_app/spectral/stft.py",)
 PROGRAMS = {"ffmpeg", "ffprobe"}
-PROGRAMS_IN = ("denoise_app/audio/files.py",)
+PROGRAMS_IN = ("denoise_app/audio/ffmpeg.py", "denoise_app/audio/tags.py")
 
 SOURCES = [*sorted((ROOT / PACKAGE).rglob("*.py")), ROOT / "app.py"]
 
@@ -143,6 +145,14 @@ def test_imports_go_downstairs_and_words_stay_in_their_rooms(path: Path) -> None
     tree = ast.parse(path.read_text(encoding="utf-8"), filename=name)
     assert climbs(name, tree) == []
     assert strays(name, tree) == []
+
+
+def test_the_page_imports_no_training() -> None:
+    """Floors allow it, but a page that denoises has no use for optimizers and loops."""
+    for path in sorted((ROOT / PACKAGE / "ui").rglob("*.py")):
+        name = path.relative_to(ROOT).as_posix()
+        found = imports(name, ast.parse(path.read_text(encoding="utf-8"), filename=name))
+        assert [other for other in found if room(other) == "training"] == [], name
 
 
 def test_every_file_lies_in_a_room() -> None:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import ast
 import re
 import sys
+import tomllib
 from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 LINE = re.compile(r"(?P<name>[\w-]+)==(?P<version>[\w.]+) +# (?P<reason>.+)")
@@ -13,12 +17,25 @@ DATA = {"speechmos"}  # packages whose files are read, through importlib.resourc
 PARTNERS = {"torchaudio"}  # refuses any other torch than its own number: pinned together or not at all
 
 
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def matches(name: str) -> list[re.Match[str]]:
+    """The pins of a file of requirements."""
+    lines = (ROOT / name).read_text().splitlines()
+    found = [LINE.fullmatch(line) for line in lines if line and not line.startswith(("#", "-r"))]
+    assert all(found), "each line is NAME==VERSION  # reason"
+    return [match for match in found if match]
+
+
 def pins(name: str) -> dict[str, str]:
     """Package -> reason."""
-    lines = (ROOT / name).read_text().splitlines()
-    matches = {line: LINE.fullmatch(line) for line in lines if line and not line.startswith(("#", "-r"))}
-    assert all(matches.values()), "each line is NAME==VERSION  # reason"
-    return {match["name"]: match["reason"] for match in matches.values() if match}
+    return {match["name"]: match["reason"] for match in matches(name)}
+
+
+def locked(*names: str) -> dict[str, str]:
+    """Package, as it is compared -> the version that the files pin."""
+    return {canonicalize_name(match["name"]): match["version"] for name in names for match in matches(name)}
 
 
 def imported() -> set[str]:
@@ -44,3 +61,17 @@ def test_what_a_user_installs_is_imported() -> None:
 
 def test_the_app_needs_no_compiler() -> None:
     assert "pesq" not in pins("requirements.txt")
+
+
+def test_the_ranges_of_the_package_hold_what_is_locked() -> None:
+    ranges = {canonicalize_name(each.name): each.specifier for each in map(Requirement, PROJECT["dependencies"])}
+    lock = locked("requirements.txt")
+    assert ranges.keys() == lock.keys()
+    assert [name for name, version in lock.items() if version not in ranges[name]] == []
+
+
+def test_the_ranges_of_extras_hold_what_is_locked() -> None:
+    lock = locked("requirements.txt", "requirements-dev.txt")
+    for extra in PROJECT["optional-dependencies"].values():
+        for each in map(Requirement, extra):
+            assert lock[canonicalize_name(each.name)] in each.specifier, each

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self
 
+from denoise_app.audio.names import printable_facts
+
 SENTENCES: dict[str, str] = {
     # the path
     "url": "{name} is an address on the web; only files on this machine are read. Download it first.",
@@ -19,6 +21,7 @@ SENTENCES: dict[str, str] = {
     "truncated": "{name} begins like {format} but breaks off before its sound: it is cut off or damaged. "
     "Copy or export it again.",
     "no-audio": "{name} holds no sound. Choose a file with a sound track.",
+    "no-such-track": "{name} has {count} sound tracks; there is no track {track}. Choose one from 1 to {count}.",
     "no-ffmpeg": "Files like {name} need the program ffmpeg, which is not installed here. "
     "Install it, or use wav, flac, ogg or mp3.",
     "too-long": "{name} lasts {length}; at most {limit} are read. Cut it into parts.",
@@ -36,7 +39,8 @@ SENTENCES: dict[str, str] = {
     "cannot-write": "{name} cannot be written: {problem}. Choose another folder.",
     "wav-too-large": "{name} would be larger than the 4 GB that a wav file holds. Choose flac, or cut the sound.",
     "unknown-format": "{format} is not a format that can be written. Choose one of: {formats}.",
-    "format-cannot-hold": "{format} cannot hold {channels} channels at {rate} Hz. Choose wav or flac.",
+    "format-cannot-hold": "{format} cannot hold a sample rate of {rate} Hz, only {rates} Hz. Choose wav or flac.",
+    "format-lacks-channels": "{format} cannot hold {channels} channels, at most {most}. Choose wav.",
 }
 """Reason -> the English sentence of every error of this floor, with the names of its facts in braces."""
 
@@ -59,8 +63,9 @@ class UserError(ValueError):
 
     @classmethod
     def of(cls, reason: str, **facts: object) -> Self:
-        """The error whose sentence stands in `sentences`."""
-        return cls(reason, cls.sentences[reason].format(**facts), **facts)
+        """The error whose sentence stands in `sentences`; its facts are made `printable`, for many are names."""
+        shown = printable_facts(facts)
+        return cls(reason, cls.sentences[reason].format(**shown), **shown)
 
     def __reduce__(self) -> tuple[Callable[..., UserError], tuple[Any, ...]]:
         return _restored, (type(self), self.reason, str(self), self.facts)  # so that it survives a process pool

@@ -6,12 +6,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from denoise_app.audio.names import printable_facts
+
 SENTENCES: dict[str, str] = {
     "silent": "It holds nothing but digital silence.",
     "clipped": "{percent:.2g} % of its samples are clipped: what was cut off there cannot be restored.",
     "beyond-full-scale": "It goes {db:.1f} dB beyond full scale, where denoisers know no sound.",
     "dc-offset": "It has a constant offset of {percent:.2g} % of full scale.",
+    "opposite-channels": "Its channels cancel each other: in {percent:.0f} % of the sound, by energy, their mean is "
+    "{db:.0f} dB softer than they are, and little of a voice is left. Treat each channel on its own.",
     "cut-off": "{name} ends early: {promised} were announced, {present} are there, and these were read.",
+    "damaged": "{name} is damaged: {seconds:.2f} s that could not be read are silent, the rest is in its place.",
+    "late-start": "The sound of {name} begins {seconds:.2f} s late; silence keeps its place.",
+    "gaps": "The sound of {name} has gaps of {seconds:.2f} s in all; silence fills them.",
+    "several-tracks": "{name} has {count} sound tracks; track {taken} was taken. Choose another with --track N.",
+    "tags-lost": "Not everything that {name} carries besides its sound is kept. Lost: {what}.",
+    "tags-not-carried": "What {name} carries besides its sound, such as tags, is not kept: {problem}.",
+    "needs-ffmpeg": "{name} may hold more than was read: it is damaged, joined from parts or of a kind that only the "
+    "program ffmpeg reads whole, which is not installed here.",
 }
 """Key -> the English sentence of every note on a recording, with the names of its facts in braces."""
 
@@ -32,9 +44,18 @@ class Note:
 
     @classmethod
     def of(cls, key: str, **facts: object) -> Self:
-        """The note whose sentence stands in `SENTENCES`.
+        """The note whose sentence stands in `SENTENCES`; its facts are made `printable`.
 
         >>> Note.of("clipped", percent=2.5).message
         '2.5 % of its samples are clipped: what was cut off there cannot be restored.'
         """
-        return cls(key, SENTENCES[key].format(**facts), facts)
+        shown = printable_facts(facts)
+        return cls(key, SENTENCES[key].format(**shown), shown)
+
+    def told(self) -> dict[str, Any]:
+        """For programs: key, message, and the facts by their names.
+
+        >>> Note.of("dc-offset", percent=3.0).told()
+        {'key': 'dc-offset', 'message': 'It has a constant offset of 3 % of full scale.', 'percent': 3.0}
+        """
+        return {"key": self.key, "message": self.message, **self.facts}

@@ -1,4 +1,4 @@
-"""How fast the house is, and how much memory it takes: `python -m denoise_app bench`.
+"""How fast the denoisers are, and how much memory they take: `python -m denoise_app speed`.
 
 Every measurement runs in a process of its own. Seconds depend on the machine; ratios between two measurements of one
 process hardly do, so speed is also given as a multiple of the time that the STFT pair takes for the same sound.
@@ -29,10 +29,11 @@ from denoise_app.audio.encodings import encoding_for
 from denoise_app.audio.files import open_writer, probe, read
 from denoise_app.audio.mix import noise
 from denoise_app.denoiser import Denoiser
-from denoise_app.inference import catalog, device, engine
+from denoise_app.inference import catalog, device, engine, threads
 from denoise_app.inference.separation import runner
 from denoise_app.inference.sources import block_frames
-from denoise_app.metrics.report import METRICS, measure, score
+from denoise_app.metrics.report import measure, score
+from denoise_app.metrics.table import METRICS
 from denoise_app.plots.grid import COLUMNS, spectrogram_grid, waveform_grid
 from denoise_app.plots.spectrogram import describe, linked_figure, spectrogram_db, speech_attenuation
 from denoise_app.plots.waveform import envelope
@@ -63,7 +64,7 @@ def run(
     Args:
         models: Names in the catalogue; None for every denoiser at hand, each with its best loss.
         durations: Seconds of 48 kHz stereo whose memory is measured.
-        say: Told what is being measured.
+        say: Receives a line of text before each measurement.
 
     Returns:
         "machine", "startup", "comparison", and "denoisers": a row for each with "speed", "memory" and "click"; `table`
@@ -77,9 +78,9 @@ def run(
     say("starting up")
     report: Report = {"machine": machine(), "startup": startup()}
     factors = {}
-    for threads in THREADS:
-        say(f"speed with {threads} threads")
-        factors[threads] = _elsewhere("speed", threads, pairs=pairs)
+    for count in THREADS:
+        say(f"speed with {count} threads")
+        factors[count] = _elsewhere("speed", count, pairs=pairs)
     rows: list[dict[str, Any]] = [
         {
             "model": model,
@@ -89,7 +90,7 @@ def run(
         }
         for i, (model, loss) in enumerate(pairs)
     ]
-    with tempfile.TemporaryDirectory(prefix="denoise-bench-") as folder:
+    with tempfile.TemporaryDirectory(prefix="denoise-speed-") as folder:
         source = Path(folder, "in.wav")
         for seconds in (CLICK_SECONDS, *durations):
             write_long(source, seconds)
@@ -110,16 +111,16 @@ def run(
     return report | {"denoisers": rows}
 
 
-def _elsewhere(task: str, threads: int, **arguments: Any) -> Any:
+def _elsewhere(task: str, count: int, **arguments: Any) -> Any:
     """What a function of this file returns in a fresh process with so many threads."""
-    environment = os.environ | {f"{library}_NUM_THREADS": str(threads) for library in ("OMP", "OPENBLAS", "MKL")}
     command = [sys.executable, "-m", "denoise_app.evaluation.speed", task, json.dumps(arguments)]
+    environment = os.environ | threads.environment(count)
     answer = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True, text=True)
     return json.loads(answer.stdout)
 
 
 def machine() -> dict[str, Any]:
-    """What the absolute numbers hold for."""
+    """The machine that absolute numbers hold for."""
     chosen = device.choose()
     return {
         "processor": _processor(),

@@ -1,27 +1,60 @@
-"""Many files, one after the other: where each goes, and what became of it."""
+"""Many files, one after the other: their targets and their outcomes."""
 
 from __future__ import annotations
 
+import glob
+import os
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from denoise_app.audio import names
+from denoise_app.audio.encodings import Encoding, fits, suffix
 from denoise_app.audio.errors import AudioError
-from denoise_app.audio.files import probe, sounds, suffix
+from denoise_app.audio.files import SUFFIXES, probe
+from denoise_app.audio.folders import look, most_first
+from denoise_app.audio.notes import Note
 from denoise_app.denoiser import Denoiser
 
 from . import engine
 from .errors import EngineError
+from .progress import Report
+from .separation import disk_errors_explained
 
 
 @dataclass(frozen=True)
 class Job:
-    """One file to denoise as it was named, and where its result goes: the suffix is settled when the file is known."""
+    """One file to denoise, and where its result goes.
+
+    Attributes:
+        source: The input as it was named.
+        target: Where the result goes, under the input's own name: its suffix is settled when the format is known.
+        adds_suffix: Whether a new suffix follows the old one instead of taking its place: talk.aiff becomes
+            talk.aiff.wav where there is a talk.wav too.
+        problem: Why it cannot be done, where that is known beforehand: a folder that cannot be listed.
+    """
 
     source: Path | str
     target: Path
+    adds_suffix: bool = False
+    problem: AudioError | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done with the inputs.
+
+    Attributes:
+        jobs: One for each file, with targets that are kept apart.
+        passed_over: What lies in the folders and is not taken -> how often; see `folders.Found`.
+    """
+
+    jobs: tuple[Job, ...]
+    passed_over: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -33,6 +66,7 @@ class Outcome:
         error: Why it failed; None where it was written.
         seconds: Length of the sound, 0 where it failed.
         computing: Seconds it took from reading to writing.
+        notes: What is odd about the input, or was lost on the way.
     """
 
     job: Job
@@ -40,24 +74,78 @@ class Outcome:
     error: AudioError | OSError | None
     seconds: float
     computing: float
+    notes: tuple[Note, ...] = ()
 
 
-def plan(inputs: Sequence[Path | str], out: Path) -> list[Job]:
+def plan(inputs: Sequence[Path | str], out: Path) -> Plan:
     """Every sound file that is named, or lies below a folder that is named.
 
     A folder's tree is mirrored in `out`, below the folder's own name when it is not the only input. In folders,
-    hidden files, other kinds of files, and an `out` that lies in it are passed over; a file that is named is always
-    tried.
+    hidden files, other kinds of files, links to folders, and an `out` that lies in it are passed over; a file that is
+    named is always tried, and once where it is named twice. A pattern, such as `in/**/*.wav`, stands for what it
+    matches, unless there is a file of that very name.
     """
+    inputs = [path for named in inputs for path in _matching(named)]
     jobs: list[Job] = []
+    passed_over: Counter[str] = Counter()
     for named in inputs:
         path = Path(named)
-        if not path.is_dir():
-            jobs.append(Job(named, out / path.name))  # an address on the web would not be known from its Path any more
+        if not os.path.isdir(named):
+            jobs.append(
+                Job(named, out / (path.name or "unnamed"))
+            )  # an address on the web would not be known from its Path any more
             continue
-        root = out if len(inputs) == 1 else out / path.resolve().name
-        jobs += [Job(file, root / file.relative_to(path)) for file in sounds(path, out.resolve())]
-    return jobs
+        root = out if len(inputs) == 1 else out / os.path.basename(os.path.realpath(path))
+        found = look(path, out)
+        jobs += [_refused(folder, problem) for folder, problem in found.closed]
+        jobs += [Job(file, root / file.relative_to(path)) for file in found.sounds]
+        passed_over.update(found.passed_over)
+    return Plan(tuple(_kept_apart(list(dict.fromkeys(jobs)))), most_first(passed_over))
+
+
+def _matching(named: Path | str) -> list[Path | str]:
+    """What a pattern matches, sorted; what is no pattern, or matches nothing, as it was named."""
+    if os.path.lexists(named) or not glob.has_magic(str(named)):
+        return [named]
+    return [*sorted(glob.glob(str(named), recursive=True))] or [named]
+
+
+def _refused(folder: Path, problem: OSError) -> Job:
+    """What stands for a folder that cannot be listed: to pass over what is in it would lose it without a word."""
+    reason = problem.strerror or str(problem)
+    return Job(folder, folder, problem=AudioError.of("unreadable", name=str(folder), problem=reason))
+
+
+def _kept_apart(jobs: Sequence[Job]) -> list[Job]:
+    """The jobs with targets such that no two write one file, whatever their formats turn out to be.
+
+    Of several that have one name, as from two folders, all but the first are numbered. Where names differ in their
+    suffix alone they stay whole, and a new suffix is added to them.
+    """
+    numbers: Counter[str] = Counter()
+    taken: set[str] = set()
+
+    def named(target: Path, blocked: Mapping[str, int]) -> Path:
+        first = names.key(target)
+        stem, ending = target.stem, target.suffix
+        while (key := names.key(target)) in taken or key in blocked:
+            numbers[first] += 1
+            target = target.with_name(f"{stem} ({numbers[first] + 1}){ending}")
+        taken.add(key)
+        return target
+
+    apart = [replace(job, target=named(job.target, {})) for job in jobs]
+    stems = Counter(names.key(_stem(job.target)) for job in apart)
+    for place, job in enumerate(apart):
+        if stems[names.key(_stem(job.target))] > 1:
+            taken.discard(names.key(job.target))
+            apart[place] = replace(job, target=named(job.target, stems), adds_suffix=True)
+    return apart
+
+
+def _stem(target: Path) -> Path:
+    """Without its suffix, where that is one of sound: in "talk 2024.05" it belongs to the name."""
+    return target.with_name(target.stem) if target.suffix.lower() in SUFFIXES else target
 
 
 def run(
@@ -66,40 +154,90 @@ def run(
     settings: engine.Settings,
     *,
     channels: engine.Channels = "each",
+    track: int | None = None,
+    strict: bool = False,
     progress: Callable[[Job, engine.Progress], None] | None = None,
 ) -> Iterator[Outcome]:
     """Denoise one job after the other; a bad file is an outcome like the others.
 
-    An existing file is replaced, but neither an input of any job nor what another one has written.
+    An existing file is replaced, when the new one is complete, but no input of any job.
+
+    Args:
+        track: Which sound track of each file, from 1; None for the first, with a note where there are others.
+        strict: Whether notes make a job fail; then nothing is written of it.
 
     Raises:
         Cancelled: passed on from the engine; what is done stays.
     """
-    inputs = {Path(job.source).resolve() for job in jobs}
-    written: set[Path] = set()
+    inputs = {_place(Path(job.source)) for job in jobs}
     for job in jobs:
         began = time.perf_counter()
         tell = partial(progress, job) if progress else None
         try:
-            target = _target(job, settings, inputs, written)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            source = Path(job.source)
-            rendered = engine.denoise_file(source, target, denoiser, settings, channels=channels, progress=tell)
+            if job.problem is not None:
+                raise job.problem
+            target = _target(job, settings, track, inputs)
+            rendered = _written(Path(job.source), target, denoiser, settings, channels, track, strict, tell)
         except (AudioError, OSError) as problem:
-            yield Outcome(job, None, problem, 0.0, time.perf_counter() - began)
+            notes = problem.notes if isinstance(problem, Strict) else ()
+            yield Outcome(job, None, problem, 0.0, time.perf_counter() - began, notes)
         else:
-            written.add(rendered.path.resolve())
-            yield Outcome(job, rendered.path, None, rendered.info_out.seconds, time.perf_counter() - began)
+            taken = time.perf_counter() - began
+            yield Outcome(job, target, None, rendered.info_out.seconds, taken, rendered.notes)
 
 
-def _target(job: Job, settings: engine.Settings, inputs: set[Path], written: set[Path]) -> Path:
-    """The job's target with the suffix of the format it becomes; the name is kept whole where that is the input's."""
-    info = probe(job.source)
-    encoding = engine.output_encoding(info, settings)
-    same = encoding.container == info.container
-    target = job.target if same else job.target.with_name(job.target.stem + suffix(encoding))
-    if target.resolve() in inputs:
+class Strict(EngineError):
+    """A result that is not wanted because of its notes."""
+
+    notes: tuple[Note, ...] = ()
+
+    @classmethod
+    def because(cls, notes: tuple[Note, ...]) -> Strict:
+        error = cls.of("strict", notes=" ".join(note.message for note in notes))
+        error.notes = notes
+        return error
+
+
+def _written(
+    source: Path,
+    target: Path,
+    denoiser: Denoiser,
+    settings: engine.Settings,
+    channels: engine.Channels,
+    track: int | None,
+    strict: bool,
+    progress: Report | None,
+) -> engine.Rendered:
+    """The result under its name, which it gets when all is well with it: until then it lies in a folder of its own."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    place = target.parent
+    with disk_errors_explained(target.name), tempfile.TemporaryDirectory(prefix=".denoise-", dir=place) as work:
+        draft = Path(work) / target.name
+        rendered = engine.denoise_file(
+            source, draft, denoiser, settings, channels=channels, track=track, progress=progress
+        )
+        if strict and rendered.notes:
+            raise Strict.because(rendered.notes)
+        draft.replace(target)
+    return rendered
+
+
+def _place(path: Path) -> tuple[str, str]:
+    """Where a file lies, whatever links lead there, and its name as the least exact file system knows it."""
+    real = Path(os.path.realpath(path))
+    return str(real.parent), names.key(Path(real.name))
+
+
+def _target(job: Job, settings: engine.Settings, track: int | None, inputs: set[tuple[str, str]]) -> Path:
+    """The job's target under a suffix that fits what it becomes."""
+    target = _fitting(job, engine.output_encoding(probe(job.source, track=track), settings))
+    if _place(target) in inputs:
         raise EngineError.of("onto-input", target=str(target))
-    if target.resolve() in written:
-        raise EngineError.of("same-target", target=str(target))
     return target
+
+
+def _fitting(job: Job, encoding: Encoding) -> Path:
+    if fits(job.target.suffix, encoding):
+        return job.target
+    kept = job.target if job.adds_suffix else _stem(job.target)
+    return kept.with_name(kept.name + suffix(encoding))

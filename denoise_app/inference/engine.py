@@ -6,6 +6,7 @@ wanted, without running the denoiser again. Both go through the sound block by b
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import time
@@ -13,9 +14,8 @@ import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from math import inf, isfinite
+from math import isfinite
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -25,11 +25,14 @@ from denoise_app.audio.encodings import Encoding, encoding_for
 from denoise_app.audio.files import encoding_like, open_writer, probe
 from denoise_app.audio.level import TruePeakMeter, from_db, to_db
 from denoise_app.audio.notes import Note
+from denoise_app.audio.tags import carry
 from denoise_app.denoiser import Denoiser
 
+from . import threads
 from .high_band import gain_at
 from .progress import Cancelled, Progress, Question, Report, Watch
-from .separation import Channels, Separation, disk_errors_explained, separate, separate_within
+from .separation import Separation, disk_errors_explained, separate, separate_within
+from .settings import Channels, HighBand, Settings
 from .sources import LevelMeter, Levels, block_frames, open_sound, window
 from .tracks import Track, resampled, with_low_band
 
@@ -49,55 +52,7 @@ __all__ = [
     "separate",
 ]
 
-HighBand = Literal["follow", "keep", "drop"]
-
 SEPARATING = 0.8  # of the time that `denoise_file` takes; the rest is rendering
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a user may change without running the denoiser again.
-
-    The output is d * input + (1 - d) * denoised with d = 1 - strength * (1 - 10^(-max_attenuation_db / 20)).
-
-    Attributes:
-        strength: 0 (the input as it is) to 1 (all that the denoiser does).
-        max_attenuation_db: Nothing is made softer by more than this; dB, 0 to inf.
-        high_band: What the denoised sound has above the denoiser's band: the input attenuated as the denoiser's top
-            band is ("follow"), the input ("keep"), nothing ("drop").
-        loudness_lufs: The integrated loudness to bring the output to; None to keep its level.
-        true_peak_dbtp: With a loudness: the true peak that the output stays below, even if it then is softer.
-        container: "wav", "flac", "ogg", "mp3", "m4a"; None for the input's, or the nearest that can be written.
-        bit_depth: 8, 16, 24 or 32; None for the input's. A container that has no such depth takes the next one.
-
-    Raises:
-        ValueError: a number is out of its range, or the high band's treatment is unknown.
-    """
-
-    strength: float = 1.0
-    max_attenuation_db: float = inf
-    high_band: HighBand = "follow"
-    loudness_lufs: float | None = None
-    true_peak_dbtp: float = -1.0
-    container: str | None = None
-    bit_depth: int | None = None
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.strength <= 1:
-            raise ValueError(f"strength lies in 0 to 1, not {self.strength}")
-        if not self.max_attenuation_db >= 0:
-            raise ValueError(f"the most attenuation is at least 0 dB, not {self.max_attenuation_db}")
-        if self.high_band not in ("follow", "keep", "drop"):
-            raise ValueError(f"the high band is treated by follow, keep or drop, not {self.high_band!r}")
-        if self.loudness_lufs is not None and not -70 <= self.loudness_lufs <= 0:
-            raise ValueError(f"a loudness lies in -70 to 0 LUFS, not {self.loudness_lufs}")
-        if not -70 <= self.true_peak_dbtp <= 0:
-            raise ValueError(f"a true peak lies in -70 to 0 dBTP, not {self.true_peak_dbtp}")
-
-    @property
-    def wet(self) -> float:
-        """The share of the denoised sound in the output, 0 to 1."""
-        return self.strength * (1 - from_db(-self.max_attenuation_db))
 
 
 DEFAULTS = Settings()
@@ -122,7 +77,7 @@ class Rendered:
         true_peak_dbtp: Of the output; None where no loudness was asked for.
         cut_samples: Samples of the output beyond full scale, which an integer encoding cuts; 0 for float.
         seconds_taken: Wall clock of rendering.
-        notes: What is odd about the input.
+        notes: What is odd about the input, and what it carries besides its sound that the output cannot.
     """
 
     path: Path
@@ -147,7 +102,7 @@ def output_encoding(info: FileInfo, settings: Settings) -> Encoding:
     if settings.container is None and settings.bit_depth is None:
         return encoding_like(info)
     container = settings.container or encoding_like(info).container
-    return encoding_for(container, settings.bit_depth or info.bit_depth)
+    return encoding_for(container, settings.bit_depth or info.bit_depth, info.bit_rate)
 
 
 def render(
@@ -189,7 +144,7 @@ def _render(
     meter = LevelMeter(info.channels, info.sample_rate)
     bounded = encoding.bit_depth is not None and encoding.codec not in ("FLOAT", "DOUBLE")
     cut, position = 0, 0
-    with ExitStack() as files:
+    with threads.limited(), ExitStack() as files:
         writers = [
             files.enter_context(open_writer(path, info.sample_rate, info.channels, encoding, info.frames))
             for path in (out, removed)
@@ -203,8 +158,11 @@ def _render(
             cut += int((np.abs(output) > 1).sum()) if bounded else 0
             position += output.shape[1]
             step(position / info.sample_rate)
+    lost: tuple[Note, ...] = ()
     if isinstance(separation.sound, Path) and _is_untouched(separation, settings, encoding):
         _copy(separation.sound, out)
+    elif isinstance(separation.sound, Path) and not separation.is_part:
+        lost = carry(separation.sound, out)
     return Rendered(
         path=out,
         removed=removed,
@@ -220,7 +178,7 @@ def _render(
         true_peak_dbtp=target.true_peak_dbtp,
         cut_samples=cut,
         seconds_taken=time.perf_counter() - began,
-        notes=separation.notes,
+        notes=separation.notes + lost,
     )
 
 
@@ -263,19 +221,32 @@ def _has_high_band(separation: Separation) -> bool:
 def _mixed(separation: Separation, settings: Settings) -> Iterator[tuple[Samples, Samples]]:
     """Blocks (C, n) of the input, each with the mix that replaces it.
 
-    The mix is the input minus what is taken from it, so that where nothing is taken the input's bits remain.
+    The mix is the input minus what is taken from it, so that where nothing is taken the input's bits remain. Its
+    constant offset, which is no sound, is taken with the noise.
     """
     info, rate, rows = separation.info, separation.info.sample_rate, separation.rows
-    with open_sound(separation.sound) as reader:
+    with open_sound(separation.sound, separation.track) as reader:
         blocks = window(reader.blocks(block_frames(rate, info.channels), separation.start), info.frames)
         if settings.wet == 0:
             yield from ((sound, sound) for sound in blocks)
             return
         taken = Track(resampled(separation.taken_blocks(), rows, separation.model_rate, rate), rows)
-        for sound, high in _with_high_band(separation, settings, blocks):
-            heard = mid(sound) if separation.channels == "mid" else sound
-            change = (sound - heard) + taken.take(sound.shape[1]) + high
+        position = 0
+        for centred, high in _with_high_band(separation, settings, _without_offset(separation, blocks)):
+            offset = separation.offset.at(position, centred.shape[1])
+            heard = mid(centred) if separation.channels == "mid" else centred
+            change = offset + (centred - heard) + taken.take(centred.shape[1]) + high
+            sound = centred + offset
+            position += centred.shape[1]
             yield sound, sound - settings.wet * change
+
+
+def _without_offset(separation: Separation, blocks: Iterator[Samples]) -> Iterator[Samples]:
+    """Blocks (C, n) as the denoiser heard them."""
+    position = 0
+    for sound in blocks:
+        yield sound - separation.offset.at(position, sound.shape[1])
+        position += sound.shape[1]
 
 
 def _with_high_band(
@@ -315,6 +286,8 @@ def _copy(source: Path, target: Path) -> None:
     with disk_errors_explained(target.name):
         try:
             shutil.copyfile(source, scratch)
+            changed = source.stat().st_mtime_ns
+            os.utime(scratch, ns=(changed, changed))
             scratch.replace(target)
         finally:
             scratch.unlink(missing_ok=True)
@@ -329,7 +302,7 @@ def denoise(clip: Clip, denoiser: Denoiser, settings: Settings = DEFAULTS, *, ch
     Raises:
         AudioError: the sound cannot be treated so, or the disk for temporary files is full.
     """
-    with tempfile.TemporaryDirectory(prefix="denoise-") as work:
+    with threads.limited(), tempfile.TemporaryDirectory(prefix="denoise-") as work:
         separation = separate(clip, denoiser, Path(work), channels=channels)
         target = _target(separation, settings, Watch(), 0.0, 0.5)
         blocks = [target.applied(mixed) for _, mixed in _mixed(separation, settings)]
@@ -343,6 +316,7 @@ def denoise_file(
     settings: Settings = DEFAULTS,
     *,
     channels: Channels = "each",
+    track: int | None = None,
     removed: Path | None = None,
     progress: Report | None = None,
     cancelled: Question | None = None,
@@ -350,5 +324,5 @@ def denoise_file(
     """A file denoised into another; what lies between is kept beside it and deleted. See `separate` and `render`."""
     watch = Watch(progress, cancelled)
     with disk_errors_explained(out.name), tempfile.TemporaryDirectory(prefix=".denoise-", dir=out.parent) as work:
-        separation = separate_within(watch, SEPARATING, source, denoiser, Path(work), channels)
+        separation = separate_within(watch, SEPARATING, source, denoiser, Path(work), channels, track=track)
         return _render(separation, settings, out, removed, watch, SEPARATING)

@@ -21,7 +21,7 @@ from torch import Tensor
 from denoise_app.checkpoints.manifest import CheckpointError, Manifest
 from denoise_app.spectral.stft import SpectralDenoiser, Stft
 
-from . import onnx_file
+from . import onnx_file, threads
 
 MAX_BYTES = 256 * 1024**2
 MAX_STATE = 16 * 1024**2  # numbers in all states of a sound
@@ -50,7 +50,7 @@ class Form:
 
 
 class OnnxDenoiser(SpectralDenoiser):
-    """A graph as a denoiser; keeps `StreamingDenoiser`. It runs on the CPU, on as many threads as torch has.
+    """A graph as a denoiser; keeps `StreamingDenoiser`. It runs on the CPU, on `threads.count()` threads.
 
     Args:
         data: The file's bytes.
@@ -115,7 +115,7 @@ def _session(data: bytes) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = torch.get_num_threads(), 1
+    options.intra_op_num_threads, options.inter_op_num_threads = threads.count(), 1
     options.log_severity_level = 4  # what is wrong is raised, and told once
     try:
         return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])

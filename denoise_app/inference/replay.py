@@ -1,4 +1,4 @@
-"""What was done to a recording, written down so that it can be done again, to the sample."""
+"""The report of a run, by which it can be repeated to the sample."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ import numpy as np
 from denoise_app.audio import files
 from denoise_app.audio.errors import UserError
 from denoise_app.denoiser import Denoiser
+from denoise_app.version import __version__
 
 from . import catalog, engine
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+SHARES_VERSION = 1  # told strength as a share, 0 to 1, where it now is in percent
 MOST_BYTES = 1 << 20  # of a report; ours have some 4 kB
 LIBRARIES = ("torch", "numpy", "soxr", "soundfile")  # what the samples depend on
 
@@ -45,6 +47,7 @@ class Receipt:
         model, loss, revision: As `catalog.load` takes them.
         sha256: Of the checkpoint's weights; None for a classical denoiser.
         channels, settings: As `engine.denoise_file` takes them.
+        track: Which sound track of the recording, from 1; None for the first.
         recording, output: `fingerprint` of what went in and of what came out.
     """
 
@@ -56,16 +59,17 @@ class Receipt:
     settings: engine.Settings
     recording: str
     output: str
+    track: int | None = None
 
 
-def fingerprint(path: Path) -> str:
+def fingerprint(path: Path, track: int | None = None) -> str:
     """Sha256 of a file's samples as float32, by which the same sound is known in whatever file it lies.
 
     Raises:
         AudioError: It cannot be read.
     """
     digest = hashlib.sha256()
-    with files.open_reader(path) as reader:
+    with files.open_reader(path, track=track) as reader:
         digest.update(f"{reader.info.sample_rate} {reader.info.channels}".encode())
         for block in reader.blocks():
             digest.update(np.ascontiguousarray(block.T, "<f4").tobytes())
@@ -74,10 +78,14 @@ def fingerprint(path: Path) -> str:
 
 def versions() -> dict[str, str]:
     """Name -> version of all that the samples depend on beside the weights."""
-    return {"python": platform.python_version(), **{name: metadata.version(name) for name in LIBRARIES}}
+    return {
+        "denoise-app": __version__,
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in LIBRARIES},
+    }
 
 
-def told(receipt: Receipt) -> dict[str, Any]:
+def as_json(receipt: Receipt) -> dict[str, Any]:
     """The part of a report that `read` needs, for JSON: what is infinite becomes null."""
     settings = {key: _finite(value) for key, value in asdict(receipt.settings).items()}
     return {
@@ -85,7 +93,7 @@ def told(receipt: Receipt) -> dict[str, Any]:
         "recording": {"samples_sha256": receipt.recording},
         "output": {"samples_sha256": receipt.output},
         "denoiser": {key: getattr(receipt, key) for key in ("model", "loss", "revision", "sha256")},
-        "settings": settings | {"channels": receipt.channels},
+        "settings": settings | {"channels": receipt.channels, "track": receipt.track},
     }
 
 
@@ -113,34 +121,48 @@ def read(path: Path) -> Receipt:
 def _receipt(report: Any) -> Receipt:
     if not isinstance(report, Mapping):
         raise ValueError("it holds no JSON object")
-    if report.get("version") != FORMAT_VERSION:
-        raise ValueError(f"its version is {report.get('version')!r}, not {FORMAT_VERSION}")
+    version = report.get("version")
+    if type(version) is not int or version not in (SHARES_VERSION, FORMAT_VERSION):
+        raise ValueError(f"its version is {version!r:.40}, not {FORMAT_VERSION}")
     denoiser, settings = _part(report, "denoiser"), dict(_part(report, "settings"))
     channels = settings.pop("channels", None)
     if channels not in get_args(engine.Channels):
         raise ValueError(f"channels are treated by {', '.join(get_args(engine.Channels))}, not {channels!r}")
+    track = settings.pop("track", None)  # older reports have none
+    if track is not None and (type(track) is not int or track < 1):
+        raise ValueError(f"a track is counted from 1, not {track!r}")
     return Receipt(
         model=_text(denoiser, "model"),
         loss=_text_or_none(denoiser, "loss"),
         revision=_text_or_none(denoiser, "revision"),
         sha256=_text_or_none(denoiser, "sha256"),
         channels=channels,
-        settings=_settings(settings),
+        settings=_settings(settings, in_shares=version == SHARES_VERSION),
         recording=_text(_part(report, "recording"), "samples_sha256"),
         output=_text(_part(report, "output"), "samples_sha256"),
+        track=track,
     )
 
 
-def _settings(given: dict[str, Any]) -> engine.Settings:
+def _settings(given: dict[str, Any], in_shares: bool) -> engine.Settings:
     known = {field.name for field in fields(engine.Settings)}
     if set(given) != known:
         raise ValueError(f"its settings are {', '.join(sorted(given))} instead of {', '.join(sorted(known))}")
     if given["max_attenuation_db"] is None:
         given["max_attenuation_db"] = math.inf
-    try:
-        return engine.Settings(**given)
-    except TypeError as problem:
-        raise ValueError(f"a setting is of the wrong kind ({problem})") from problem
+    if in_shares and isinstance(given["strength"], int | float) and not isinstance(given["strength"], bool):
+        given["strength"] = _percent(given["strength"])
+    return engine.Settings(**given)
+
+
+def _percent(share: float) -> float:
+    """The percentage that is this share when it is divided by 100, to the last bit where there is one.
+
+    >>> 100 * 0.07, _percent(0.07), _percent(1)
+    (7.000000000000001, 7.0, 100)
+    """
+    near = round(100 * share, 10)
+    return near if near / 100 == share else 100 * share
 
 
 def _part(report: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -180,9 +202,10 @@ def _short(sha256: str | None) -> str:
 
 
 def replay(receipt: Receipt, recording: Path, out: Path, device: str | None = None) -> engine.Rendered:
-    """Does again what a receipt tells; the suffix of `out` should be that of the receipt's output.
+    """Repeats the run of a receipt; the suffix of `out` should be that of the receipt's output.
 
     Raises:
         CheckpointError, ReplayError, AudioError: As `denoiser` and `engine.denoise_file` do.
     """
-    return engine.denoise_file(recording, out, denoiser(receipt, device), receipt.settings, channels=receipt.channels)
+    loaded = denoiser(receipt, device)
+    return engine.denoise_file(recording, out, loaded, receipt.settings, channels=receipt.channels, track=receipt.track)

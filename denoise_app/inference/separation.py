@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import IO, Literal, Protocol
+from typing import IO, Protocol
 
 import numpy as np
 import torch
@@ -19,22 +19,24 @@ from torch import Tensor, nn
 from denoise_app.audio.clip import Clip, FileInfo, Samples
 from denoise_app.audio.convert import Resampler, mid
 from denoise_app.audio.errors import AudioError
+from denoise_app.audio.level import CancellationMeter
 from denoise_app.audio.notes import Note
+from denoise_app.audio.offset import Offset, OffsetRemover
 from denoise_app.denoiser import Denoiser, StreamingDenoiser
 
+from . import threads
 from .blocks import Blocks
 from .chunks import Chunks, Plan
 from .errors import EngineError
 from .high_band import Gains, TopBand
 from .progress import Question, Report, Watch
+from .settings import Channels, treatment
 from .sources import LevelMeter, Levels, block_frames, open_sound, window
 from .tracks import Queue
 
-Channels = Literal["each", "mid", "reference"]
-
 SIDE_BY_SIDE = 4  # signals that one call of a denoiser treats: two thirds of the time of one by one where it recurs
 SIDE_BY_SIDE_ON_GPU = 16
-WARM_UP_SECONDS = 2  # heard before a preview, for denoisers that learn the noise as they go
+WARM_UP_SECONDS = 2  # processed before a preview, for denoisers that estimate the noise as they go
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Separation:
 
     Attributes:
         sound: The input, which is read again when rendering.
+        track: Which sound track of it, from 1; None for the first.
         info: What the input was; its length is that of the part that was denoised.
         start: Its first sample in the input.
         channels: How the channels were treated.
@@ -52,14 +55,17 @@ class Separation:
         seconds_taken: Wall clock.
         levels: Of the input.
         notes: What is odd about the input.
+        is_part: True where only a stretch of the input was asked for.
         is_whole: True where nothing of the input was left out, and nothing of it is missing.
-        taken: File of float32 (time, rows) at the model's rate: input minus denoised.
+        taken: File of float32 (time, rows) at the model's rate: input without its offset minus denoised.
         gains: File of float32 (frames, rows): see `high_band.Gains`.
+        offset: The constant offset of each channel, which no denoiser hears and which is taken away with the noise.
         rows: Signals that were denoised side by side: one per channel, or 1 for "mid".
         gain_hop: Samples at the model's rate between gains.
     """
 
     sound: Path | Clip
+    track: int | None
     info: FileInfo
     start: int
     channels: Channels
@@ -69,9 +75,11 @@ class Separation:
     seconds_taken: float
     levels: Levels
     notes: tuple[Note, ...]
+    is_part: bool
     is_whole: bool
     taken: Path
     gains: Path
+    offset: Offset
     rows: int
     gain_hop: int
 
@@ -107,6 +115,7 @@ def separate(
     cancelled: Question | None = None,
     start: float = 0.0,
     seconds: float | None = None,
+    track: int | None = None,
 ) -> Separation:
     """Run a denoiser over a sound, once.
 
@@ -120,12 +129,13 @@ def separate(
         cancelled: Asked once a block whether to stop.
         start: Seconds into the sound where to begin.
         seconds: How much to treat, None for all; together with `start` a preview.
+        track: Which sound track of a file, from 1; None for the first, with a note where there are others.
 
     Raises:
         AudioError: the sound cannot be read or treated so, or the disk is full.
         Cancelled: `cancelled` said so; nothing is left in `work`.
     """
-    return separate_within(Watch(progress, cancelled), 1.0, sound, denoiser, work, channels, start, seconds)
+    return separate_within(Watch(progress, cancelled), 1.0, sound, denoiser, work, channels, start, seconds, track)
 
 
 def separate_within(
@@ -137,34 +147,45 @@ def separate_within(
     channels: Channels,
     start: float = 0.0,
     seconds: float | None = None,
+    track: int | None = None,
 ) -> Separation:
     """`separate`, as the first `share` of a longer work."""
     began = time.perf_counter()
     sound = sound if isinstance(sound, Clip) else Path(sound)
-    with open_sound(sound) as reader, _work_files(work) as (taken, gains):
+    with threads.limited(), open_sound(sound, track) as reader, _work_files(work) as (taken, gains):
         info = reader.info
         rate = info.sample_rate
         first, length = _span(info, start, seconds)
         warm_up = min(first // rate, WARM_UP_SECONDS)  # whole seconds are whole samples at both rates
         rows = 1 if channels == "mid" else info.channels
-        meter = LevelMeter(info.channels, rate)
+        meter, cancelling = LevelMeter(info.channels, rate), CancellationMeter(info.channels, rate)
+        remover = OffsetRemover(info.channels, rate)
         step = watch.stage("separate", (length or info.frames - first) / rate, 0.0, share)
         position = -warm_up * rate
         with taken.open("wb") as taken_file, gains.open("wb") as gains_file:
             files = taken_file, gains_file
             run = _Run(_suited(denoiser, channels, info), rows, rate, files, skip=warm_up * denoiser.sample_rate)
+
+            def hear(sound: Samples) -> None:
+                """Hears (channels, n) without offset."""
+                if channels == "mid":
+                    cancelling.push(sound)
+                run.push(mid(sound) if channels == "mid" else sound)
+
             blocks = reader.blocks(block_frames(rate, info.channels), first + position)
             for block in window(blocks, None if length is None else length - position):
-                run.push(mid(block) if channels == "mid" else block)
+                hear(remover.push(block))
                 meter.push(block[:, max(0, -position) :])
                 position += block.shape[1]
                 step(max(0, position) / rate)
+            hear(remover.finish())
             run.finish()
         if first and position <= 0:
             raise _beyond_the_end(info, start)
         levels = meter.levels()
         return Separation(
             sound=sound,
+            track=track,
             info=replace(info, frames=position),
             start=first,
             channels=channels,
@@ -173,10 +194,12 @@ def separate_within(
             device=run.device,
             seconds_taken=time.perf_counter() - began,
             levels=levels,
-            notes=(*levels.notes(), *reader.notes),
-            is_whole=first == 0 and length is None and not reader.notes,
+            notes=(*levels.notes(), *cancelling.notes(), *reader.notes),
+            is_part=(is_part := first > 0 or length is not None),
+            is_whole=not is_part and not reader.notes,
             taken=taken,
             gains=gains,
+            offset=remover.offset().later(warm_up * rate),
             rows=rows,
             gain_hop=run.top_band.hop,
         )
@@ -198,9 +221,7 @@ def _beyond_the_end(info: FileInfo, start: float) -> AudioError:
 
 def _suited(denoiser: Denoiser, channels: Channels, info: FileInfo) -> Denoiser:
     """The denoiser for this treatment of channels."""
-    if channels not in ("each", "mid", "reference"):
-        raise ValueError(f"channels are treated by each, mid or reference, not {channels!r}")
-    if channels != "reference":
+    if treatment(channels) != "reference":
         return denoiser
     with_reference: Callable[[], Denoiser] | None = getattr(denoiser, "with_reference", None)
     if with_reference is None:
@@ -228,7 +249,7 @@ def _work_files(work: Path) -> Iterator[tuple[Path, Path]]:
 
 @contextmanager
 def disk_errors_explained(name: str) -> Iterator[None]:
-    """Turns what the system says against writing into an AudioError."""
+    """Turns an OSError while writing into an AudioError."""
     try:
         yield
     except OSError as error:
@@ -246,7 +267,7 @@ class Runner(Protocol):
 
 
 def runner(denoiser: Denoiser, rows: int) -> Runner:
-    """A causal denoiser carries its state from block to block; another one hears chunks that overlap."""
+    """A causal denoiser carries its state from block to block; another one processes chunks that overlap."""
     if denoiser.causal and isinstance(denoiser, StreamingDenoiser):
         return Blocks(denoiser, rows)
     together = (SIDE_BY_SIDE if device_of(denoiser) == "cpu" else SIDE_BY_SIDE_ON_GPU) // rows
@@ -269,7 +290,7 @@ class _Run:
         rows: Signals side by side.
         sample_rate: Of the blocks, in Hz.
         files: Get what is taken away, float32 (time, rows), and the gains of the top band, float32 (frames, rows).
-        skip: Samples at the denoiser's rate that are heard but not kept.
+        skip: Samples at the denoiser's rate that are processed but not kept.
     """
 
     def __init__(
@@ -284,7 +305,7 @@ class _Run:
         self._skip = skip
 
     def push(self, block: Samples) -> None:
-        """Hears (rows, n) float32."""
+        """Push (rows, n) float32."""
         self._hear(self._resampler.push(block))
 
     def finish(self) -> None:

@@ -1,4 +1,4 @@
-"""Sound in blocks, whether it lies in a file or in memory, and what is told of it on the way."""
+"""Sound in blocks, whether from a file or from memory, and its levels, measured on the way."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ class ClipReader:
             yield self._samples[:, begin : begin + frames]
 
 
-def open_sound(sound: Path | Clip) -> Reader | ClipReader:
-    """Opens a file or a clip for reading by block; raises AudioError as `open_reader`."""
-    return ClipReader(sound) if isinstance(sound, Clip) else open_reader(sound)
+def open_sound(sound: Path | Clip, track: int | None = None) -> Reader | ClipReader:
+    """Opens a file, which may hold several tracks, or a clip for reading by block; see `open_reader`."""
+    return ClipReader(sound) if isinstance(sound, Clip) else open_reader(sound, track=track)
 
 
 def block_frames(sample_rate: int, channels: int) -> int:
@@ -111,7 +111,7 @@ class LevelMeter:
         self._frames = 0
 
     def push(self, block: Samples) -> None:
-        """Hears (channels, n) float32."""
+        """Push (channels, n) float32."""
         frames = block.shape[1]
         self._loudness.push(block)
         self._peak = max(self._peak, peak(block))

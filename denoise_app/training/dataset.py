@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from denoise_app.audio.convert import mid, resample
 from denoise_app.audio.errors import AudioError
-from denoise_app.audio.files import SUFFIXES, read, sounds
+from denoise_app.audio.files import SUFFIXES, read
+from denoise_app.audio.folders import look
 
 from .config import TrainingError
 
@@ -62,7 +63,7 @@ def audio_files(tree: Path) -> list[Path]:
     """Every audio file below a folder, by suffix, sorted; hidden ones are not meant."""
     if not tree.is_dir():
         raise DataError(f"{tree} is not a folder")
-    return sounds(tree)
+    return [path for path in look(tree).sounds if path.is_file()]
 
 
 def _fingerprint(tree: Path, files: list[Path], sample_rate: int) -> str:

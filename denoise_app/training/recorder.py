@@ -1,4 +1,4 @@
-"""What is written down of a run: scores, the log, the best checkpoint, the state, and lines for people."""
+"""Records of a run: scores, the log, the best checkpoint, the state, and status lines."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
 
 from denoise_app.checkpoints import store
 from denoise_app.checkpoints.manifest import Manifest
@@ -22,6 +21,9 @@ from .dataset import Corpus
 from .run import Run
 from .validation import Validator
 
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
 LOG_STEPS = 50
 REPORT_SECONDS = 30.0
 CURVE_POINTS = 50  # of the loss over the budget, for the checkpoint's card
@@ -29,11 +31,11 @@ MOST_POINTS = 200  # in the checkpoint's card: a manifest has a largest size, a 
 
 
 class Recorder:
-    """Keeps the books of a run; where several processes train together only the first has one.
+    """Writes the records of a run; where several processes train together only the first has one.
 
     Args:
         run: What is trained.
-        corpora: What it hears, by name, for the checkpoint's manifest.
+        corpora: Its data by name, for the checkpoint's manifest.
         validator: None where there is nothing to validate on.
         say: Receives a line of text at every report.
     """
@@ -42,14 +44,23 @@ class Recorder:
         self, run: Run, corpora: dict[str, Corpus], validator: Validator | None, say: Callable[[str], None]
     ) -> None:
         self.run, self.corpora, self.validator, self.say = run, corpora, validator, say
-        self.heard: list[float] = []  # losses since the last check
+        self.losses: list[float] = []  # losses since the last check
         self.recent: list[float] = []  # losses since the last point of the curve
         self.drawn = run.progress
         self.reported = run.seconds
         out = run.config.out
         out.mkdir(parents=True, exist_ok=True)
         (out / "train.json").write_text(json.dumps(asdict(run.config), indent=2, default=str) + "\n")
-        self.log: SummaryWriter | None = SummaryWriter(str(out / "tensorboard"), purge_step=run.step)
+        self.log = self._open_log()
+
+    def _open_log(self) -> SummaryWriter | None:
+        """TensorBoard's log; None, and a word, where the package `tensorboard` is not installed."""
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            self.say("no TensorBoard log is written: the package tensorboard is not installed")
+            return None
+        return SummaryWriter(str(self.run.config.out / "tensorboard"), purge_step=self.run.step)
 
     def __enter__(self) -> Self:
         return self
@@ -57,14 +68,14 @@ class Recorder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with suppress(OSError):  # a full disk has been told of, or is told of by `error`
+        with suppress(OSError):  # a full disk has been reported, or is by `error`
             if self.log:
                 self.log.close()
 
     def note(self, total: Tensor, parts: dict[str, Tensor], norm: Tensor) -> None:
         """One step, of which the loss, its parts and the length of the gradient are known."""
         run = self.run
-        self.heard.append(total.item())
+        self.losses.append(total.item())
         self.recent.append(total.item())
         if run.progress - self.drawn >= 1 / CURVE_POINTS:
             self._draw({})
@@ -75,9 +86,9 @@ class Recorder:
             self._report({})
 
     def begin(self) -> None:
-        """Say what the checkpoint scores that the run starts from. It is not kept: another loss may have taught it."""
+        """Score the checkpoint that the run starts from. It is not kept: it may have been trained with another loss."""
         if self.validator:
-            self.say("  ".join(["the start", *_told(self._validated())]))
+            self.say("  ".join(["the start", *_texts(self._validated())]))
 
     def check(self) -> None:
         """Validate the averaged weights, keep them where they are the best so far, save the state, report."""
@@ -89,7 +100,7 @@ class Recorder:
             store.save(run.config.out, run.average, _manifest(run, self.corpora))
         run.save()
         self._report(scores)
-        self.heard = []
+        self.losses = []
 
     def _validated(self) -> dict[str, float]:
         """Scores of the averaged weights, on the curve and in the log."""
@@ -121,17 +132,17 @@ class Recorder:
         self.recent, self.drawn = [], run.progress
 
     def _loss(self) -> float:
-        return sum(self.heard) / max(len(self.heard), 1)
+        return sum(self.losses) / max(len(self.losses), 1)
 
     def _report(self, scores: dict[str, float]) -> None:
         run = self.run
         self.reported = run.seconds
         left = run.seconds / max(run.progress, 1e-6) * (1 - run.progress)
         said = [f"step {run.step}", f"{run.progress:.0%}", f"loss {self._loss():.4f}"]
-        self.say("  ".join([*said, *_told(scores), f"{duration(left)} left"]))
+        self.say("  ".join([*said, *_texts(scores), f"{duration(left)} left"]))
 
 
-def _told(scores: dict[str, float]) -> list[str]:
+def _texts(scores: dict[str, float]) -> list[str]:
     return [f"{name} {value:.3f}" for name, value in scores.items()]
 
 
@@ -148,7 +159,7 @@ def duration(seconds: float) -> str:
 
 
 def _manifest(run: Run, corpora: dict[str, Corpus]) -> Manifest:
-    """What the checkpoint says of how it came about."""
+    """The manifest of the checkpoint: model, loss, data, recipe, curve."""
     config = run.config
     data = {name: {"files": len(corpus.names), "hours": round(corpus.hours, 3)} for name, corpus in corpora.items()}
     return Manifest(
@@ -158,16 +169,22 @@ def _manifest(run: Run, corpora: dict[str, Corpus]) -> Manifest:
         favours=LOSSES[config.loss].favours,
         training={
             "data": data,
-            "hours_seen": round(run.hours_heard, 3),
+            "hours_seen": round(run.hours_seen, 3),
             "steps": run.step,
             "minutes": round(run.seconds / 60, 2),
             "seed": config.seed,
             "init": run.init,
+            **({"teacher": _name(config.teacher), "teacher_share": config.teacher_share} if config.teacher else {}),
             "recipe": asdict(config.recipe),
             "commit": _commit(),
             "curve": _thinned(run.curve),
         },
     )
+
+
+def _name(checkpoint: Path) -> str:
+    """<model>/<loss> of a checkpoint's folder, wherever it lies."""
+    return "/".join(checkpoint.parts[-2:])
 
 
 def _thinned(curve: list[dict[str, float]]) -> list[dict[str, float]]:

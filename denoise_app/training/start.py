@@ -1,4 +1,4 @@
-"""Where a run starts: what can be wrong with it before its first step, and the weights of an earlier one."""
+"""Checks before a run's first step, and its initial weights from a checkpoint."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 
 from denoise_app.audio.errors import AudioError
 from denoise_app.checkpoints import store
-from denoise_app.checkpoints.manifest import CheckpointError
+from denoise_app.checkpoints.manifest import CheckpointError, Manifest
 from denoise_app.inference.catalog import weights_folder
 from denoise_app.inference.device import choose
 from denoise_app.losses import LOSSES
@@ -44,15 +44,14 @@ def check(config: TrainConfig, before: TrainConfig | None = None) -> None:
     except LossUnavailable as error:
         raise TrainingError(str(error)) from error
     ours = _sketch(config.model, config.model_config)
+    if config.teacher is not None:
+        _read(config.teacher)
     if config.init is None:
         return
     if before is not None:
         model, theirs = before.model, _sketch(before.model, before.model_config)
     else:
-        try:
-            _, manifest = store.load(checkpoint_folder(config.init))  # whole, since hours may pass until it is needed
-        except CheckpointError as error:
-            raise TrainingError(str(error)) from error
+        manifest = _read(config.init)
         model, theirs = manifest.model, _sketch(manifest.model, manifest.config)
     if can_widen(theirs, ours):
         return
@@ -60,6 +59,15 @@ def check(config: TrainConfig, before: TrainConfig | None = None) -> None:
         raise TrainingError(f"{config.init} holds a {model}, not a {config.model}")
     if _shapes(theirs) != _shapes(ours):
         raise TrainingError(f"{config.init} holds a {model} of other sizes: give it the same model_config")
+
+
+def _read(checkpoint: Path) -> Manifest:
+    """What a checkpoint says of itself; all of it is read, since hours may pass until it is needed."""
+    try:
+        _, manifest = store.load(checkpoint_folder(checkpoint))
+    except CheckpointError as error:
+        raise TrainingError(str(error)) from error
+    return manifest
 
 
 def _sketch(model: str, config: Mapping[str, Any]) -> nn.Module:
@@ -88,7 +96,10 @@ def checkpoint_folder(init: Path) -> Path:
 
 
 def initialise(model: nn.Module, init: Path) -> float:
-    """Give a model the weights of a checkpoint, widened where it is wider; returns the hours that they have heard.
+    """Give a model the weights of a checkpoint, widened where it is wider.
+
+    Returns:
+        Hours of noisy speech that the checkpoint was trained on.
 
     Raises:
         TrainingError: there is none.

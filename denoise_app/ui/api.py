@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from denoise_app.inference.settings import number, treatment
 from denoise_app.ui.clean.work import Order, Result
 from denoise_app.ui.parts.language import say_for
 from denoise_app.ui.parts.receipt import Made, report
 from denoise_app.ui.worker.session import Sessions
-from denoise_app.ui.worker.worker import NO_LIMIT_DB, QUICK, Worker, channels_from, settings_from
+from denoise_app.ui.worker.worker import (
+    NO_LIMIT_DB,
+    Worker,
+    as_whole,
+    is_left_out,
+    settings_from,
+)
 
 from .clean import work as flow
 from .texts import Say
@@ -23,6 +31,25 @@ WORK = "work"  # the queue of all that computes: as many at once as the page is 
 logger = logging.getLogger(__name__)
 
 Answer = tuple[str, str, dict[str, Any]]
+
+
+class Page(gr.Blocks):
+    """Blocks that answer in a sentence where a call never reaches its function; Gradio itself answers null."""
+
+    _say: ContextVar[Say] = ContextVar("say")
+
+    async def process_api(self, *args: Any, **kwargs: Any) -> Any:
+        self._say.set(say_for(kwargs.get("request")))
+        return await super().process_api(*args, **kwargs)
+
+    async def preprocess_data(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return await super().preprocess_data(*args, **kwargs)
+        except gr.Error:
+            raise
+        except Exception as error:  # of whatever kind the checks of each widget raise
+            say = self._say.get()
+            raise gr.Error(say("error.bad-call"), title=say("error.title"), print_exception=False) from error
 
 
 def endpoint(worker: Worker, sessions: Sessions) -> Callable[..., Iterator[Answer]]:
@@ -40,6 +67,7 @@ def endpoint(worker: Worker, sessions: Sessions) -> Callable[..., Iterator[Answe
         channels: str,
         format: str,
         bit_depth: float,
+        track: float,
         request: gr.Request,
     ) -> Iterator[Answer]:
         """Speech without its noise, at the rate, channels, length, bit depth and level of what came in.
@@ -56,10 +84,12 @@ def endpoint(worker: Worker, sessions: Sessions) -> Callable[..., Iterator[Answe
             channels: "each" on its own, their "mid", or "reference" (channel 2 is the noise; nlms only).
             format: "wav", "flac", "ogg", "mp3", "m4a"; "" for the recording's.
             bit_depth: 16, 24 or 32; 0 for the recording's.
+            track: Of several sound tracks which one, from 1; 0 for the first, with a note where there are others.
 
         Returns:
             The denoised sound, what was removed (both in the same format), and a report: recording, output, denoiser,
-            settings, and those metrics that are quick to tell (key -> unit, better, estimated, before, after).
+            settings, notes (key, message, and the numbers and names in it), and those metrics that are quick to tell
+            (key -> unit, better, estimated, before, after).
         """
         say = say_for(request)
         session = sessions.open()
@@ -68,13 +98,17 @@ def endpoint(worker: Worker, sessions: Sessions) -> Callable[..., Iterator[Answe
                 raise gr.Error(say("error.no-recording"), title=say("error.title"), print_exception=False)
             best = worker.recommended(model or None)
             offer = worker.named(best.model, loss) if loss else best
+            loudness = None if is_left_out(loudness_lufs) else loudness_lufs
+            if true_peak_dbtp is not None:  # refused when wrong, also where no loudness makes use of it
+                number("bad-true-peak", true_peak_dbtp)
             settings = settings_from(
-                strength, max_attenuation_db, high_band, loudness_lufs or None, true_peak_dbtp, format, bit_depth
+                strength, max_attenuation_db, high_band, loudness, true_peak_dbtp, format, bit_depth
             )
-            order = Order(session.adopt(Path(audio)), offer, channels_from(channels), settings)
+            chosen = None if is_left_out(track) else int(number("bad-track", as_whole(track), whole=True))
+            order = Order(session.adopt(Path(audio)), offer, treatment(channels), settings, chosen)
             *_, result = flow.denoise(worker, session, order, session.begin(), preview=False)
             assert isinstance(result, Result)
-            *_, measured = flow.measure(worker, session, result, [QUICK])
+            *_, measured = flow.measure(worker, session, result, slow=[False])
             told = report(Made.of(measured))  # while the files have the names that it looks for
             yield (
                 _named(result.after, result.copy_name("denoised")),
@@ -118,6 +152,7 @@ def build(worker: Worker, sessions: Sessions) -> None:
             gr.Dropdown(["each", "mid", "reference"], value="each", label="channels"),
             gr.Dropdown(["", "wav", "flac", "ogg", "mp3", "m4a"], value="", label="format"),
             gr.Number(0, label="bit_depth"),
+            gr.Number(0, label="track"),
         ]
         outputs = [gr.File(label="denoised"), gr.File(label="removed"), gr.JSON(label="report")]
         gr.Button().click(

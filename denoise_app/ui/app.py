@@ -10,6 +10,7 @@ from typing import Any
 
 import gradio as gr
 
+from denoise_app import resources
 from denoise_app.audio.errors import AudioError
 from denoise_app.audio.limits import Limits, positive
 from denoise_app.ui import static
@@ -22,13 +23,14 @@ from denoise_app.ui.parts.downloads import Shelf
 from denoise_app.ui.parts.language import Words
 from denoise_app.ui.worker.session import Sessions
 from denoise_app.ui.worker.worker import Worker
+from denoise_app.version import __version__
 
 from . import api
 from .models import html as board
 from .parts import panels
 from .texts import LANGUAGES
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = resources.folder("examples")
 BENCH_EXAMPLES = EXAMPLES / "bench"
 MINUTES = 60  # a visit's files after their last use; Gradio itself keeps the state of a closed page for an hour
 WAITING = 64  # most clicks that wait for their turn; more are told that the page is busy
@@ -60,7 +62,7 @@ def build(
     examples = sorted(EXAMPLES.glob("*.flac")) if examples is None else examples
     device = worker.device()
     votes = Votes.from_environment()
-    with gr.Blocks(
+    with api.Page(
         title=LANGUAGES["en"]["app.name"], analytics_enabled=False, delete_cache=(300, 60 * MINUTES), fill_width=True
     ) as blocks:
         gr.HTML(words.made("html.header", lambda say: panels.header(say, device, MINUTES, votes.dataset)))
@@ -74,6 +76,7 @@ def build(
                 BenchTab(blocks, worker, sessions, shelf, words, speech, noises, api.WORK, MINUTES)
             with gr.Tab(words("tab.models"), id="models"):
                 ModelsTab(blocks, worker, words, board.standing())
+        gr.HTML(words.made("html.version", lambda say: panels.version(say, __version__)))
         api.build(worker, sessions)
     blocks.queue(max_size=WAITING, default_concurrency_limit=jobs())
     return App(blocks, words, shelf)

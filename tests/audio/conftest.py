@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +12,10 @@ import numpy as np
 import pytest
 
 from denoise_app.audio.clip import Samples
+
+needs_ffmpeg = pytest.mark.skipif(
+    not shutil.which("ffmpeg") and os.environ.get("CI") != "true", reason="the program ffmpeg is not installed"
+)
 
 Ffmpeg = Callable[..., Path]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from denoise_app.audio import files
+from denoise_app.audio import libsndfile
 from denoise_app.audio.clip import Clip
 from denoise_app.audio.encodings import CODECS, Encoding, suffix
 from denoise_app.audio.errors import AudioError
@@ -87,7 +87,7 @@ def test_what_the_system_says_decides_the_reason(
 
 
 def test_a_wav_that_outgrows_its_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "WAV_BYTES", 1000)
+    monkeypatch.setattr(libsndfile, "WAV_BYTES", 1000)
     with (
         pytest.raises(AudioError) as caught,
         open_writer(tmp_path / "a.wav", 16_000, 1, Encoding("wav", "PCM_16")) as out,
@@ -98,12 +98,22 @@ def test_a_wav_that_outgrows_its_header(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(
-    ("format", "rate", "channels"), [("mp3", 96_000, 2), ("mp3", 48_000, 6), ("m4a", 192_000, 1), ("flac", 48_000, 12)]
+    ("format", "rate", "channels", "reason", "told"),
+    [
+        ("mp3", 96_000, 1, "format-cannot-hold", "96000 Hz, only 8000, 11025,"),
+        ("mp3", 96_000, 2, "format-cannot-hold", "44100, 48000 Hz"),
+        ("mp3", 48_000, 6, "format-lacks-channels", "6 channels, at most 2"),
+        ("m4a", 192_000, 1, "format-cannot-hold", "192000 Hz"),
+        ("flac", 700_000, 1, "format-cannot-hold", "1 to 655350 Hz"),
+        ("flac", 48_000, 12, "format-lacks-channels", "12 channels, at most 8"),
+    ],
 )
-def test_a_format_that_cannot_hold_the_sound(format: str, rate: int, channels: int, tmp_path: Path) -> None:
+def test_a_format_that_cannot_hold_the_sound(
+    format: str, rate: int, channels: int, reason: str, told: str, tmp_path: Path
+) -> None:
     with pytest.raises(AudioError) as caught:
         write(tmp_path / f"a.{format}", Clip(noise(channels, 100), rate))
-    assert caught.value.reason == "format-cannot-hold" and "wav" in str(caught.value)
+    assert caught.value.reason == reason and told in str(caught.value) and "wav" in str(caught.value)
 
 
 def test_a_place_that_is_not_there_or_is_a_folder(tmp_path: Path) -> None:

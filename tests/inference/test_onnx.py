@@ -324,7 +324,7 @@ def test_a_file_without_a_licence_says_so(folder: Path, plain: bytes) -> None:
     assert manifest is not None and manifest.licence == "unknown"
 
 
-@pytest.mark.parametrize("name", ["gru", "wiener", "a b", ".hidden", "ü", "x" * 41])
+@pytest.mark.parametrize("name", ["gru", "wiener", "best", "a b", ".hidden", "ü", "x" * 41])
 def test_names_that_are_taken_or_none_are_refused(name: str, folder: Path, plain: bytes) -> None:
     (folder / f"{name}.onnx").write_bytes(plain)
     assert not [entry for entry in catalog.entries() if entry.source == "onnx"]

@@ -21,8 +21,8 @@ from denoise_app.ui.worker.session import Session, Sessions
 from denoise_app.ui.worker.worker import Excerpts, Offer, Worker
 
 
-class Halver:
-    """Takes away half of everything."""
+class HalfGain:
+    """A denoiser that halves the amplitude of its input."""
 
     sample_rate, latency, causal = 16_000, 160, False
 
@@ -84,7 +84,7 @@ class FakeWorker(Worker):
         if self.gate is not None:
             assert self.gate.wait(30)
         self.loaded.append(offer.key)
-        return Halver()
+        return HalfGain()
 
     def measure(self, excerpts: Excerpts, keys: Iterable[str]) -> dict[str, Measured]:
         quick = [key for key in keys if not key.startswith("dnsmos")]

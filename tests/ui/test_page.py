@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,9 +19,10 @@ import soundfile
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
+from denoise_app.inference.replay import fingerprint
 from denoise_app.ui import app as page
 from denoise_app.ui.blind import votes
-from denoise_app.ui.texts import ENGLISH
+from denoise_app.ui.texts import CHINESE, ENGLISH
 from denoise_app.ui.worker.session import Sessions
 
 Make = Callable[..., Path]
@@ -88,6 +90,7 @@ def test_denoise_is_all_that_programs_may_call(client: Client) -> None:
         ("channels", "Literal['each', 'mid', 'reference']", "each"),
         ("format", "Literal['', 'wav', 'flac', 'ogg', 'mp3', 'm4a']", ""),
         ("bit_depth", "float", 0),
+        ("track", "float", 0),
     ]
     assert [(r["label"], r["component"]) for r in told["returns"]] == [
         ("denoised", "File"),
@@ -114,6 +117,19 @@ def test_settings_of_a_call_are_kept(client: Client, recording: Make) -> None:
     assert (soundfile.info(denoised).format, soundfile.info(denoised).subtype) == ("FLAC", "PCM_24")
     np.testing.assert_array_equal(samples(denoised), samples(path))
     assert report["denoiser"]["loss"] == "log-mag" and report["settings"]["strength"] == 0
+
+
+def test_a_track_of_a_call_is_kept(client: Client, recording: Make, tmp_path: Path) -> None:
+    first, second = recording("one.wav", seconds=2.0), recording("two.wav", seconds=1.7)
+    path = tmp_path / "both.mka"
+    command = ["ffmpeg", "-v", "error", "-i", first, "-i", second, "-map", "0", "-map", "1", "-c", "copy", path]
+    subprocess.run(command, check=True)
+    for track, expected in ((0, first), (2, second)):
+        denoised, _, report = client.predict(handle_file(path), track=track, api_name="/denoise")
+        np.testing.assert_allclose(samples(denoised), samples(expected) / 2, atol=2 / 32768)
+        assert [note["key"] for note in report["notes"]] == ([] if track else ["several-tracks"])
+        assert report["settings"]["track"] == (track or None)
+        assert report["recording"]["samples_sha256"] == fingerprint(expected)
 
 
 def test_ten_users_at_once_get_their_own(server: Server, recording: Make, tmp_path: Path) -> None:
@@ -189,6 +205,19 @@ def test_bad_input_is_told_in_a_sentence_without_a_path(
         ({"loudness_lufs": 5}, "from -70 to 0 LUFS"),
         ({"loudness_lufs": -16, "true_peak_dbtp": None}, "from -70 to 0 dBTP"),
         ({"channels": "reference"}, "no use of a noise reference"),
+        *(
+            ({"strength": wrong}, "strength needs a number from 0 to 100 %")
+            for wrong in (True, False, "50", [50], None)
+        ),
+        *(({"max_attenuation_db": wrong}, "a number of 0 dB or more") for wrong in (True, "12", {"db": 12})),
+        *(({"loudness_lufs": wrong}, "from -70 to 0 LUFS") for wrong in (True, False, "-16", [])),
+        *(({"true_peak_dbtp": wrong}, "from -70 to 0 dBTP") for wrong in (True, "-1", -71)),
+        *(({"bit_depth": wrong}, "a whole number from 8 to 32") for wrong in (15.5, True, False, "16", 1e308)),
+        *(({"track": wrong}, "a whole number from 1 to 1000") for wrong in (1.5, True, False, "2", -1)),
+        ({"track": 2}, "no such track|track 2|has 1"),
+        ({"high_band": None}, "follow, keep, drop"),
+        ({"channels": None}, "each, mid, reference"),
+        ({"format": "exe"}, "not in the list of choices"),
     ],
 )
 def test_a_wrong_setting_is_told_in_a_sentence(
@@ -231,12 +260,44 @@ def test_no_recording_at_all(client: Client) -> None:
 
 
 def test_files_of_the_server_cannot_be_named(server: Server, recording: Make) -> None:
-    settings = ["", "", 100, 60, "follow", 0, -1, "each", "", 0]
+    settings = ["", "", 100, 60, "follow", 0, -1, "each", "", 0, 0]
     for path in ("/etc/passwd", str(recording()), str(server.visits)):
         audio = {"path": path, "meta": {"_type": "gradio.FileData"}}
         call = httpx.post(f"{server.url}gradio_api/call/denoise", json={"data": [audio, *settings]})
         answer = httpx.get(f"{server.url}gradio_api/call/denoise/{call.json()['event_id']}", timeout=30)
         assert "event: error" in answer.text and "root:" not in answer.text and "denoised" not in answer.text
+        assert ENGLISH["error.bad-call"] in answer.text
+
+
+@pytest.mark.parametrize("audio", [5, "x", True, [], {}, {"path": None}, {"path": 5}, {"url": "http://127.0.0.1:1/"}])
+def test_what_is_no_upload_is_answered_in_a_sentence(server: Server, audio: object) -> None:
+    said = answered(server, [audio, "", "", 100, 60, "follow", 0, -1, "each", "", 0, 0])
+    assert said["error"] == ENGLISH["error.bad-call"]
+
+
+@pytest.mark.parametrize("count", [0, 3, 9])
+def test_too_few_parameters_are_answered_in_a_sentence(server: Server, count: int) -> None:
+    said = answered(server, [None, "", "", 100, 60, "follow", 0, -1, "each", "", 0, 0][:count])
+    assert said["error"] == ENGLISH["error.bad-call"]
+    said = answered(server, [None], {"accept-language": "zh-CN"})
+    assert said["error"] == CHINESE["error.bad-call"]
+
+
+def answered(server: Server, data: list[object], headers: dict[str, str] | None = None) -> dict[str, Any]:
+    """What the server says to a call that it refuses."""
+    call = httpx.post(f"{server.url}gradio_api/call/denoise", json={"data": data}, headers=headers)
+    answer = httpx.get(f"{server.url}gradio_api/call/denoise/{call.json()['event_id']}", timeout=30).text
+    assert answer.startswith("event: error")
+    said: dict[str, Any] = json.loads(answer.split("data: ")[1])
+    return said
+
+
+def test_notes_are_in_the_answer(client: Client, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "dc.wav", np.random.default_rng(0).uniform(-0.1, 0.1, 16_000) + 0.2, 16_000)
+    _, _, report = client.predict(handle_file(tmp_path / "dc.wav"), api_name="/denoise")
+    (note,) = report["notes"]
+    assert note["key"] == "dc-offset" and note["percent"] == pytest.approx(20, abs=0.1)
+    assert note["message"] == "It has a constant offset of 20 % of full scale."
 
 
 def test_an_error_of_the_program_is_told_without_its_text(

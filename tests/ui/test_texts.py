@@ -72,7 +72,7 @@ def raised() -> Iterator[tuple[str, set[str] | None]]:
 def test_every_reason_has_a_sentence_in_both_languages() -> None:
     """Whether it stands where the error is built, or is chosen there from the sentences of its kind."""
     reasons = {reason for reason, _ in raised()} | {reason for kind in errors().values() for reason in kind.sentences}
-    assert {"too-long", "no-device", "start-beyond-end", "onto-input", "same-target", "hub-busy"} <= reasons
+    assert {"too-long", "no-device", "start-beyond-end", "onto-input", "strict", "hub-busy"} <= reasons
     for texts in (ENGLISH, CHINESE):
         assert {reason for reason in reasons if f"error.{reason}" not in texts} == set()
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from denoise_app.evaluation.sweep import STAND_IN, SWEPT, Point, Score
+from denoise_app.evaluation.sweep import Point, Score
+from denoise_app.metrics.activity import Activity, deviation
 from denoise_app.metrics.alignment import Alignment
 from denoise_app.metrics.errors import MetricUnavailable
-from denoise_app.metrics.report import METRICS, Metric
+from denoise_app.metrics.table import ARROWS, Metric, keys, named
 from denoise_app.plots.scores import Axis, Curve
 from denoise_app.ui.compare.html import name
 from denoise_app.ui.compare.work import NOISY
@@ -20,9 +21,7 @@ from denoise_app.ui.worker.worker import Offer
 
 from .work import Doing, Mix, Swept, Trial
 
-DIGITS = {"pesq_wb": 2, "pesq_nb": 2, STAND_IN: 2, "stoi": 3, "estoi": 3}
-LEAST_SPANS = {"si_sdr": 5.0, "pesq_wb": 0.5, STAND_IN: 0.5, "stoi": 0.05}  # of an axis, in the metric's unit
-SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+LEAST_STEPS = 50  # of a metric's last digit that an axis spans at least
 CLEAN = "clean"
 
 
@@ -100,7 +99,7 @@ def table(say: Say, trial: Trial) -> str:
     for key, before in trial.before.items():
         values = [before, *(take.scores[key] for take in takes)]
         reasons += [value for value in values if isinstance(value, MetricUnavailable)]
-        rows.append(_row(say, key, values, heads))
+        rows.append(_row(say, named(key), values, heads))
     head = "".join(f'<th scope="col">{text}</th>' for text in heads)
     told = dict.fromkeys(say(f"metric.{reason.reason}", **reason.facts) for reason in reasons)
     failed = [_failure(say, take.offer, take.error) for take in trial.takes if take.error]
@@ -121,67 +120,74 @@ def _list(sentences: Iterable[str]) -> str:
     return f'<ul class="notes">{items}</ul>' if items else ""
 
 
-def _title(say: Say, key: str) -> str:
-    """A metric's name; "bench.snr" is the slider's."""
-    return say("bench.snr-true" if key == "snr" else f"bench.{key}")
-
-
-def _metric(key: str) -> Metric:
-    return METRICS["pesq_wb" if key == STAND_IN else key]
-
-
-def _row(say: Say, key: str, values: Sequence[Score], heads: Sequence[str]) -> str:
+def _row(say: Say, metric: Metric, values: Sequence[Score], heads: Sequence[str]) -> str:
     """A metric: the value of the noisy side, then each result with its change; the best of several is marked."""
-    metric = _metric(key)
     known = [value for value in values[1:] if isinstance(value, float)]
-    best = _text(key, (max if metric.better == "higher" else min)(known)) if len(known) > 1 else None
-    if len({_text(key, value) for value in known}) < 2:
-        best = None
-    cells = [f'<td data-head="{heads[1]}">{_plain(say, key, values[0])}</td>']
+    differ = len({numbers.value(metric, value) for value in known}) > 1
+    best = numbers.value(metric, metric.best(known)) if differ else None
+    cells = [f'<td data-head="{heads[1]}">{_plain(say, metric, values[0])}</td>']
     for value, head in zip(values[1:], heads[2:], strict=True):
-        cells.append(f'<td data-head="{head}">{_changed(say, key, values[0], value, best)}</td>')
-    arrow = "↑" if metric.better == "higher" else "↓"
-    unit = say(panels.UNITS[metric.unit])
-    about = " · ".join(part for part in (unit, f"{arrow} {say(f'compare.{metric.better}')}") if part)
-    return f'<tr><th scope="row">{_title(say, key)} <small>{about}</small></th>{"".join(cells)}</tr>'
+        cells.append(f'<td data-head="{head}">{_changed(say, metric, values[0], value, best)}</td>')
+    direction = f"{ARROWS[metric.better]} {say(f'compare.{metric.better}')}"
+    about = " · ".join(part for part in (numbers.unit(say, metric), direction) if part)
+    return f'<tr><th scope="row">{numbers.title(say, metric)} <small>{about}</small></th>{"".join(cells)}</tr>'
 
 
-def _plain(say: Say, key: str, value: Score) -> str:
+def _plain(say: Say, metric: Metric, value: Score) -> str:
     if isinstance(value, float):
-        return _text(key, value)
+        return numbers.value(metric, value)
     return f'<span aria-hidden="true">–</span><i class="said">{say("cards.none")}</i>'
 
 
-def _changed(say: Say, key: str, before: Score, after: Score, best: str | None) -> str:
+def _changed(say: Say, metric: Metric, before: Score, after: Score, best: str | None) -> str:
     if not (isinstance(before, float) and isinstance(after, float)):
-        return _plain(say, key, after)
-    text, change = _text(key, after), after - before
+        return _plain(say, metric, after)
+    text, change = numbers.value(metric, after), after - before
     mark = f' <span class="tag">{say("compare.best")}</span>' if text == best else ""
-    if text == _text(key, before):
+    if text == numbers.value(metric, before):
         return f'{text}{mark} <small class="change">= <i class="said">{say("cards.same")}</i></small>'
     word, arrow = ("rises", "▲") if change > 0 else ("falls", "▼")
-    tone = "good" if (change > 0) == (_metric(key).better == "higher") else "bad"
-    amount = _power(change) if key == "mse" else numbers.signed(change, DIGITS.get(key, 1))
+    tone = "good" if (change > 0) == (metric.better == "higher") else "bad"
+    amount = numbers.change(metric, change)
     return (
         f'<span class="now">{text}</span>{mark} <small class="change {tone}"><span aria-hidden="true">{arrow}</span>'
         f'<i class="said">{say(f"cards.{word}")}</i> {amount}</small>'
     )
 
 
-def _text(key: str, value: float) -> str:
-    return _power(value) if key == "mse" else numbers.plain(value, DIGITS.get(key, 1))
+def activities(say: Say, trial: Trial) -> list[tuple[str, Activity]]:
+    """The sounds of the figure of energy and zero crossings: clean, noisy, and every denoiser that came out."""
+    takes = [(name(say, take.offer), take.activity) for take in trial.heard]
+    return [
+        (say(f"bench.version.{CLEAN}"), trial.clean_activity),
+        (say(f"bench.version.{NOISY}"), trial.noisy_activity),
+        *((title, found) for title, found in takes if found is not None),
+    ]
 
 
-def _power(value: float) -> str:
-    """A small number with its power of ten.
-
-    >>> _power(0.00123), _power(-0.00123), _power(0.0)
-    ('1.2·10⁻³', '−1.2·10⁻³', '0')
-    """
-    if value == 0:
-        return "0"
-    digits, exponent = f"{value:.1e}".split("e")
-    return f"{digits}·10{str(int(exponent)).translate(SUPERSCRIPTS)}".replace("-", numbers.MINUS)
+def said_of_activity(say: Say, trial: Trial) -> str:
+    """That figure in a sentence and in a table: how far each sound lies from the clean one."""
+    (_, clean), *others = activities(say, trial)
+    apart = [(title, deviation(found, clean)) for title, found in others]
+    facts = {"noisy": numbers.plain(apart[0][1].energy_db)}
+    sentence = say("bench.said-activity-noisy", **facts)
+    if results := apart[1:]:
+        title, nearest = min(results, key=lambda result: result[1].energy_db)
+        facts |= {"name": escape(title), "db": numbers.plain(nearest.energy_db)}
+        sentence = say("bench.said-activity", **facts)
+    heads = "".join(
+        f'<th scope="col">{say(f"bench.{key}")}</th>' for key in ("sound", "energy-apart", "crossings-apart")
+    )
+    rows = "".join(
+        f'<tr><th scope="row">{escape(title)}</th><td>{numbers.plain(found.energy_db)}</td>'
+        f"<td>{numbers.plain(found.crossings, 3)}</td></tr>"
+        for title, found in apart
+    )
+    return (
+        f'<div class="figure-said"><p>{sentence}</p><details><summary>{say("bench.activity-table")}</summary>'
+        f'<div class="scrolls" tabindex="0" role="region" aria-label="{say("bench.activity-table")}"><table>'
+        f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div></details></div>"
+    )
 
 
 def _decibels(snr_db: float) -> str:
@@ -195,15 +201,15 @@ def _decibels(snr_db: float) -> str:
 def swept_keys(swept: Swept) -> list[str]:
     """The metrics of a sweep: torch-pesq's in place of PESQ's where that is what there is."""
     points = swept.found.points
-    return list(points[0].before) if points else list(SWEPT)
+    return list(points[0].before) if points else list(keys("summary"))
 
 
 def axes(say: Say, swept: Swept) -> list[Axis]:
     """The panels of its figure."""
     found = []
-    for key in swept_keys(swept):
-        unit = say(panels.UNITS[_metric(key).unit])
-        found.append(Axis(key, f"{_title(say, key)} ({unit})" if unit else _title(say, key), LEAST_SPANS[key]))
+    for metric in map(named, swept_keys(swept)):
+        least = LEAST_STEPS * 10.0 ** -(metric.digits or 0)
+        found.append(Axis(metric.key, numbers.title_and_unit(say, metric), least))
     return found
 
 
@@ -266,4 +272,4 @@ def _range(say: Say, swept: Swept, offer: Offer) -> str:
 
 def _improvement(say: Say, point: Point, key: str) -> str:
     value = point.improvement(key)
-    return numbers.signed(value, DIGITS.get(key, 1)) if value is not None else say("cards.none")
+    return numbers.change(named(key), value) if value is not None else say("cards.none")

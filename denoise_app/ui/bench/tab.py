@@ -10,10 +10,12 @@ from typing import Any
 import gradio as gr
 
 from denoise_app.audio.mix import NOISES
-from denoise_app.evaluation.sweep import HIGHEST_SNR, LOWEST_SNR, MOST_SECONDS, snrs
+from denoise_app.evaluation.pairs import HIGHEST_SNR, LOWEST_SNR, MOST_SECONDS
+from denoise_app.evaluation.sweep import snrs
 from denoise_app.plots.scores import sweep_figure
 from denoise_app.plots.theme import Theme
 from denoise_app.plots.theme import Words as FigureWords
+from denoise_app.plots.waveform import activity_figure
 from denoise_app.ui.compare.html import name
 from denoise_app.ui.parts import panels
 from denoise_app.ui.parts.downloads import Shelf
@@ -194,6 +196,11 @@ class BenchTab:
             self.heading = gr.HTML(elem_id="bench-heading")
             self.player = build_player(LANGUAGES, elem_id="bench-player")
             self.table = gr.HTML(elem_id="bench-table")
+            with gr.Column(elem_classes=["sheet"], elem_id="bench-along-time"):
+                gr.HTML(words.made("html.bench-activity", lambda say: panels.heading(say("bench.activity"), 3)))
+                self.activity = gr.Plot(label=words("bench.activity-plot"), show_label=False, elem_id="bench-activity")
+                gr.HTML(words.made("html.bench-activity-help", lambda say: panels.hint(say("bench.activity-help"))))
+                self.activity_said = gr.HTML(elem_id="bench-activity-said")
         with gr.Column(elem_id="bench-sweep", elem_classes=["sheet"]):
             self.swept = gr.HTML(elem_id="bench-swept")
             self.plot = gr.Plot(label=words("bench.plot"), show_label=False, elem_id="bench-plot")
@@ -216,7 +223,8 @@ class BenchTab:
             *(self.pair_noisy, self.pair_clean, self.offers, self.step, self.theme),
         }
         curve = [self.swept, self.plot, self.sweep_said]
-        shown = [self.empty, self.heading, self.player, self.table, self.downloads]
+        along_time = [self.activity, self.activity_said]
+        shown = [self.empty, self.heading, self.player, self.table, *along_time, self.downloads]
         wire = self.orders.wire
         run = wire(self.start, self.on_run, asked, shown, "#bench-outcome", concurrency_id=self._work_queue)
         apart = {"concurrency_id": f"{self._work_queue}-sweep", "concurrency_limit": 1}
@@ -284,7 +292,10 @@ class BenchTab:
             asked = self._mix(say, given) if given[self.mode] == "mix" else self._recorded(say, given)
             offers = self._chosen(say, given)
             for step in bench.run(self._worker, session, asked, offers, job):
-                yield self._shown(say, step) if isinstance(step, Trial) else {self.said: said.progress(say, step)}
+                if isinstance(step, Trial):
+                    yield self._shown(say, step, given[self.theme])
+                else:
+                    yield {self.said: said.progress(say, step)}
             yield self._offered(say, session)
 
         yield from self.orders.carry_out(say, session, work)
@@ -327,7 +338,7 @@ class BenchTab:
         link = panels.downloads(say, self._shelf.put(parcel), {"bench": parcel.archive}) if parcel else ""
         return {self.downloads: link}
 
-    def _shown(self, say: Say, trial: Trial) -> Updates:
+    def _shown(self, say: Say, trial: Trial, theme: Theme) -> Updates:
         """A trial on the page; what is heard first is the first result, as soon as there is one."""
         versions = said.versions(say, trial)
         selected = versions[2].key if len(versions) > 2 else said.NOISY
@@ -336,8 +347,17 @@ class BenchTab:
             self.heading: said.heading(say, trial),
             self.player: player_value(versions, selected=selected),
             self.table: said.table(say, trial),
+            self.activity: self._along_time(say, trial, theme),
+            self.activity_said: said.said_of_activity(say, trial),
             self.downloads: "",
         }
+
+    @staticmethod
+    def _along_time(say: Say, trial: Trial, theme: Theme) -> Any:
+        """Energy and zero crossings of all sounds above each other."""
+        words = FigureWords(time=say("plots.time"), energy=say("bench.energy"), crossings=say("bench.crossings"))
+        sounds = [(title, one.energy_db, one.crossings) for title, one in said.activities(say, trial)]
+        return activity_figure(trial.clean_activity.times, sounds, theme=theme, words=words)
 
     def _drawn(self, say: Say, swept: Swept, theme: Theme) -> Updates:
         """A sweep on the page, with the points that it has."""

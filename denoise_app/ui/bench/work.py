@@ -14,8 +14,10 @@ from denoise_app.audio import files
 from denoise_app.audio.clip import Clip, Samples
 from denoise_app.audio.encodings import Encoding
 from denoise_app.audio.notes import Note
-from denoise_app.evaluation.sweep import Pair, Score, Scores, Sweep, mix
+from denoise_app.evaluation.pairs import Pair, mix
+from denoise_app.evaluation.sweep import Score, Scores, Sweep
 from denoise_app.inference.engine import Cancelled, Progress
+from denoise_app.metrics.activity import Activity, activity
 from denoise_app.metrics.alignment import Alignment
 from denoise_app.ui.clean.work import equal_loudness
 from denoise_app.ui.parts.downloads import Parcel, csv_text
@@ -83,6 +85,7 @@ class Take:
         scores: True metrics.
         gain_db: What makes it as loud as its neighbours, at most 0.
         error: Why it failed.
+        activity: Its energy and zero crossings along time.
     """
 
     offer: Offer
@@ -90,6 +93,7 @@ class Take:
     scores: Scores = field(default_factory=dict)
     gain_db: float = 0.0
     error: Exception | None = None
+    activity: Activity | None = None
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,7 @@ class Trial:
         before: True metrics of the noisy side.
         takes: In the order of the denoisers.
         levels: File -> loudness in LUFS, of the clean and the noisy side.
+        clean_activity, noisy_activity: Energy and zero crossings of both sides along time.
     """
 
     asked: Mix | Recorded
@@ -114,6 +119,8 @@ class Trial:
     alignment: Alignment | None
     notes: tuple[Note, ...]
     before: Scores
+    clean_activity: Activity
+    noisy_activity: Activity
     takes: tuple[Take, ...] = ()
     levels: tuple[tuple[Path, float], ...] = ()
 
@@ -206,6 +213,8 @@ def _trial(worker: Worker, asked: Mix | Recorded, pair: Pair, room: Path) -> Tri
         alignment=pair.alignment,
         notes=pair.notes,
         before=worker.true_scores(pair, pair.noisy),
+        clean_activity=activity(pair.clean, pair.sample_rate),
+        noisy_activity=activity(pair.noisy, pair.sample_rate),
         levels=levels,
     )
 
@@ -218,7 +227,8 @@ def _working(worker: Worker, pair: Pair, offer: Offer, out: Path, job: Job) -> B
 
 def _take(worker: Worker, pair: Pair, offer: Offer, out: Path, samples: Samples) -> tuple[Take, float]:
     """A result and its loudness."""
-    return Take(offer, out, worker.true_scores(pair, samples)), worker.loudness(out)
+    found = worker.true_scores(pair, samples)
+    return Take(offer, out, found, activity=activity(samples, pair.sample_rate)), worker.loudness(out)
 
 
 def _matched(trial: Trial) -> Trial:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 
-from denoise_app.metrics.listening import SIGNIFICANT, Score, enough
+from denoise_app.metrics.listening import SIGNIFICANT, Score, fewest_right
 from denoise_app.ui.parts import panels
 from denoise_app.ui.parts.downloads import address
 from denoise_app.ui.texts import Say
@@ -45,7 +45,7 @@ def outcome(say: Say, found: Outcome, scores: Sequence[Score], name: Callable[[s
 
 def _abx(say: Say, found: Outcome, name: Callable[[str], str]) -> str:
     answered, p = len(found.answers), found.p_value
-    needed = enough(answered)
+    needed = fewest_right(answered)
     title = say("blind.right", right=found.right, answered=answered)
     heard = p < SIGNIFICANT
     sentences = [

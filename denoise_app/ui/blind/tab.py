@@ -34,8 +34,8 @@ from .work import (
     Outcome,
     as_csv,
     as_json,
-    candidates,
     chosen,
+    stimuli,
 )
 
 KINDS: tuple[Kind, ...] = ("abx", "preference")
@@ -224,7 +224,7 @@ class BlindPanel:
 
     def _choices(self, say: Say, comparison: Comparison | None) -> Any:
         """The versions that can be listened to, the first two of them chosen."""
-        known = candidates(comparison) if comparison else []
+        known = stimuli(comparison) if comparison else []
         choices = [(self._name(say, one.key), one.key) for one in known]
         return gr.CheckboxGroup(choices=choices, value=[one.key for one in known[:2]])
 

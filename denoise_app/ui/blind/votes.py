@@ -78,14 +78,14 @@ class Votes:
 
 def lines(outcome: Outcome, day: date) -> list[dict[str, Any]]:
     """What is collected of a test."""
-    facts = {candidate.key: candidate.facts for candidate in outcome.candidates}
+    facts = {stimulus.key: stimulus.facts for stimulus in outcome.stimuli}
 
     def line(first: str, second: str, **result: Any) -> dict[str, Any]:
         head = {"id": secrets.token_hex(8), "day": day.isoformat(), "kind": outcome.kind}
         return head | {"first": facts[first], "second": facts[second]} | result
 
     if outcome.kind == "abx":
-        first, second = (candidate.key for candidate in outcome.candidates)
+        first, second = (stimulus.key for stimulus in outcome.stimuli)
         return [line(first, second, right=outcome.right, trials=len(outcome.answers), planned=outcome.planned)]
     sides = {"a": "first", "b": "second", "none": None}
     return [line(answer.a, answer.b, preferred=sides[answer.choice]) for answer in outcome.answers]

@@ -28,7 +28,7 @@ from denoise_app.audio.convert import fit
 from denoise_app.audio.encodings import Encoding
 from denoise_app.audio.errors import UserError
 from denoise_app.audio.level import from_db
-from denoise_app.metrics.listening import Score, Vote, bradley_terry, luck
+from denoise_app.metrics.listening import Score, Vote, binomial_p_value, bradley_terry
 from denoise_app.ui.compare.work import NOISY, Comparison
 from denoise_app.ui.parts.downloads import csv_text
 from denoise_app.ui.texts import LANGUAGES
@@ -61,7 +61,7 @@ class BlindError(UserError):
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Stimulus:
     """A version that takes part.
 
     Attributes:
@@ -84,24 +84,24 @@ class Candidate:
         return {"model": self.model, "loss": self.loss, "sha256": self.sha256}
 
 
-def candidates(comparison: Comparison) -> list[Candidate]:
+def stimuli(comparison: Comparison) -> list[Stimulus]:
     """All that can be listened to in a comparison, the recording itself last."""
     found = []
     for column in comparison.ready:
         offer = column.offer
         sha256 = offer.manifest.sha256 if offer.manifest else None
-        found.append(Candidate(column.key, offer.model, offer.loss, sha256 or None, column.path, column.gain_db))
-    return [*found, Candidate(NOISY, NOISY, None, None, comparison.path, comparison.gain_db)]
+        found.append(Stimulus(column.key, offer.model, offer.loss, sha256 or None, column.path, column.gain_db))
+    return [*found, Stimulus(NOISY, NOISY, None, None, comparison.path, comparison.gain_db)]
 
 
-def chosen(comparison: Comparison | None, keys: Sequence[str], kind: Kind) -> list[Candidate]:
-    """The candidates of these keys.
+def chosen(comparison: Comparison | None, keys: Sequence[str], kind: Kind) -> list[Stimulus]:
+    """The stimuli of these keys.
 
     Raises:
         BlindError: "blind-gone" where the comparison has no such version (any more), "blind-two" for an A/B/X test of
             other than two, "blind-more" for preferences among fewer than two.
     """
-    known = {candidate.key: candidate for candidate in candidates(comparison)} if comparison else {}
+    known = {stimulus.key: stimulus for stimulus in stimuli(comparison)} if comparison else {}
     found = [known[key] for key in dict.fromkeys(keys) if key in known]
     if comparison is None or len(found) < len(set(keys)):
         raise BlindError.of("blind-gone")
@@ -118,7 +118,7 @@ class Trial:
 
     Attributes:
         id: Good for one answer; nobody can guess it.
-        a, b: Which of the candidates, by their place.
+        a, b: Which of the stimuli, by their place.
         x: Which of the two X is; None where preferences are asked for.
     """
 
@@ -132,7 +132,7 @@ def draw(kind: Kind, count: int, trials: int, rng: random.Random) -> tuple[Trial
     """The trials of a test.
 
     In an A/B/X test a coin decides once which of two is A, and in each trial anew which of them is X. Preferences go
-    through all pairs of `count` candidates in a random order before any pair comes again; a coin decides their sides.
+    through all pairs of `count` stimuli in a random order before any pair comes again; a coin decides their sides.
     """
     if kind == "abx":
         a, b = rng.sample((0, 1), 2)
@@ -150,7 +150,7 @@ def draw(kind: Kind, count: int, trials: int, rng: random.Random) -> tuple[Trial
 
 @dataclass(frozen=True)
 class Answer:
-    """A trial with what was answered; keys of candidates, `x` None where preferences were asked for."""
+    """A trial with what was answered; keys of stimuli, `x` None where preferences were asked for."""
 
     a: str
     b: str
@@ -159,7 +159,7 @@ class Answer:
 
     @property
     def picked(self) -> str | None:
-        """The key of the candidate that was chosen; None for no difference."""
+        """The key of the stimulus that was chosen; None for no difference."""
         return {"a": self.a, "b": self.b, "none": None}[self.choice]
 
     @property
@@ -176,14 +176,14 @@ class Outcome:
         kind: Of the test.
         recording: Name of the user's file.
         planned: Trials that were to be.
-        candidates: Who took part.
+        stimuli: Who took part.
         answers: In the order of the trials.
     """
 
     kind: Kind
     recording: str
     planned: int
-    candidates: tuple[Candidate, ...]
+    stimuli: tuple[Stimulus, ...]
     answers: tuple[Answer, ...]
 
     @property
@@ -197,8 +197,8 @@ class Outcome:
 
     @property
     def p_value(self) -> float:
-        """See `listening.luck`; of an A/B/X test."""
-        return luck(self.right, len(self.answers))
+        """See `listening.binomial_p_value`; of an A/B/X test."""
+        return binomial_p_value(self.right, len(self.answers))
 
     @property
     def votes(self) -> list[Vote]:
@@ -211,7 +211,7 @@ class BlindTest:
 
     Args:
         kind: What is asked.
-        candidates: Who takes part. Their sounds are copied, so that the test goes on when they are gone.
+        stimuli: Who takes part. Their sounds are copied, so that the test goes on when they are gone.
         recording: Name of the user's file.
         trials: 5 to 50.
         room: An empty folder of the visit; `end` leaves deleting it to whoever made it.
@@ -227,7 +227,7 @@ class BlindTest:
     def __init__(
         self,
         kind: Kind,
-        candidates: Sequence[Candidate],
+        stimuli: Sequence[Stimulus],
         recording: str,
         trials: int,
         room: Path,
@@ -240,10 +240,10 @@ class BlindTest:
         if not 0 <= start < math.inf:
             raise BlindError.of("blind-start")
         self.kind, self.room, self.planned = kind, room, trials
-        self._candidates, self._recording, self._clock = tuple(candidates), recording, clock
-        self._plan = draw(kind, len(candidates), trials, rng or random.SystemRandom())
+        self._stimuli, self._recording, self._clock = tuple(stimuli), recording, clock
+        self._plan = draw(kind, len(stimuli), trials, rng or random.SystemRandom())
         self._noise = np.random.default_rng(secrets.randbits(64))
-        self._originals = _excerpts(candidates, start, room)
+        self._originals = _excerpts(stimuli, start, room)
         self._answers: list[Answer] = []
         self._sounds: dict[str, Path] = {}
         self._over = False
@@ -283,7 +283,7 @@ class BlindTest:
             unheard = self._clock() - self._since < SOONEST or not set(FRESH[self.kind]) <= self._sounds.keys()
             if trial is None or trial.id != trial_id or choice not in CHOICES[self.kind] or unheard:
                 return False
-            keys = [candidate.key for candidate in self._candidates]
+            keys = [stimulus.key for stimulus in self._stimuli]
             x = None if trial.x is None else keys[trial.x]
             self._answers.append(Answer(keys[trial.a], keys[trial.b], x, choice))
             self._over = len(self._answers) == self.planned
@@ -296,7 +296,7 @@ class BlindTest:
         """Ends the test, early or not, and tells everything."""
         with self._lock:
             self._over = True
-            return Outcome(self.kind, self._recording, self.planned, self._candidates, tuple(self._answers))
+            return Outcome(self.kind, self._recording, self.planned, self._stimuli, tuple(self._answers))
 
     def _copy(self, original: Path) -> Path:
         clip = files.read(original)
@@ -306,17 +306,17 @@ class BlindTest:
         return to
 
 
-def _excerpts(candidates: Sequence[Candidate], start: float, room: Path) -> list[Path]:
-    """The same stretch of each candidate, equally long and equally loud, as float wav."""
-    infos = [files.probe(candidate.path) for candidate in candidates]
+def _excerpts(stimuli: Sequence[Stimulus], start: float, room: Path) -> list[Path]:
+    """The same stretch of each stimulus, equally long and equally loud, as float wav."""
+    infos = [files.probe(stimulus.path) for stimulus in stimuli]
     rate, length = infos[0].sample_rate, min(info.frames for info in infos)
     frames = min(length, round(MOST_SECONDS * rate))
     first = min(round(start * rate), length - frames)
     paths = []
-    for candidate in candidates:
-        samples = fit(files.read_window(candidate.path, first, frames).samples, frames)
+    for stimulus in stimuli:
+        samples = fit(files.read_window(stimulus.path, first, frames).samples, frames)
         paths.append(room / f"{secrets.token_hex(8)}.wav")
-        files.write(paths[-1], Clip(samples * np.float32(from_db(candidate.gain_db)), rate), FLOAT)
+        files.write(paths[-1], Clip(samples * np.float32(from_db(stimulus.gain_db)), rate), FLOAT)
     return paths
 
 
@@ -375,7 +375,7 @@ def _test_as_json(outcome: Outcome) -> dict[str, Any]:
             if answer.x is None
             else asked | {"x": answer.x, "answer": answer.choice, "right": answer.right}
         )
-    return found | {"versions": {one.key: one.facts for one in outcome.candidates}, "trials": trials}
+    return found | {"versions": {one.key: one.facts for one in outcome.stimuli}, "trials": trials}
 
 
 def _score_as_json(score: Score) -> dict[str, Any]:

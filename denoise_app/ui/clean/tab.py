@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from denoise_app.inference.engine import Cancelled, Settings
+from denoise_app.inference.settings import treatment
 from denoise_app.plots.page import page
 from denoise_app.plots.theme import Theme
 from denoise_app.ui.parts import panels
@@ -24,7 +25,7 @@ from denoise_app.ui.parts.scripts import THEME
 from denoise_app.ui.parts.source import Source
 from denoise_app.ui.texts import LANGUAGES, Say
 from denoise_app.ui.worker.session import Job, Session, Sessions
-from denoise_app.ui.worker.worker import NO_LIMIT_DB, Offer, Worker, channels_from, settings_from
+from denoise_app.ui.worker.worker import NO_LIMIT_DB, Offer, Worker, settings_from
 
 from . import link
 from . import work as flow
@@ -404,7 +405,7 @@ class CleanTab:
         if not Path(path).is_file():
             raise Unready(say("error.gone"))
         offer = self._worker.find(given[self.checkpoint])
-        settings, channels = self._settings(given), channels_from(given[self.channels])
+        settings, channels = self._settings(given), treatment(given[self.channels])
         return Order(session.adopt(Path(path)), offer, channels, settings)
 
     def _settings(self, given: Given) -> Settings:

@@ -15,10 +15,11 @@ from denoise_app.audio.clip import FileInfo
 from denoise_app.denoiser import Denoiser
 from denoise_app.inference import engine
 from denoise_app.metrics.report import Measured
+from denoise_app.metrics.table import keys
 from denoise_app.ui.parts.figures import Survey
 from denoise_app.ui.worker.background import Background
 from denoise_app.ui.worker.session import Job, Session
-from denoise_app.ui.worker.worker import QUICK, SLOW, Offer, Worker
+from denoise_app.ui.worker.worker import Offer, Worker
 
 PREVIEW_SECONDS = 10.0
 LONG_SECONDS = 30.0  # longer recordings get a preview first
@@ -38,12 +39,14 @@ class Order:
         offer: The denoiser.
         channels: How channels are treated.
         settings: What to make of it; can be changed afterwards.
+        track: Which sound track of the recording, from 1; None for the first.
     """
 
     path: Path
     offer: Offer
     channels: engine.Channels
     settings: engine.Settings
+    track: int | None = None
 
 
 @dataclass(frozen=True)
@@ -161,7 +164,7 @@ def denoise(worker: Worker, session: Session, order: Order, job: Job, preview: b
     cut: Path | None = None
     try:
         yield Step("loading")
-        info = worker.probe(order.path)
+        info = worker.probe(order.path, order.track)
         loading = Background(lambda report, stopped: worker.denoiser(order.offer), job)
         yield from (Step("loading", progress) for progress in loading)
         if preview and info.seconds > LONG_SECONDS:
@@ -182,7 +185,10 @@ def _denoised(
 ) -> Iterator[Step | Result]:
     room = session.room()
     separating = Background(
-        lambda report, stopped: worker.separate(order.path, denoiser, room, order.channels, report, stopped), job
+        lambda report, stopped: worker.separate(
+            order.path, denoiser, room, order.channels, report, stopped, order.track
+        ),
+        job,
     )
     try:
         yield from (Step("preview" if preview else "separate", progress) for progress in separating)
@@ -243,17 +249,15 @@ def _forget(session: Session, former: Result, shown: Result) -> None:
         session.discard(former.order.path)
 
 
-def measure(
-    worker: Worker, session: Session, result: Result, groups: Sequence[Sequence[str]] = (QUICK, SLOW)
-) -> Iterator[Result]:
-    """The result with more and more numbers, one group of metrics after the other.
+def measure(worker: Worker, session: Session, result: Result, slow: Sequence[bool] = (False, True)) -> Iterator[Result]:
+    """The result with more and more numbers: by default the quick metrics first, then the slow ones.
 
     It ends early where another result has taken its place.
     """
-    excerpts = worker.excerpts(result.before, result.after)
+    excerpts = worker.excerpts(result.before, result.after, result.order.track)
     numbers = Numbers({}, excerpts.count, excerpts.seconds)
-    for keys in groups:
-        found = worker.measure(excerpts, keys)
+    for is_slow in slow:
+        found = worker.measure(excerpts, keys("clean", is_slow))
         numbers = replace(numbers, measured=numbers.measured | found)
         shown: Result | None = session.result
         if shown is None or shown.rendered is not result.rendered:

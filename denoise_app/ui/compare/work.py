@@ -16,6 +16,7 @@ from denoise_app.inference import engine
 from denoise_app.metrics.blind import pause_attenuation_db
 from denoise_app.metrics.errors import MetricUnavailable
 from denoise_app.metrics.report import Measured, paired
+from denoise_app.metrics.table import keys
 from denoise_app.plots.grid import COLUMNS
 from denoise_app.plots.spectrogram import SpectrogramData, describe, spectrogram_db
 from denoise_app.plots.waveform import Envelope, envelope
@@ -25,7 +26,7 @@ from denoise_app.ui.parts.player import MOST_VERSIONS, WINDOW_SECONDS
 from denoise_app.ui.texts import LANGUAGES
 from denoise_app.ui.worker.background import Background
 from denoise_app.ui.worker.session import Job, Session
-from denoise_app.ui.worker.worker import QUICK, SLOW, Offer, Worker
+from denoise_app.ui.worker.worker import Offer, Worker
 
 FEWEST, MOST = 2, 6  # columns
 MOST_LOSSES = MOST_VERSIONS - 1  # columns of one model, which may be compared over all that it was taught
@@ -103,7 +104,7 @@ class Comparison:
     @property
     def measured(self) -> bool:
         """Whether every column that came out has all its numbers."""
-        return all(set(QUICK + SLOW) <= column.numbers.keys() for column in self.ready)
+        return all(set(keys("clean")) <= column.numbers.keys() for column in self.ready)
 
     @property
     def is_cut(self) -> bool:
@@ -245,11 +246,12 @@ def measure(worker: Worker, session: Session, comparison: Comparison) -> Iterato
     It ends early where another comparison has taken its place.
     """
     rate, noisy = comparison.info.sample_rate, worker.heard(comparison.path, comparison.info)
-    for keys in (QUICK, SLOW):
-        before = worker.score(noisy, rate, keys)
+    for slow in (False, True):
+        wanted = keys("clean", slow)
+        before = worker.score(noisy, rate, wanted)
         for column in comparison.ready:
             sound = fit(worker.heard(column.path, comparison.info)[None], noisy.size)[0]
-            found = paired(before, worker.score(sound, rate, keys))
+            found = paired(before, worker.score(sound, rate, wanted))
             if not shows(session, comparison):
                 return
             session.result = session.result.with_numbers(column.key, found)

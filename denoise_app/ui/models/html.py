@@ -11,6 +11,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from denoise_app import resources
 from denoise_app.evaluation.leaderboard import (
     NOISY,
     Board,
@@ -24,7 +25,7 @@ from denoise_app.evaluation.leaderboard import (
     spread,
 )
 from denoise_app.losses import LOSSES
-from denoise_app.metrics.report import METRICS
+from denoise_app.metrics.table import METRICS, Metric, keys, shown
 from denoise_app.plots.board import Point, curve_svg
 from denoise_app.ui.parts import numbers, panels
 from denoise_app.ui.texts import Say
@@ -32,14 +33,11 @@ from denoise_app.ui.worker.worker import Offer
 
 logger = logging.getLogger(__name__)
 
-RESULTS = Path(__file__).resolve().parents[3] / "results"
-SCORES = {"pesq_wb": 2, "stoi": 3, "si_sdr": 1, "segmental_snr": 1, "lsd": 1, "dnsmos_ovrl": 2}
-"""Metric -> digits after the decimal point."""
+RESULTS = resources.folder("results")
 KINDS = ("all", "neural", "causal", "classical")
 COSTS = ("rtf", "parameters")
 EVERYTHING = "all"
 PEERS = ("measured", "published")  # the tables of other systems
-PEER_COLUMNS = ("pesq_wb", "stoi", "si_sdr", "rtf", "parameters")
 CURVES = ("pesq-wb", "si-sdr", "loss")  # what a training may have told of itself, the most telling first
 
 
@@ -88,10 +86,14 @@ def _is_table(table: object) -> bool:
     rows = table.get("rows") if isinstance(table, dict) else None
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
         return False
-    keys = [key for key in PEER_COLUMNS if key in rows[0]]
-    cells = [row.get(key, "") for row in rows for key in keys]
+    cells = [row.get(key, "") for row in rows for key in _peer_columns(rows[0])]
     named = all(isinstance(row.get("system"), str) for row in rows)
     return named and all(isinstance(cell, int | float | None) for cell in cells)
+
+
+def _peer_columns(row: Mapping[str, Any]) -> list[str]:
+    """The numbers that a table of other systems holds, by its first row."""
+    return [key for key in (*keys("summary"), *COSTS) if key in row]
 
 
 # -------------------------------------------------------------------------------------------------------------- filters
@@ -156,20 +158,20 @@ def card_id(model: str, loss: str | None, revision: str | None = None) -> str:
 
 def table(say: Say, board: Board, group: str, kind: str) -> str:
     """The leaderboard, to be sorted by any column; the best of each is marked in words."""
-    shown = rows(board, group, kind)
-    told = [means(scores(row, group)) for row in shown]
-    keys = [key for key in SCORES if any(key in known for known in told)]
-    best = {key: _best(key, [known[key] for known in told if key in known]) for key in keys}
+    listed = rows(board, group, kind)
+    known = [means(scores(row, group)) for row in listed]
+    metrics = [metric for metric in shown("leaderboard") if any(metric.key in row for row in known)]
+    best = {metric: _best(metric, [row[metric.key] for row in known if metric.key in row]) for metric in metrics}
     heads = [panels.sortable_head(say(f"models.{key}")) for key in ("model", "loss")]
-    heads += [_score_head(say, key) for key in keys]
+    heads += [_score_head(say, metric) for metric in metrics]
     heads += [
         panels.sortable_head(say("models.parameters"), "", "lower"),
         panels.sortable_head(say("models.delay"), say("unit.ms"), "lower"),
         panels.sortable_head(say("board.rtf"), "", "lower"),
         panels.sortable_head(say("models.causal")),
     ]
-    body = "".join(_row(say, row, group, keys, best) for row in shown)
-    caption = _caption(say, board, group, shown)
+    body = "".join(_row(say, row, group, best) for row in listed)
+    caption = _caption(say, board, group, listed)
     return (
         f'<div class="versus" role="region" tabindex="0" aria-label="{caption}"><table>'
         f'<caption class="said">{caption}</caption><thead><tr>{"".join(heads)}</tr></thead>'
@@ -185,21 +187,21 @@ def _caption(say: Say, board: Board, group: str, shown: Sequence[Row]) -> str:
     return f"{caption} {say('board.part', pairs=str(part(shown[0], group)['pairs']), part=escape(title))}"
 
 
-def _score_head(say: Say, key: str) -> str:
-    better = METRICS[key].better
-    return panels.sortable_head(say(f"board.{key}"), "", better, say(f"compare.{better}"))
+def _score_head(say: Say, metric: Metric) -> str:
+    title, unit = numbers.title(say, metric), numbers.unit(say, metric)
+    return panels.sortable_head(title, unit, metric.better, say(f"compare.{metric.better}"))
 
 
-def _best(key: str, values: Sequence[float]) -> str:
-    return numbers.plain(max(values) if METRICS[key].better == "higher" else min(values), SCORES[key])
+def _best(metric: Metric, values: Sequence[float]) -> str:
+    return numbers.value(metric, metric.best(values))
 
 
-def _row(say: Say, row: Row, group: str, keys: Sequence[str], best: Mapping[str, str]) -> str:
+def _row(say: Say, row: Row, group: str, best: Mapping[Metric, str]) -> str:
     noisy = row["model"] == NOISY
     title = say("board.noisy") if noisy else escape(str(row["model"]))
     link = title if noisy else f'<a href="#{card_id(row["model"], row["loss"])}">{title}</a>'
     cells = [f'<th scope="row" data-value="{title}">{link}</th>', _text(escape(row["loss"] or ""))]
-    cells += [_score(say, row, group, key, best[key]) for key in keys]
+    cells += [_score(say, row, group, metric, text) for metric, text in best.items()]
     if noisy:
         cells += ["<td></td>"] * 4
     else:
@@ -220,13 +222,13 @@ def _number(value: float, text: str) -> str:
     return f'<td data-value="{value!r}">{text}</td>'
 
 
-def _score(say: Say, row: Row, group: str, key: str, best: str) -> str:
-    score = scores(row, group).get(key)
+def _score(say: Say, row: Row, group: str, metric: Metric, best: str) -> str:
+    score = scores(row, group).get(metric.key)
     if score is None:
         return f'<td class="quiet"><span aria-hidden="true">–</span><i class="said">{say("compare.unknown")}</i></td>'
-    text = numbers.plain(score["mean"], SCORES[key])
+    text = numbers.value(metric, score["mean"])
     mark = f' <span class="tag">{say("compare.best")}</span>' if text == best else ""
-    half = f' <small class="quiet">± {spread(score):.{SCORES[key]}f}</small>'
+    half = f' <small class="quiet">± {numbers.value(metric, spread(score))}</small>'
     return f'<td data-value="{score["mean"]!r}">{f"<b>{text}</b>" if mark else text}{half}{mark}</td>'
 
 
@@ -234,12 +236,14 @@ def others(say: Say, peers: Mapping[str, Any]) -> str:
     """Tables of systems that are not ours, each with where its numbers come from."""
     parts = []
     for which, listed in peers.items():
-        keys = [key for key in PEER_COLUMNS if key in listed["rows"][0]]
+        columns = _peer_columns(listed["rows"][0])
         heads = [panels.sortable_head(say("board.system"))]
-        heads += [_score_head(say, key) if key in SCORES else panels.sortable_head(_cost(say, key)) for key in keys]
+        heads += [
+            panels.sortable_head(_cost(say, key)) if key in COSTS else _score_head(say, METRICS[key]) for key in columns
+        ]
         body = "".join(
             f'<tr><th scope="row" data-value="{escape(row["system"], quote=True)}">{escape(row["system"])}</th>'
-            f"{''.join(_peer_cell(row[key], key) for key in keys)}</tr>"
+            f"{''.join(_peer_cell(row[key], key) for key in columns)}</tr>"
             for row in listed["rows"]
         )
         title = say(f"board.peers.{which}")
@@ -254,8 +258,9 @@ def others(say: Say, peers: Mapping[str, Any]) -> str:
 def _peer_cell(value: float | None, key: str) -> str:
     if value is None:
         return "<td></td>"
-    text = numbers.size(int(value)) if key == "parameters" else numbers.plain(value, SCORES.get(key, 3))
-    return _number(value, text)
+    if key in COSTS:
+        return _number(value, numbers.size(int(value)) if key == "parameters" else numbers.plain(value, 3))
+    return _number(value, numbers.value(METRICS[key], value))
 
 
 def _cost(say: Say, key: str) -> str:
@@ -282,18 +287,18 @@ def said_of_matrix(say: Say, board: Board, group: str, metric: str) -> str:
     ends = []
     for model in models:
         own = {loss: value for (other, loss), value in values.items() if other == model}
-        pick = max if METRICS[metric].better == "higher" else min
-        ends.append(f"{model}: {pick(own, key=own.__getitem__)}")
-    return panels.hint(say("board.matrix-said", metric=say(f"board.{metric}"), best=", ".join(ends)))
+        ends.append(f"{model}: {METRICS[metric].best(own, key=own.__getitem__)}")
+    title = numbers.title_and_unit(say, METRICS[metric])
+    return panels.hint(say("board.matrix-said", metric=title, best=", ".join(ends)))
 
 
 def points(board: Board, group: str, kind: str, metric: str, cost: str) -> list[Point]:
     """What `quality_figure` shows: every row that has both; the best of each model bears its name."""
-    shown = [row for row in rows(board, group, kind) if metric in scores(row, group) and row.get(cost)]
-    pick = max if METRICS[metric].better == "higher" else min
+    listed = [row for row in rows(board, group, kind) if metric in scores(row, group) and row.get(cost)]
     named = set()
-    for model in {row["model"] for row in shown}:
-        best = pick((row for row in shown if row["model"] == model), key=lambda row: scores(row, group)[metric]["mean"])
+    for model in {row["model"] for row in listed}:
+        own = (row for row in listed if row["model"] == model)
+        best = METRICS[metric].best(own, key=lambda row: scores(row, group)[metric]["mean"])
         named.add((best["model"], best["loss"]))
     return [
         Point(
@@ -304,7 +309,7 @@ def points(board: Board, group: str, kind: str, metric: str, cost: str) -> list[
             cost=row[cost],
             quality=scores(row, group)[metric]["mean"],
         )
-        for row in sorted(shown, key=quality)
+        for row in sorted(listed, key=quality)
     ]
 
 

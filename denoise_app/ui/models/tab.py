@@ -7,10 +7,10 @@ from typing import Any
 
 import gradio as gr
 
-from denoise_app.metrics.report import METRICS
+from denoise_app.metrics.table import METRICS, Metric, shown
 from denoise_app.plots.board import matrix_figure, quality_figure
 from denoise_app.plots.theme import Theme
-from denoise_app.ui.parts import panels
+from denoise_app.ui.parts import numbers, panels
 from denoise_app.ui.parts.language import Words, say_for
 from denoise_app.ui.parts.orders import AT_ONCE
 from denoise_app.ui.parts.problems import explained
@@ -66,13 +66,16 @@ class ModelsTab:
         self.table = gr.HTML(js_on_load=SORTABLE, elem_id="board-table")
         self.others = gr.HTML(js_on_load=SORTABLE, elem_id="board-others")
 
+    def _score_name(self, metric: Metric) -> Any:
+        return self._words.made(f"html.board-{metric.key}", partial(numbers.title_and_unit, metric=metric))
+
     def _build_figures(self) -> None:
         words = self._words
         with gr.Column(elem_classes=["sheet", "to-cards"], visible=self._results.board is not None) as self.figures:
             with gr.Row(elem_classes=["figures-head"]):
                 gr.HTML(words.made("html.board-figures", lambda say: panels.heading(say("board.figures"))))
                 self.metric = gr.Dropdown(
-                    [(words(f"board.{key}"), key) for key in board.SCORES],
+                    [(self._score_name(metric), metric.key) for metric in shown("leaderboard")],
                     value="pesq_wb",
                     label=words("board.metric"),
                     show_label=False,
@@ -161,14 +164,14 @@ class ModelsTab:
         if ours is None:
             return None, "", None, None
         models, losses, values = board.matrix(ours, group, metric)
-        lower = METRICS[metric].better == "lower"
-        quality = say(f"board.{metric}")
+        scored = METRICS[metric]
+        quality = numbers.title_and_unit(say, scored)
         costs = {"rtf": say("board.rtf"), "parameters": say("models.parameters")}
         scatters = [
             quality_figure(board.points(ours, group, kind, metric, cost), costs[cost], quality, theme)
             for cost in board.COSTS
         ]
-        heat = matrix_figure(models, losses, values, board.SCORES[metric], lower, theme)
+        heat = matrix_figure(models, losses, values, scored.digits or 0, scored.better == "lower", theme)
         return heat, board.said_of_matrix(say, ours, group, metric), *scatters
 
     # -------------------------------------------------------------------------------------------------------- the Hub

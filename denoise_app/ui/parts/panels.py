@@ -13,7 +13,8 @@ from denoise_app.audio.clip import FileInfo
 from denoise_app.audio.notes import Note
 from denoise_app.inference.device import Device
 from denoise_app.inference.engine import Levels
-from denoise_app.metrics.report import METRICS, Measured
+from denoise_app.metrics.report import Measured
+from denoise_app.metrics.table import METRICS, Metric, shown
 from denoise_app.plots.spectrogram import Change
 from denoise_app.ui.clean.work import Numbers, Result, Step
 from denoise_app.ui.texts import Say
@@ -23,13 +24,6 @@ from . import numbers
 from .downloads import address
 
 LICENCE = "apache-2.0"  # of this program, and so of the denoisers without weights
-SHOWN_SCORES = ("pesq_wb", "stoi", "si_sdr", "dnsmos_ovrl")
-SCORE_NAMES = {"pesq_wb": "PESQ-WB", "stoi": "STOI", "si_sdr": "SI-SDR", "dnsmos_ovrl": "DNSMOS"}
-SCORE_DIGITS = {"pesq_wb": 2, "stoi": 3, "si_sdr": 1, "dnsmos_ovrl": 2}
-SCORE_UNITS = {"si_sdr": "dB"}
-UNITS = {"dB": "unit.db", "dBFS": "unit.dbfs", "LUFS": "unit.lufs", "MOS": "unit.mos", "": "unit.none"}
-CARDS = ("snr_estimated", "dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl", "noise_floor", "speech_level")
-DIGITS = {"dnsmos_sig": 2, "dnsmos_bak": 2, "dnsmos_ovrl": 2}
 
 
 # ------------------------------------------------------------------------------------------------------------ the page
@@ -124,6 +118,11 @@ def note_text(say: Say, note: Note) -> str:
     return say.either(f"note.{note.key}", note.message, **note.facts)
 
 
+def version(say: Say, number: str) -> str:
+    """The page's last line: which version of the program serves it."""
+    return f'<p class="version">{escape(say("app.version", number=number))}</p>'
+
+
 def example_label(say: Say, stem: str) -> str:
     """What the button of an example says: its noise, or its file's name."""
     return say.either(f"example.{stem}", stem)
@@ -181,16 +180,15 @@ def about(say: Say, offer: Offer) -> str:
 def scores(say: Say, offer: Offer) -> str:
     """A checkpoint's scores, those of the noisy recordings in brackets."""
     manifest = offer.manifest
-    known = [key for key in SHOWN_SCORES if manifest and key in manifest.scores]
+    known = [metric for metric in shown("about") if manifest and metric.key in manifest.scores]
     if manifest is None or not known:
         return f'<p class="quiet">{say("model.unscored")}</p>'
     items = []
-    for key in known:
-        digits, unit = SCORE_DIGITS[key], SCORE_UNITS.get(key, "")
-        noisy = manifest.noisy_scores.get(key)
-        before = f' <span class="quiet">({numbers.plain(noisy, digits)})</span>' if noisy is not None else ""
-        value = numbers.plain(manifest.scores[key], digits)
-        items.append(f"<div><dt>{SCORE_NAMES[key]}</dt><dd>{value} {unit}{before}</dd></div>")
+    for metric in known:
+        noisy = manifest.noisy_scores.get(metric.key)
+        before = f' <span class="quiet">({numbers.value(metric, noisy)})</span>' if noisy is not None else ""
+        value = f"{numbers.value(metric, manifest.scores[metric.key])} {numbers.unit(say, metric)}"
+        items.append(f"<div><dt>{numbers.title(say, metric)}</dt><dd>{value}{before}</dd></div>")
     on = say("model.scored-on", recordings=escape(manifest.scored_on)) if manifest.scored_on else ""
     return f'<dl class="scores" aria-label="{say("model.scores")}">{"".join(items)}</dl><p class="quiet">{on}</p>'
 
@@ -398,66 +396,66 @@ ICON_DOWNLOAD = (
 def cards(say: Say, result: Result) -> str:
     """Every number with its unit, its before, its after and its arrow, and how it was measured a click away."""
     found = result.numbers
-    shown = [_metric_card(say, key, found) for key in CARDS]
+    made = [_metric_card(say, metric, found) for metric in shown("clean")]
     was, now = result.rendered.levels_in.loudness_lufs, result.rendered.levels_out.loudness_lufs
     whole = Measured(was if math.isfinite(was) else None, now if math.isfinite(now) else None)
-    shown.append(_pair_card(say, "loudness", whole, "unit.lufs", "neither", 1))
+    made.append(_pair_card(say, METRICS["loudness"], whole))
     separation = result.separation
     factor = separation.real_time_factor
-    shown.append(_single_card(say, "rtf", f"{factor:.2g}" if factor < 1 else f"{factor:.1f}", "unit.none"))
-    shown.append(_single_card(say, "delay", numbers.milliseconds(1000 * separation.delay_seconds), "unit.ms"))
+    made.append(_single_card(say, "rtf", f"{factor:.2g}" if factor < 1 else f"{factor:.1f}", "unit.none"))
+    made.append(_single_card(say, "delay", numbers.milliseconds(1000 * separation.delay_seconds), "unit.ms"))
     heard = ""
     if found.excerpts > 1:
         facts = {"count": found.excerpts, "seconds": f"{found.excerpt_seconds:g}"}
         heard = f'<p class="quiet">{say("cards.excerpts", **facts)}</p>'
     return (
         f'<section aria-label="{say("cards.name")}"><ul class="cards" role="list">'
-        f"{''.join(f'<li>{card}</li>' for card in shown)}</ul>{heard}</section>"
+        f"{''.join(f'<li>{card}</li>' for card in made)}</ul>{heard}</section>"
     )
 
 
-def _metric_card(say: Say, key: str, found: Numbers) -> str:
-    metric = METRICS[key]
-    measured = found.measured.get(key)
-    unit = UNITS[metric.unit]
+def _metric_card(say: Say, metric: Metric, found: Numbers) -> str:
+    measured = found.measured.get(metric.key)
+    title = numbers.title(say, metric)
     if measured is None:
         waiting = f'<p class="value quiet">{say("cards.measuring")}</p>'
-        return _card(say, key, waiting)
+        return _card(say, metric.key, title, waiting)
     if measured.before is None or measured.after is None:
         reason = measured.unavailable
         why = say(f"metric.{reason.reason}", **reason.facts) if reason else ""
-        return _card(say, key, f'<p class="value quiet">{say("cards.none")}</p><p class="quiet">{escape(why)}</p>')
-    return _pair_card(say, key, measured, unit, metric.better, DIGITS.get(key, 1))
+        none = f'<p class="value quiet">{say("cards.none")}</p><p class="quiet">{escape(why)}</p>'
+        return _card(say, metric.key, title, none)
+    return _pair_card(say, metric, measured)
 
 
-def _pair_card(say: Say, key: str, measured: Measured, unit: str, better: str, digits: int) -> str:
-    before, after = measured.before, measured.after
+def _pair_card(say: Say, metric: Metric, measured: Measured) -> str:
+    before, after, title = measured.before, measured.after, numbers.title(say, metric)
     if before is None or after is None:
-        return _card(say, key, f'<p class="value quiet">{say("facts.silence")}</p>')
-    change = round(after - before, digits)
-    good = {"higher": change > 0, "lower": change < 0}.get(better)
+        return _card(say, metric.key, title, f'<p class="value quiet">{say("facts.silence")}</p>')
+    change = after - before if metric.digits is None else round(after - before, metric.digits)
+    good = {"higher": change > 0, "lower": change < 0}.get(metric.better)
     tone = "" if change == 0 or good is None else "good" if good else "bad"
     word, arrow = ("rises", "▲") if change > 0 else ("falls", "▼") if change < 0 else ("same", "=")
     values = (
-        f'<p class="value"><span><i class="said">{say("cards.before")} </i>{numbers.plain(before, digits)}</span>'
+        f'<p class="value"><span><i class="said">{say("cards.before")} </i>{numbers.value(metric, before)}</span>'
         f' <b aria-hidden="true">→</b> <span class="now"><i class="said">{say("cards.after")} </i>'
-        f"{numbers.plain(after, digits)}</span> <small>{say(unit)}</small></p>"
+        f"{numbers.value(metric, after)}</span> <small>{numbers.unit(say, metric)}</small></p>"
     )
-    amount = numbers.signed(change, digits) if change else ""
+    amount = numbers.change(metric, change) if change else ""
     difference = (
         f'<p class="change {tone}"><span aria-hidden="true">{arrow}</span><i class="said">{say(f"cards.{word}")}</i> '
         f"{amount}</p>"
     )
-    return _card(say, key, values + difference)
+    return _card(say, metric.key, title, values + difference)
 
 
 def _single_card(say: Say, key: str, value: str, unit: str) -> str:
-    return _card(say, key, f'<p class="value"><span class="now">{value}</span> <small>{say(unit)}</small></p>')
+    content = f'<p class="value"><span class="now">{value}</span> <small>{say(unit)}</small></p>'
+    return _card(say, key, say(f"cards.{key}"), content)
 
 
-def _card(say: Say, key: str, content: str) -> str:
-    name = say(f"cards.{key}")
-    summary = f'<summary title="{say("cards.how")}"><h3>{name}</h3><span aria-hidden="true">i</span></summary>'
+def _card(say: Say, key: str, title: str, content: str) -> str:
+    summary = f'<summary title="{say("cards.how")}"><h3>{title}</h3><span aria-hidden="true">i</span></summary>'
     how = f"<p>{say(f'cards.{key}-how')}</p>"
     return f'<details data-fold="cards.{key}">{summary}{how}</details>{content}'
 

@@ -10,7 +10,7 @@ from typing import Any
 from denoise_app.audio.clip import FileInfo
 from denoise_app.inference import replay
 from denoise_app.inference.engine import Levels, Rendered, Settings
-from denoise_app.metrics.report import METRICS
+from denoise_app.metrics.table import METRICS
 from denoise_app.ui.clean.work import Numbers, Result
 from denoise_app.ui.worker.worker import Offer
 
@@ -26,6 +26,7 @@ class Made:
         device: Where the denoiser ran.
         real_time_factor: Seconds of work per second of sound.
         numbers: What was measured.
+        track: Of the recording, from 1; None for the first.
     """
 
     recording: Path
@@ -35,13 +36,14 @@ class Made:
     device: str
     real_time_factor: float
     numbers: Numbers
+    track: int | None = None
 
     @classmethod
     def of(cls, result: Result) -> Made:
         """What the Clean tab shows."""
         order, separation = result.order, result.separation
         facts = (result.rendered, separation.device, separation.real_time_factor, result.numbers)
-        return cls(order.path, order.offer, order.settings, *facts)
+        return cls(order.path, order.offer, order.settings, *facts, order.track)
 
 
 def report(made: Made) -> dict[str, Any]:
@@ -51,12 +53,13 @@ def report(made: Made) -> dict[str, Any]:
     recording, output: samples_sha256, container, codec, sample_rate (Hz), channels, frames, bit_depth, seconds,
     peak_dbfs, loudness_lufs.
     denoiser: model, loss, source, repo, revision, sha256, sample_rate, delay_seconds, device, real_time_factor.
-    settings: strength (0 to 1), max_attenuation_db, high_band, loudness_lufs, true_peak_dbtp, container, bit_depth,
-    channels. gain_db, cut_samples: what was done to the level. notes: what is odd about the recording.
+    settings: strength (0 to 100 %), max_attenuation_db, high_band, loudness_lufs, true_peak_dbtp, container, bit_depth,
+    channels, track. gain_db, cut_samples: what was done to the level. notes: what is odd about the recording or was
+    lost on the way, each with its key, its message, and the numbers and names in that.
     metrics: key -> unit, better ("higher", "lower", "neither"), estimated, before, after.
     """
     rendered, offer = made.rendered, made.offer
-    told = replay.told(
+    told = replay.as_json(
         replay.Receipt(
             model=offer.model,
             loss=offer.loss,
@@ -64,8 +67,9 @@ def report(made: Made) -> dict[str, Any]:
             sha256=offer.manifest.sha256 if offer.manifest else None,
             channels=rendered.channels,
             settings=made.settings,
-            recording=replay.fingerprint(made.recording),
+            recording=replay.fingerprint(made.recording, made.track),
             output=replay.fingerprint(rendered.path),
+            track=made.track,
         )
     )
     return told | {
@@ -86,7 +90,7 @@ def report(made: Made) -> dict[str, Any]:
         "true_peak_dbtp": _finite(rendered.true_peak_dbtp),
         "limited": rendered.limited,
         "cut_samples": rendered.cut_samples,
-        "notes": [note.message for note in rendered.notes],
+        "notes": [note.told() for note in rendered.notes],
         "metrics": {
             key: {
                 "unit": METRICS[key].unit,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import Literal
 
 import numpy as np
 
@@ -22,36 +22,26 @@ from denoise_app.audio import files
 from denoise_app.audio.clip import Clip, FileInfo, Samples
 from denoise_app.audio.convert import mid
 from denoise_app.audio.encodings import Encoding, suffix
-from denoise_app.audio.errors import AudioError
 from denoise_app.checkpoints import hub
 from denoise_app.checkpoints.manifest import CheckpointError, Manifest
 from denoise_app.denoiser import Denoiser
+from denoise_app.evaluation import pairs
 from denoise_app.evaluation import sweep as bench
 from denoise_app.inference import catalog, engine
 from denoise_app.inference.device import Device, choose
+from denoise_app.inference.settings import number
 from denoise_app.inference.sources import LevelMeter, window
 from denoise_app.metrics import blind
 from denoise_app.metrics.errors import MetricUnavailable
 from denoise_app.metrics.excerpts import spread
 from denoise_app.metrics.report import Measured, measure, score
 from denoise_app.ui.parts.figures import Survey, survey
-from denoise_app.ui.texts import LANGUAGES
 
 NO_LIMIT_DB = 60  # the end of the slider for the most attenuation: nobody hears a difference to no limit
 WHOLE_SECONDS = 60.0  # longer recordings are listened to in excerpts, so that memory does not grow with them
 EXCERPT_SECONDS = 15.0
 EXCERPTS = 4
 PATIENCE = 20.0  # s that the end of the program waits for the work that it has stopped
-RANGES: dict[str, tuple[str, float, float]] = {
-    "bad-strength": ("strength", 0, 100),
-    "bad-attenuation": ("max_attenuation_db", 0, inf),
-    "bad-loudness": ("loudness_lufs", -70, 0),
-    "bad-true-peak": ("true_peak_dbtp", -70, 0),
-    "bad-bit-depth": ("bit_depth", 8, 32),
-}
-"""Reason of the error -> the setting as programs call it, the least and the largest that it may be."""
-QUICK = ("snr_estimated", "noise_floor", "speech_level")
-SLOW = ("dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl")
 
 
 @dataclass(frozen=True)
@@ -221,9 +211,9 @@ class Worker:
 
     # --------------------------------------------------------------------------------------------------- sound
 
-    def probe(self, path: Path) -> FileInfo:
+    def probe(self, path: Path, track: int | None = None) -> FileInfo:
         """What a file's header says; raises AudioError for what is no sound or too much of it."""
-        return files.probe(path)
+        return files.probe(path, track=track)
 
     def levels(self, path: Path) -> engine.Levels:
         """Peak, loudness and oddities of a whole file, which is decoded for it by block."""
@@ -251,6 +241,7 @@ class Worker:
         channels: engine.Channels,
         progress: Callable[[engine.Progress], None],
         cancelled: Callable[[], bool],
+        track: int | None = None,
     ) -> engine.Separation:
         """Runs the denoiser, once: see `engine.separate`."""
         with self._at_work():
@@ -261,6 +252,7 @@ class Worker:
                 channels=channels,
                 progress=progress,
                 cancelled=lambda: cancelled() or self._closing.is_set(),
+                track=track,
             )
 
     def render(
@@ -279,18 +271,18 @@ class Worker:
 
     # ------------------------------------------------------------------------------------------------- numbers
 
-    def excerpts(self, before: Path, after: Path) -> Excerpts:
-        """What is listened to of a recording and of what became of it."""
-        info = files.probe(before)
+    def excerpts(self, before: Path, after: Path, track: int | None = None) -> Excerpts:
+        """What is listened to of a recording's track and of what became of it."""
+        info = files.probe(before, track=track)
         parts = _listened_to(info)
-        heard = [self.heard(path, info) for path in (before, after)]
+        heard = [self.heard(before, info, track), self.heard(after, info)]
         frames = min(len(samples) for samples in heard)  # a lossy format may end a little later
         length = (parts[0].stop - parts[0].start) / info.sample_rate
         return Excerpts(heard[0][:frames], heard[1][:frames], info.sample_rate, length, len(parts))
 
-    def heard(self, path: Path, info: FileInfo) -> Samples:
+    def heard(self, path: Path, info: FileInfo, track: int | None = None) -> Samples:
         """(time,): the mean of the channels of what is listened to of a recording, from it or from a result of it."""
-        return np.concatenate([_mean(path, part) for part in _listened_to(info)])
+        return np.concatenate([_mean(path, part, track) for part in _listened_to(info)])
 
     def score(self, samples: Samples, sample_rate: int, keys: Iterable[str]) -> dict[str, float | MetricUnavailable]:
         """Metrics of (time,) that need no clean recording: see `report.score`."""
@@ -304,35 +296,35 @@ class Worker:
 
     # --------------------------------------------------------------------------------------------- true numbers
 
-    def ingredients(self, clean: Path, noise_from: Path | str, seed: int) -> bench.Ingredients:
-        """Speech and as much noise: see `inference.sweep.prepare`."""
-        return bench.prepare(clean, noise_from, seed)
+    def ingredients(self, clean: Path, noise_from: Path | str, seed: int) -> pairs.Ingredients:
+        """Speech and as much noise: see `evaluation.pairs.prepare`."""
+        return pairs.prepare(clean, noise_from, seed)
 
-    def pair(self, noisy: Path, clean: Path) -> bench.Pair:
-        """Two recordings of the same speech, aligned: see `inference.sweep.pair`."""
+    def pair(self, noisy: Path, clean: Path) -> pairs.Pair:
+        """Two recordings of the same speech, aligned: see `evaluation.pairs.pair`."""
         with self._at_work():
-            return bench.pair(noisy, clean)
+            return pairs.pair(noisy, clean)
 
-    def true_scores(self, of: bench.Pair, samples: Samples) -> dict[str, bench.Score]:
-        """Metrics of (time,) against the clean side: see `inference.sweep.scores`."""
+    def true_scores(self, of: pairs.Pair, samples: Samples) -> dict[str, bench.Score]:
+        """Metrics of (time,) against the clean side: see `evaluation.sweep.scores`."""
         with self._at_work():
             return bench.scores(of, samples)
 
     def denoise_pair(
         self,
-        of: bench.Pair,
+        of: pairs.Pair,
         denoiser: Denoiser,
         out: Path,
         progress: Callable[[engine.Progress], None],
         cancelled: Callable[[], bool],
     ) -> Samples:
-        """The noisy side denoised, (time,), also as a file: see `inference.sweep.denoise`."""
+        """The noisy side denoised, (time,), also as a file: see `evaluation.sweep.denoise`."""
         with self._at_work():
             return bench.denoise(of, denoiser, out, progress, lambda: cancelled() or self._closing.is_set())
 
     def sweep(
         self,
-        ingredients: bench.Ingredients,
+        ingredients: pairs.Ingredients,
         offers: Iterable[Offer],
         snrs: tuple[float, ...],
         into: bench.Sweep,
@@ -340,14 +332,13 @@ class Worker:
         cancelled: Callable[[], bool],
     ) -> None:
         """Improvements over SNRs, as they come; what was measured for anybody is not measured again."""
-        candidates = [
-            bench.Candidate(offer.key, f"{offer.key} {_weights(offer)}", partial(self.denoiser, offer))
-            for offer in offers
+        systems = [
+            bench.System(offer.key, f"{offer.key} {_weights(offer)}", partial(self.denoiser, offer)) for offer in offers
         ]
         with self._at_work():
             bench.sweep(
                 ingredients,
-                candidates,
+                systems,
                 snrs,
                 self._measured,
                 into,
@@ -390,17 +381,9 @@ def _listened_to(info: FileInfo) -> list[slice]:
     return spread(info.frames, round(EXCERPT_SECONDS * info.sample_rate), EXCERPTS)
 
 
-def _mean(path: Path, part: slice) -> Samples:
+def _mean(path: Path, part: slice, track: int | None = None) -> Samples:
     """(time,): the mean of the channels over a stretch of a file."""
-    return mid(files.read_window(path, part.start, part.stop - part.start).samples)[0]
-
-
-class SettingError(AudioError):
-    """A setting that cannot be what it is."""
-
-    sentences: ClassVar[dict[str, str]] = {
-        reason: LANGUAGES["en"][f"error.{reason}"] for reason in (*RANGES, "bad-high-band", "bad-channels")
-    }
+    return mid(files.read_window(path, part.start, part.stop - part.start, track=track).samples)[0]
 
 
 def settings_from(
@@ -427,36 +410,26 @@ def settings_from(
         to_target: Whether to bring the loudness to a target; without it, whether there is a `loudness_lufs`.
 
     Raises:
-        SettingError: A key of RANGES for a number that is missing or out of its range; "bad-high-band".
+        SettingError: A number that is missing, of another kind, or out of its range; a high band that is unknown.
     """
     to_target = loudness_lufs is not None if to_target is None else to_target
-    most = _number("bad-attenuation", most_db)
+    most = number("bad-attenuation", most_db)
     return engine.Settings(
-        strength=_number("bad-strength", strength) / 100,
+        strength=number("bad-strength", strength),
         max_attenuation_db=inf if most >= NO_LIMIT_DB else most,
-        high_band=_word("bad-high-band", high_band, get_args(engine.HighBand)),
-        loudness_lufs=_number("bad-loudness", loudness_lufs) if to_target else None,
-        true_peak_dbtp=_number("bad-true-peak", true_peak_dbtp) if to_target else engine.DEFAULTS.true_peak_dbtp,
+        high_band=high_band,  # type: ignore[arg-type]
+        loudness_lufs=number("bad-loudness", loudness_lufs) if to_target else None,
+        true_peak_dbtp=number("bad-true-peak", true_peak_dbtp) if to_target else engine.DEFAULTS.true_peak_dbtp,
         container=container or None,
-        bit_depth=int(_number("bad-bit-depth", bit_depth)) if bit_depth else None,
+        bit_depth=None if is_left_out(bit_depth) else as_whole(bit_depth),  # type: ignore[arg-type]
     )
 
 
-def channels_from(name: str) -> engine.Channels:
-    """How channels are treated; raises SettingError "bad-channels" for another word."""
-    return _word("bad-channels", name, get_args(engine.Channels))
+def is_left_out(given: float | None) -> bool:
+    """Whether a number is one that leaves the matter to the recording: none, or 0, which `false` is not."""
+    return given is None or (given == 0 and not isinstance(given, bool))
 
 
-def _number(reason: str, given: float | None) -> float:
-    """What a field holds; raises SettingError where that is nothing, no number, or out of its range."""
-    name, low, high = RANGES[reason]
-    if isinstance(given, int | float) and low <= given <= high:
-        return given
-    raise SettingError.of(reason, name=name, low=low, high=high)
-
-
-def _word(reason: str, given: str, known: tuple[Any, ...]) -> Any:
-    """One of the words that are known; raises SettingError for another one."""
-    if given in known:
-        return given
-    raise SettingError.of(reason, known=", ".join(known))
+def as_whole(given: float | None) -> float | None:
+    """The same number, a whole one as Python's: number fields and programs may have 16.0."""
+    return int(given) if isinstance(given, float) and given.is_integer() else given

@@ -1,0 +1,73 @@
+"""Which files of a folder are sound, and what else lies there."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from denoise_app.audio.files import SUFFIXES
+from denoise_app.audio.names import printable
+
+
+@dataclass(frozen=True)
+class Found:
+    """What lies below a folder.
+
+    Attributes:
+        sounds: Everything whose name ends as a sound file's, sorted; links and devices too, for to open one tells best
+            what is wrong with it.
+        passed_over: What is not taken -> how often, most first: suffixes in lower case, "no suffix", "hidden",
+            "linked folder".
+        closed: Folders that could not be listed, each with the system's reason.
+    """
+
+    sounds: tuple[Path, ...]
+    passed_over: Mapping[str, int]
+    closed: tuple[tuple[Path, OSError], ...]
+
+
+def look(folder: Path, out: Path | None = None) -> Found:
+    """Looks through a folder's tree; neither `out`, where it lies in the tree, nor links to folders are entered."""
+    sounds: list[Path] = []
+    passed_over: Counter[str] = Counter()
+    closed: list[tuple[Path, OSError]] = []
+    output = os.stat(out) if out is not None and os.path.exists(out) else None
+    folders = [folder]
+    while folders:
+        here = folders.pop()
+        try:
+            with os.scandir(here) as listed:
+                entries = [(Path(entry), _kind(entry, output)) for entry in listed]
+        except OSError as problem:
+            closed.append((here, problem))
+            continue
+        for path, kind in entries:
+            if kind == "folder":
+                folders.append(path)
+            elif kind == "sound":
+                sounds.append(path)
+            elif kind != "output":
+                passed_over[kind] += 1
+    return Found(tuple(sorted(sounds)), most_first(passed_over), tuple(closed))
+
+
+def most_first(counts: Mapping[str, int]) -> dict[str, int]:
+    """The same counts, the largest first, equal ones by their names."""
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _kind(entry: os.DirEntry[str], output: os.stat_result | None) -> str:
+    """Either "folder", "output", "sound", or what it is passed over as."""
+    if entry.is_dir(follow_symlinks=False) and output and os.path.samestat(entry.stat(), output):
+        return "output"
+    if entry.name.startswith("."):
+        return "hidden"
+    if entry.is_dir(follow_symlinks=False):
+        return "folder"
+    if entry.is_symlink() and os.path.isdir(entry):
+        return "linked folder"
+    suffix = Path(entry.name).suffix.lower()
+    return "sound" if suffix in SUFFIXES else printable(suffix) or "no suffix"
