@@ -582,7 +582,7 @@ def run_export(args: argparse.Namespace) -> int:
 
         exported = write.export(entry.folder, args.out, speech, frames, args.int8)
     except ModuleNotFoundError as error:
-        raise Failure(f"export needs the package {error.name}: install requirements-dev.txt") from error
+        raise Failure(f"export needs the package {error.name}: pip install {error.name}") from error
     except write.ExportError as error:
         raise Failure(str(error)) from error
     parity = exported.parity
