@@ -559,12 +559,13 @@ def add_export(commands: Any) -> None:
     command.add_argument("--frames", choices=("one", "any"), help="of a call; default: as --for has them")
     command.add_argument("--int8", action="store_true", help="matrices in 8 bits; refused where that saves nothing")
     command.add_argument(
-        "--speech", type=Path, default=SPEECH, metavar="FILE", help=f"compared with PyTorch on it; default: {SPEECH}"
+        "--speech", type=Path, metavar="FILE", help="compared with PyTorch on it; default: one of the examples"
     )
     add_threads(command)
 
 
 def run_export(args: argparse.Namespace) -> int:
+    from denoise_app import resources
     from denoise_app.audio.files import read
     from denoise_app.inference import catalog
 
@@ -576,7 +577,8 @@ def run_export(args: argparse.Namespace) -> int:
     if entry.source == "onnx":
         raise Failure(f"{entry.model} is an ONNX file already: {entry.folder}")
     frames: Any = args.frames or ("one" if args.runtime == "sherpa-onnx" else "any")
-    speech = read(args.speech)
+    path = args.speech or resources.folder("examples") / "english-fan.flac"
+    speech = read(path)
     try:
         from denoise_app.export import write
 
@@ -588,7 +590,7 @@ def run_export(args: argparse.Namespace) -> int:
     parity = exported.parity
     text = (
         f"{exported.path}: {exported.size:,} bytes, sha256 {exported.sha256}\n"
-        f"parity on {args.speech.name}: samples differ by {parity.difference:.1e} at most, "
+        f"parity on {path.name}: samples differ by {parity.difference:.1e} at most, "
         f"{parity.difference_db:.0f} dB of the output\n"
         f"a frame takes {parity.onnx_ms:.2f} ms, in PyTorch {parity.torch_ms:.2f} ms"
     )

@@ -41,8 +41,8 @@ ENGLISH: dict[str, str] = OF_OTHER_ROOMS | {
     "device.gpu-works": "A CUDA GPU was found and works.",
     "device.gpu-fails": "A CUDA GPU was found but failed a trial, so the CPU is used.",
     "device.no-gpu": "No CUDA GPU was found.",
-    "device.onnx": "Models whose ONNX graph lies beside their weights run in ONNX Runtime, which was measured to be at "
-    "least twice as quick as PyTorch here and gives the same samples.",
+    "device.onnx": "Models whose ONNX graph lies beside their weights run in ONNX Runtime, which was measured to be about "
+    "twice as quick as PyTorch and gives the same samples.",
     "tab.clean": "Clean",
     "tab.compare": "Compare",
     "tab.models": "Models",
@@ -643,7 +643,7 @@ CHINESE: dict[str, str] = {
     "device.gpu-works": "找到了可用的 CUDA GPU。",
     "device.gpu-fails": "找到了 CUDA GPU，但试运行失败，因此使用 CPU。",
     "device.no-gpu": "没有找到 CUDA GPU。",
-    "device.onnx": "权重旁附有 ONNX 计算图的模型由 ONNX Runtime 运行：实测至少比 PyTorch 快一倍，结果相同。",
+    "device.onnx": "权重旁附有 ONNX 计算图的模型由 ONNX Runtime 运行：实测约比 PyTorch 快一倍，结果相同。",
     "tab.clean": "降噪",
     "tab.compare": "比较",
     "tab.models": "模型",
