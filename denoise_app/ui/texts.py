@@ -41,8 +41,8 @@ ENGLISH: dict[str, str] = OF_OTHER_ROOMS | {
     "device.gpu-works": "A CUDA GPU was found and works.",
     "device.gpu-fails": "A CUDA GPU was found but failed a trial, so the CPU is used.",
     "device.no-gpu": "No CUDA GPU was found.",
-    "device.onnx": "Models whose ONNX graph lies beside their weights run in ONNX Runtime, which was measured to be about "
-    "twice as quick as PyTorch and gives the same samples.",
+    "device.onnx": "Models whose ONNX graph lies beside their weights run in ONNX Runtime, which was measured to be "
+    "about twice as quick as PyTorch and gives the same samples.",
     "tab.clean": "Clean",
     "tab.compare": "Compare",
     "tab.models": "Models",
