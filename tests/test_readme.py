@@ -49,6 +49,7 @@ def test_it_is_short() -> None:
     assert len(README.splitlines()) < 170
 
 
+@pytest.mark.slow
 def test_the_lines_of_python_run(elsewhere: Path) -> None:
     code = blocks("python")[0]
     assert len([line for line in code.splitlines() if line.strip()]) <= 5
@@ -57,6 +58,7 @@ def test_the_lines_of_python_run(elsewhere: Path) -> None:
     assert (before.samplerate, before.channels, before.frames) == (after.samplerate, after.channels, after.frames)
 
 
+@pytest.mark.slow
 def test_the_lines_of_the_client_run_against_a_page(elsewhere: Path) -> None:
     _, code = blocks("python")
     served = page.build()
@@ -69,6 +71,7 @@ def test_the_lines_of_the_client_run_against_a_page(elsewhere: Path) -> None:
         served.blocks.close()
 
 
+@pytest.mark.slow
 def test_the_line_of_the_command_line_runs(elsewhere: Path) -> None:
     (line,) = [block.strip() for block in blocks("bash") if block.startswith("python -m denoise_app denoise")]
     run([sys.executable, *line.split()[1:]], elsewhere)

@@ -132,6 +132,7 @@ def test_a_track_of_a_call_is_kept(client: Client, recording: Make, tmp_path: Pa
         assert report["recording"]["samples_sha256"] == fingerprint(expected)
 
 
+@pytest.mark.slow
 def test_ten_users_at_once_get_their_own(server: Server, recording: Make, tmp_path: Path) -> None:
     paths = [recording(f"user{k}.wav", seconds=1.0 + k / 10) for k in range(10)]
     clients = [Client(server.url, verbose=False, download_files=tmp_path / str(k)) for k in range(10)]
