@@ -9,16 +9,17 @@ from typing import Any
 
 import gradio as gr
 
+from denoise_app.ui.clean import work
+from denoise_app.ui.clean.settings import NO_LIMIT_DB, channels_from, settings_from
 from denoise_app.ui.clean.work import Order, Result
 from denoise_app.ui.parts.language import say_for
-from denoise_app.ui.parts.receipt import Made, report
+from denoise_app.ui.parts.measured import QUICK
+from denoise_app.ui.parts.orders import WORK
+from denoise_app.ui.parts.receipt import report
 from denoise_app.ui.worker.session import Sessions
-from denoise_app.ui.worker.worker import NO_LIMIT_DB, QUICK, Worker, channels_from, settings_from
+from denoise_app.ui.worker.worker import Worker
 
-from .clean import work as flow
 from .texts import Say
-
-WORK = "work"  # the queue of all that computes: as many at once as the page is told
 
 logger = logging.getLogger(__name__)
 
@@ -66,21 +67,19 @@ def endpoint(worker: Worker, sessions: Sessions) -> Callable[..., Iterator[Answe
         try:
             if not audio:
                 raise gr.Error(say("error.no-recording"), title=say("error.title"), print_exception=False)
-            best = worker.recommended(model or None)
-            offer = worker.named(best.model, loss) if loss else best
+            offer = worker.offers.recommended(model or None)
+            if loss:
+                offer = worker.offers.recommended(offer.model, loss)
             settings = settings_from(
                 strength, max_attenuation_db, high_band, loudness_lufs or None, true_peak_dbtp, format, bit_depth
             )
             order = Order(session.adopt(Path(audio)), offer, channels_from(channels), settings)
-            *_, result = flow.denoise(worker, session, order, session.begin(), preview=False)
+            *_, result = work.denoise(worker, session, order, session.begin(), preview=False)
             assert isinstance(result, Result)
-            *_, measured = flow.measure(worker, session, result, [QUICK])
-            told = report(Made.of(measured))  # while the files have the names that it looks for
-            yield (
-                _named(result.after, result.copy_name("denoised")),
-                _named(result.removed, result.copy_name("removed")),
-                told,
-            )
+            *_, measured = work.measure(worker, session, result, [QUICK])
+            told = report(work.made(measured))  # while the files have the names that it looks for
+            removed = _named(work.write_removed(result), result.copy_name("removed"))
+            yield _named(result.after, result.copy_name("denoised")), removed, told
         except Exception as error:
             raise shown(error, say) from error
         finally:
@@ -121,5 +120,5 @@ def build(worker: Worker, sessions: Sessions) -> None:
         ]
         outputs = [gr.File(label="denoised"), gr.File(label="removed"), gr.JSON(label="report")]
         gr.Button().click(
-            endpoint(worker, sessions), inputs, outputs, api_name="denoise", concurrency_id=WORK, show_progress="hidden"
+            endpoint(worker, sessions), inputs, outputs, api_name="denoise", show_progress="hidden", **WORK
         )

@@ -14,9 +14,10 @@ import pytest
 import soundfile
 
 from denoise_app.audio.clip import Clip
+from denoise_app.inference.catalog import Entry
 from denoise_app.ui.blind import work as blind
 from denoise_app.ui.compare import work as comparison
-from denoise_app.ui.worker.worker import Offer, Worker
+from denoise_app.ui.worker.worker import Worker
 
 from . import visit as base
 from .visit import PATIENCE, Served
@@ -49,11 +50,11 @@ Plans = list[tuple[blind.Trial, ...]]  # the trials of each test that was begun
 class ThreeOffers(Worker):
     """The real one with three denoisers, whatever other checkpoints there are."""
 
-    def offers(self) -> list[Offer]:
+    def offers(self) -> list[Entry]:
         known = {offer.key: offer for offer in super().offers()}
         return [known[key] for key in ("gru/hybrid", "gru/log-mag", "mmse-lsa")]
 
-    def recommended(self, model: str | None = None) -> Offer:
+    def recommended(self, model: str | None = None) -> Entry:
         return next(offer for offer in self.offers() if model in (None, offer.model))
 
 

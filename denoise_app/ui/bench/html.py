@@ -1,22 +1,40 @@
-"""What the Bench says on the page: pure functions from what is known to HTML, as in `panels`."""
+"""What the Bench says on the page: pure functions from what is known to HTML."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from html import escape
+from collections.abc import Sequence
+
+from markupsafe import Markup
 
 from denoise_app.evaluation.sweep import STAND_IN, SWEPT, Point, Score
+from denoise_app.inference.catalog import Entry
 from denoise_app.metrics.alignment import Alignment
 from denoise_app.metrics.errors import MetricUnavailable
 from denoise_app.metrics.report import METRICS, Metric
 from denoise_app.plots.scores import Axis, Curve
-from denoise_app.ui.compare.html import name
-from denoise_app.ui.compare.work import NOISY
-from denoise_app.ui.parts import numbers, panels
-from denoise_app.ui.parts.player import Version
+from denoise_app.ui.parts import numbers
+from denoise_app.ui.parts.denoiser import name
+from denoise_app.ui.parts.markup import (
+    head,
+    heard,
+    hint,
+    missing,
+    notices,
+    region,
+    row,
+    row_head,
+    seen,
+    sentences,
+    table,
+    tag,
+    titled,
+    working,
+)
+from denoise_app.ui.parts.measured import UNITS
+from denoise_app.ui.parts.player import NOISY, Version
 from denoise_app.ui.parts.problems import explained
+from denoise_app.ui.parts.recording import notes
 from denoise_app.ui.texts import Say
-from denoise_app.ui.worker.worker import Offer
 
 from .work import Doing, Mix, Swept, Trial
 
@@ -26,7 +44,7 @@ SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 CLEAN = "clean"
 
 
-def progress(say: Say, doing: Doing) -> str:
+def progress(say: Say, doing: Doing) -> Markup:
     """What is being done, and how much of all of it is done."""
     now = doing.progress
     facts = {"number": doing.done + 1, "count": doing.count, "name": name(say, doing.offer) if doing.offer else ""}
@@ -34,9 +52,9 @@ def progress(say: Say, doing: Doing) -> str:
     if doing.what == "sweeping":
         left = now.seconds_left if now else None
         parts = [say("run.left", time=numbers.duration(left))] if left is not None else []
-        return panels.working(say, stage, now.fraction if now else None, parts, say("bench.partial"))
+        return working(say, stage, now.fraction if now else None, parts, say("bench.partial"))
     fraction = (doing.done + (now.fraction if now else 0.0)) / doing.count if doing.what == "running" else None
-    return panels.working(say, stage, fraction)
+    return working(say, stage, fraction)
 
 
 # ------------------------------------------------------------------------------------------------------------ one trial
@@ -52,25 +70,23 @@ def noise_name(say: Say, asked: Mix) -> str:
     return noise_label(say, asked.noise) if isinstance(asked.noise, str) else asked.noise.name
 
 
-def heading(say: Say, trial: Trial) -> str:
+def trial_heading(say: Say, trial: Trial) -> Markup:
     """What was mixed or compared, how exactly, and what was changed on the way."""
     asked = trial.asked
     if isinstance(asked, Mix):
         title = say("bench.mixed", snr=_decibels(asked.snr_db))
         of = f"{asked.clean.name} + {noise_name(say, asked)}"
-        facts = [
-            say("bench.achieved", snr=numbers.plain(trial.snr_db or 0.0, 2), asked=_decibels(asked.snr_db)),
-            say("bench.p56"),
-        ]
+        achieved = numbers.plain(trial.snr_db or 0.0, 2)
+        facts = [say.markup("bench.achieved", snr=achieved, asked=_decibels(asked.snr_db)), say("bench.p56")]
     else:
         title, of = say("bench.paired"), f"{asked.noisy.name} · {asked.clean.name}"
         assert trial.alignment is not None
         facts = [aligned(say, trial.alignment, trial.sample_rate)]
-    items = "".join(f"<p>{fact}</p>" for fact in facts)
-    return f'{panels.titled(title, of)}<div class="bench-facts">{items}{panels.notes(say, trial.notes)}</div>'
+    told = tag("div", *(tag("p", fact) for fact in facts), notes(say, trial.notes), class_="bench-facts")
+    return titled(title, of) + told
 
 
-def aligned(say: Say, alignment: Alignment, sample_rate: int) -> str:
+def aligned(say: Say, alignment: Alignment, sample_rate: int) -> Markup:
     """The lag in samples and ms, what its sign means, and how sure it is."""
     lag = alignment.lag
     facts = {
@@ -79,7 +95,7 @@ def aligned(say: Say, alignment: Alignment, sample_rate: int) -> str:
         "correlation": numbers.plain(abs(alignment.correlation), 2),
     }
     which = "later" if lag > 0 else "earlier" if lag < 0 else "together"
-    return f"{say('bench.lag', **facts)} {say(f'bench.{which}')}".strip()
+    return say.markup("bench.lag", **facts) + " " + say(f"bench.{which}")
 
 
 def versions(say: Say, trial: Trial) -> list[Version]:
@@ -92,33 +108,24 @@ def versions(say: Say, trial: Trial) -> list[Version]:
     ]
 
 
-def table(say: Say, trial: Trial) -> str:
+def scores_table(say: Say, trial: Trial) -> Markup:
     """Every true metric before and after: a row for each, on a narrow screen a card."""
     takes = trial.heard
-    heads = [say("bench.metric"), say("bench.version.noisy"), *(escape(name(say, take.offer)) for take in takes)]
+    heads = [say("bench.metric"), say("bench.version.noisy"), *(name(say, take.offer) for take in takes)]
     rows, reasons = [], []
     for key, before in trial.before.items():
         values = [before, *(take.scores[key] for take in takes)]
         reasons += [value for value in values if isinstance(value, MetricUnavailable)]
         rows.append(_row(say, key, values, heads))
-    head = "".join(f'<th scope="col">{text}</th>' for text in heads)
     told = dict.fromkeys(say(f"metric.{reason.reason}", **reason.facts) for reason in reasons)
     failed = [_failure(say, take.offer, take.error) for take in trial.takes if take.error]
-    return (
-        f'<div class="truth" role="region" tabindex="0" aria-label="{say("bench.table")}"><table>'
-        f'<caption class="said">{say("bench.table")}</caption><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>{_list(failed)}{_list(told)}"
-        f"{panels.hint(say('bench.true'))}"
-    )
+    caption = say("bench.table")
+    shown = region(caption, table(map(head, heads), rows, caption), "truth")
+    return shown + notices(failed) + notices(told) + hint(say("bench.true"))
 
 
-def _failure(say: Say, offer: Offer, error: Exception) -> str:
+def _failure(say: Say, offer: Entry, error: Exception) -> str:
     return say("bench.failed", name=name(say, offer), reason=explained(say, error))
-
-
-def _list(sentences: Iterable[str]) -> str:
-    items = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
-    return f'<ul class="notes">{items}</ul>' if items else ""
 
 
 def _title(say: Say, key: str) -> str:
@@ -130,42 +137,37 @@ def _metric(key: str) -> Metric:
     return METRICS["pesq_wb" if key == STAND_IN else key]
 
 
-def _row(say: Say, key: str, values: Sequence[Score], heads: Sequence[str]) -> str:
+def _row(say: Say, key: str, values: Sequence[Score], heads: Sequence[str]) -> Markup:
     """A metric: the value of the noisy side, then each result with its change; the best of several is marked."""
     metric = _metric(key)
     known = [value for value in values[1:] if isinstance(value, float)]
     best = _text(key, (max if metric.better == "higher" else min)(known)) if len(known) > 1 else None
     if len({_text(key, value) for value in known}) < 2:
         best = None
-    cells = [f'<td data-head="{heads[1]}">{_plain(say, key, values[0])}</td>']
-    for value, head in zip(values[1:], heads[2:], strict=True):
-        cells.append(f'<td data-head="{head}">{_changed(say, key, values[0], value, best)}</td>')
+    cells = [tag("td", _plain(say, key, values[0]), data_head=heads[1])]
+    for value, title in zip(values[1:], heads[2:], strict=True):
+        cells.append(tag("td", _changed(say, key, values[0], value, best), data_head=title))
     arrow = "↑" if metric.better == "higher" else "↓"
-    unit = say(panels.UNITS[metric.unit])
-    about = " · ".join(part for part in (unit, f"{arrow} {say(f'compare.{metric.better}')}") if part)
-    return f'<tr><th scope="row">{_title(say, key)} <small>{about}</small></th>{"".join(cells)}</tr>'
+    about = " · ".join(part for part in (say(UNITS[metric.unit]), f"{arrow} {say(f'compare.{metric.better}')}") if part)
+    return row(tag("th", _title(say, key), " ", tag("small", about), scope="row"), *cells)
 
 
 def _plain(say: Say, key: str, value: Score) -> str:
-    if isinstance(value, float):
-        return _text(key, value)
-    return f'<span aria-hidden="true">–</span><i class="said">{say("cards.none")}</i>'
+    return _text(key, value) if isinstance(value, float) else missing(say("cards.none"))
 
 
 def _changed(say: Say, key: str, before: Score, after: Score, best: str | None) -> str:
     if not (isinstance(before, float) and isinstance(after, float)):
         return _plain(say, key, after)
     text, change = _text(key, after), after - before
-    mark = f' <span class="tag">{say("compare.best")}</span>' if text == best else ""
+    mark = Markup(" ") + tag("span", say("compare.best"), class_="tag") if text == best else ""
     if text == _text(key, before):
-        return f'{text}{mark} <small class="change">= <i class="said">{say("cards.same")}</i></small>'
+        return Markup("{}{} {}").format(text, mark, tag("small", "= ", heard(say("cards.same")), class_="change"))
     word, arrow = ("rises", "▲") if change > 0 else ("falls", "▼")
     tone = "good" if (change > 0) == (_metric(key).better == "higher") else "bad"
     amount = _power(change) if key == "mse" else numbers.signed(change, DIGITS.get(key, 1))
-    return (
-        f'<span class="now">{text}</span>{mark} <small class="change {tone}"><span aria-hidden="true">{arrow}</span>'
-        f'<i class="said">{say(f"cards.{word}")}</i> {amount}</small>'
-    )
+    difference = tag("small", seen(arrow), heard(say(f"cards.{word}")), f" {amount}", class_=f"change {tone}")
+    return Markup("{}{} {}").format(tag("span", text, class_="now"), mark, difference)
 
 
 def _text(key: str, value: float) -> str:
@@ -202,7 +204,7 @@ def axes(say: Say, swept: Swept) -> list[Axis]:
     """The panels of its figure."""
     found = []
     for key in swept_keys(swept):
-        unit = say(panels.UNITS[_metric(key).unit])
+        unit = say(UNITS[_metric(key).unit])
         found.append(Axis(key, f"{_title(say, key)} ({unit})" if unit else _title(say, key), LEAST_SPANS[key]))
     return found
 
@@ -212,7 +214,7 @@ def curves(say: Say, swept: Swept) -> list[Curve]:
     return [Curve(name(say, offer), _values(swept, offer)) for offer in swept.offers]
 
 
-def _values(swept: Swept, offer: Offer) -> dict[str, list[tuple[float, float]]]:
+def _values(swept: Swept, offer: Entry) -> dict[str, list[tuple[float, float]]]:
     found: dict[str, list[tuple[float, float]]] = {}
     for key in swept_keys(swept):
         improvements = ((point.snr_db, point.improvement(key)) for point in _points(swept, offer))
@@ -220,40 +222,36 @@ def _values(swept: Swept, offer: Offer) -> dict[str, list[tuple[float, float]]]:
     return found
 
 
-def _points(swept: Swept, offer: Offer) -> list[Point]:
+def _points(swept: Swept, offer: Entry) -> list[Point]:
     return [point for point in swept.found.points if point.name == offer.key]
 
 
-def swept_heading(say: Say, swept: Swept) -> str:
+def swept_heading(say: Say, swept: Swept) -> Markup:
     """What was swept."""
     of = f"{swept.asked.clean.name} + {noise_name(say, swept.asked)}"
-    return f'<div class="swept">{panels.titled(say("bench.swept"), of)}</div>'
+    return tag("div", titled(say("bench.swept"), of), class_="swept")
 
 
-def said_of_sweep(say: Say, swept: Swept) -> str:
+def said_of_sweep(say: Say, swept: Swept) -> Markup:
     """The sweep in sentences and in a table."""
-    between = "" if say.language == "zh" else " "
-    sentences = [text for offer in swept.offers if (text := _range(say, swept, offer))]
+    told = [text for offer in swept.offers if (text := _range(say, swept, offer))]
     failures = swept.found.failures
     failed = [_failure(say, offer, failures[offer.key]) for offer in swept.offers if offer.key in failures]
     keys = swept_keys(swept)
     heads = [say("bench.snr-in"), say("model.heading"), *(axis.title for axis in axes(say, swept))]
-    head = "".join(f'<th scope="col">{text}</th>' for text in heads)
-    names = {offer.key: escape(name(say, offer)) for offer in swept.offers}
-    rows = "".join(
-        f'<tr><th scope="row">{_decibels(point.snr_db)} {say("unit.db")}</th><td>{names[point.name]}</td>'
-        f"{''.join(f'<td>{_improvement(say, point, key)}</td>' for key in keys)}</tr>"
-        for point in swept.found.points
-    )
-    return (
-        f'<div class="figure-said"><p>{between.join(sentences)}</p>{_list(failed)}'
-        f'<details><summary>{say("bench.sweep-table")}</summary><div class="scrolls" tabindex="0" role="region" '
-        f'aria-label="{say("bench.sweep-table")}"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
-        "</div></details></div>"
-    )
+    names = {offer.key: name(say, offer) for offer in swept.offers}
+    rows = []
+    for point in swept.found.points:
+        cells = (names[point.name], *(_improvement(say, point, key) for key in keys))
+        title = f"{_decibels(point.snr_db)} {say('unit.db')}"
+        rows.append(row(row_head(title), *(tag("td", cell) for cell in cells)))
+    caption = say("bench.sweep-table")
+    points = region(caption, table(map(head, heads), rows), "scrolls")
+    folded = tag("details", tag("summary", caption), points)
+    return tag("div", tag("p", sentences(say, told)), notices(failed), folded, class_="figure-said")
 
 
-def _range(say: Say, swept: Swept, offer: Offer) -> str:
+def _range(say: Say, swept: Swept, offer: Entry) -> str:
     """What a denoiser does to SI-SDR at both ends of what there is."""
     values = _values(swept, offer)["si_sdr"]
     if not values:
@@ -261,7 +259,7 @@ def _range(say: Say, swept: Swept, offer: Offer) -> str:
     (low, first), (high, last) = values[0], values[-1]
     facts = {"first": numbers.signed(first), "last": numbers.signed(last)}
     facts |= {"low": _decibels(low), "high": _decibels(high)}
-    return say("bench.said-range", name=escape(name(say, offer)), **facts)
+    return say("bench.said-range", name=name(say, offer), **facts)
 
 
 def _improvement(say: Say, point: Point, key: str) -> str:

@@ -9,10 +9,11 @@ from typing import Any
 
 from denoise_app.audio.clip import FileInfo
 from denoise_app.inference import replay
+from denoise_app.inference.catalog import Entry
 from denoise_app.inference.engine import Levels, Rendered, Settings
 from denoise_app.metrics.report import METRICS
-from denoise_app.ui.clean.work import Numbers, Result
-from denoise_app.ui.worker.worker import Offer
+
+from .measured import Numbers
 
 
 @dataclass(frozen=True)
@@ -29,19 +30,12 @@ class Made:
     """
 
     recording: Path
-    offer: Offer
+    offer: Entry
     settings: Settings
     rendered: Rendered
     device: str
     real_time_factor: float
     numbers: Numbers
-
-    @classmethod
-    def of(cls, result: Result) -> Made:
-        """What the Clean tab shows."""
-        order, separation = result.order, result.separation
-        facts = (result.rendered, separation.device, separation.real_time_factor, result.numbers)
-        return cls(order.path, order.offer, order.settings, *facts)
 
 
 def report(made: Made) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -14,17 +15,23 @@ import pytest
 
 from denoise_app.audio.clip import FileInfo
 from denoise_app.checkpoints.manifest import CheckpointError, Manifest
+from denoise_app.inference.catalog import Entry
+from denoise_app.inference.device import Device
 from denoise_app.inference.engine import Levels, Progress, Settings
 from denoise_app.metrics.errors import MetricUnavailable
 from denoise_app.metrics.report import Measured
+from denoise_app.ui import header
+from denoise_app.ui.clean import html
 from denoise_app.ui.clean import work as flow
-from denoise_app.ui.clean.work import Numbers, Order, Result, Step
-from denoise_app.ui.parts import panels
+from denoise_app.ui.clean.work import Order, Result
+from denoise_app.ui.parts import denoiser, downloads, markup, recording
+from denoise_app.ui.parts.measured import Numbers
 from denoise_app.ui.texts import Say
+from denoise_app.ui.worker.background import Step
 from denoise_app.ui.worker.session import Session
-from denoise_app.ui.worker.worker import Offer
 
 FakeWorker = Any  # of conftest.py
+DEVICE = Device("cpu", "CPU <test>", "No CUDA GPU was found.", "no-gpu")
 EVIL = '<img src=x onerror="alert(1)">'
 INFO = FileInfo("wav", "PCM_24", 48_000, 2, 480_000, 24)
 LEVELS = Levels(peak_db=-0.9, loudness_lufs=-18.5, clipped=0.0, dc_offset=0.0)
@@ -50,9 +57,9 @@ class Balanced(HTMLParser):
         assert self.open.pop() == tag
 
 
-def text(html: str) -> str:
-    Balanced(html)
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html)).strip()
+def text(shown: str) -> str:
+    Balanced(shown)
+    return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", shown))).strip()
 
 
 @pytest.fixture(params=["en", "zh"])
@@ -63,109 +70,116 @@ def say(request: pytest.FixtureRequest) -> Say:
 @pytest.fixture
 def result(worker: FakeWorker, session: Session, recording: Callable[..., Path]) -> Result:
     path = recording("my talk.wav", 2.0, 48_000, 2, "PCM_24")
-    order = Order(session.adopt(path), worker.recommended(), "each", Settings())
+    order = Order(session.adopt(path), worker.offers.recommended(), "each", Settings())
     *_, made = flow.denoise(worker, session, order, session.begin())
     assert isinstance(made, Result)
     return made
 
 
 def test_every_panel_is_whole_in_both_languages(say: Say, worker: FakeWorker, result: Result) -> None:
-    offer = worker.recommended()
+    offer = worker.offers.recommended()
     measured = replace(result, numbers=Numbers({"snr_estimated": Measured(3.0, 9.0)}, 4, 30.0))
-    for html in (
-        panels.header(say, worker.device(), 60, None),
-        panels.empty("First.", "More."),
-        panels.alert(say, "text"),
-        panels.facts(say, INFO, LEVELS, ""),
-        panels.microphone(say),
-        panels.about(say, offer),
-        panels.about(say, worker.find("wiener")),
-        panels.hub_listing(say, 1, [CheckpointError.of("no-manifest", name="a/b")]),
-        panels.progress(say, Step("separate", Progress("separate", 0.5, 3.0, 20.0)), 10.0, heard=True),
-        panels.result_heading(say, result, 10.0),
-        panels.fidelity(say, result),
-        panels.downloads(say, "token", {"after": "a.wav", "removed": "b.wav"}),
-        panels.cards(say, result),
-        panels.cards(say, measured),
-        panels.broken(say, [CheckpointError.of("no-manifest", name="a/b")]),
+    for shown in (
+        header.header(say, DEVICE, 60, None),
+        markup.empty("First.", "More."),
+        markup.alert(say, "text"),
+        recording.facts(say, INFO, LEVELS, ""),
+        recording.microphone(say),
+        denoiser.about(say, offer),
+        denoiser.about(say, worker.offers.find("wiener")),
+        denoiser.hub_listing(say, 1, [CheckpointError.of("no-manifest", name="a/b")]),
+        html.progress(say, Step("separate", Progress("separate", 0.5, 3.0, 20.0)), heard=True),
+        html.heading(say, result),
+        html.fidelity(say, result),
+        downloads.links(say, "token", {"after": "a.wav", "removed": "b.wav"}),
+        html.cards(say, result),
+        html.cards(say, measured),
+        denoiser.broken(say, [CheckpointError.of("no-manifest", name="a/b")]),
     ):
-        assert text(html)
-        assert "{" not in html or "data-granted" in html  # every fact was filled in
+        assert text(shown)
+        assert "{" not in shown or "data-granted" in shown  # every fact was filled in
 
 
 def test_what_others_wrote_is_escaped(worker: FakeWorker, result: Result) -> None:
     say = Say("en")
     facts = {"sample_rate": 16_000, "scored_on": EVIL, "favours": {"en": EVIL}, "scores": {"stoi": 0.8}}
-    offer = Offer("half", EVIL, "hub", 16_000, True, 0, Manifest("half", EVIL, licence=EVIL, **facts), EVIL, EVIL)
+    offer = Entry(
+        "half", EVIL, "neural", "hub", 16_000, True, 0, Manifest("half", EVIL, licence=EVIL, **facts), EVIL, EVIL
+    )
     bad = replace(result, order=replace(result.order, offer=offer, path=result.order.path.with_name(f"{EVIL}.wav")))
-    for html in (
-        panels.about(say, offer),
-        panels.broken(say, [ValueError(EVIL)]),
-        panels.result_heading(say, bad, 10.0),
-        panels.facts(say, replace(INFO, container=EVIL), LEVELS, EVIL),
-        panels.alert(say, EVIL),
-        panels.downloads(say, "token", {"after": f"{EVIL}.wav"}),
-        panels.hub_listing(say, 0, [CheckpointError.of("no-manifest", name=EVIL)]),
+    for shown in (
+        denoiser.about(say, offer),
+        denoiser.broken(say, [ValueError(EVIL)]),
+        html.heading(say, bad),
+        recording.facts(say, replace(INFO, container=EVIL), LEVELS, EVIL),
+        markup.alert(say, EVIL),
+        downloads.links(say, "token", {"after": f"{EVIL}.wav"}),
+        denoiser.hub_listing(say, 0, [CheckpointError.of("no-manifest", name=EVIL)]),
     ):
-        assert "<img" not in html and 'onerror="alert' not in html
+        assert "<img" not in shown and 'onerror="alert' not in shown
 
 
 def test_facts_of_a_recording() -> None:
-    said = text(panels.facts(Say("en"), INFO, LEVELS, ""))
+    said = text(recording.facts(Say("en"), INFO, LEVELS, ""))
     assert said == (
         "Length 0:10.0 Sample rate 48 kHz Channels stereo Format wav · 24-bit Peak −0.9 dBFS Loudness −18.5 LUFS"
     )
     silent = Levels(-math.inf, -math.inf, 0.0, 0.0)
-    assert "Peak silence" in text(panels.facts(Say("en"), INFO, silent, ""))
-    assert "全部是数字静音" in panels.facts(Say("zh"), INFO, silent, "")
-    assert text(panels.facts(Say("en"), INFO, None, "measuring")).endswith("Loudness measuring")
+    assert "Peak silence" in text(recording.facts(Say("en"), INFO, silent, ""))
+    assert "全部是数字静音" in recording.facts(Say("zh"), INFO, silent, "")
+    assert text(recording.facts(Say("en"), INFO, None, "measuring")).endswith("Loudness measuring")
 
 
 def test_what_is_odd_is_told_in_the_readers_language() -> None:
     clipped = Levels(0.1, -10.0, 0.031, 0.02)
-    assert "3.1 % of its samples are clipped" in panels.facts(Say("en"), INFO, clipped, "")
-    assert "3.1 % 的样本削波" in panels.facts(Say("zh"), INFO, clipped, "")
+    assert "3.1 % of its samples are clipped" in recording.facts(Say("en"), INFO, clipped, "")
+    assert "3.1 % 的样本削波" in recording.facts(Say("zh"), INFO, clipped, "")
 
 
 def test_a_model_is_named_with_size_causality_and_licence(worker: FakeWorker) -> None:
-    offers = worker.offers()
-    assert panels.model_label(Say("en"), offers[:2], True) == "half · 193 k · not causal · apache-2.0 (recommended)"
-    assert panels.model_label(Say("zh"), offers[2:], False) == "wiener · 无需训练 · 因果 · apache-2.0"
+    offers = worker.offers.all()
+    assert denoiser.model_label(Say("en"), offers[:2], True) == "half · 193 k · not causal · apache-2.0 (recommended)"
+    assert denoiser.model_label(Say("zh"), offers[2:], False) == "wiener · 无需训练 · 因果 · apache-2.0"
 
 
-def test_the_privacy_line_names_where_outcomes_of_blind_tests_go(say: Say, worker: FakeWorker) -> None:
-    here, sent = (panels.header(say, worker.device(), 60, dataset) for dataset in (None, "somebody/<votes>"))
+def test_the_privacy_line_names_where_outcomes_of_blind_tests_go(say: Say) -> None:
+    here, sent = (header.header(say, DEVICE, 60, dataset) for dataset in (None, "somebody/<votes>"))
     assert say("app.privacy", minutes=60) in here and "Hub" not in here
     assert "somebody/&lt;votes&gt;" in sent and say("app.privacy", minutes=60) not in sent
 
 
 def test_a_checkpoint_is_told_with_what_it_favours_and_its_scores(worker: FakeWorker) -> None:
-    said = text(panels.about(Say("en"), worker.recommended()))
-    assert "Favours: Halves &lt;all&gt;." in said
+    said = text(denoiser.about(Say("en"), worker.offers.recommended()))
+    assert "Favours: Halves <all>." in said
     assert "PESQ-WB 1.60" in said and "STOI 0.810 (0.770)" in said and "SI-SDR 9.1 dB" in said
     assert "10 ms delay" in said and "the folder weights" in said
-    assert "全部减半" in panels.about(Say("zh"), worker.recommended())
+    assert "全部减半" in denoiser.about(Say("zh"), worker.offers.recommended())
 
 
 def test_a_checkpoint_of_the_hub_says_where_from_commit_size_and_whether_it_is_here(worker: FakeWorker) -> None:
-    manifest = replace(worker.recommended().manifest, size=4_100_000)
-    offer = Offer("half", "hybrid", "hub", 16_000, True, 0, manifest, "somebody/models", "abcdef0123" * 4, False)
-    said = panels.source(Say("en"), offer)
+    manifest = replace(worker.offers.recommended().manifest, size=4_100_000)
+    offer = Entry(
+        *("half", "hybrid", "neural", "hub", 16_000, True, 0, manifest),
+        repo="somebody/models",
+        revision="abcdef0123" * 4,
+        cached=False,
+    )
+    said = denoiser.source(Say("en"), offer)
     assert said == "the Hub, somebody/models at abcdef0, 4.1 MB, to be downloaded when you press Denoise"
-    assert "in the cache" in panels.source(Say("en"), replace(offer, cached=True))
+    assert "in the cache" in denoiser.source(Say("en"), replace(offer, cached=True))
     assert offer.key == "half/hybrid@" + "abcdef0123" * 4
 
 
 def test_progress_says_how_far_how_long_and_how_fast() -> None:
     step = Step("separate", Progress("separate", 0.425, 12.2, 34.7))
-    assert text(panels.progress(Say("en"), step, 10.0, False)) == "Denoising 42 % · 13 s left · 35 times real time"
-    assert '<progress aria-label="Denoising"' in panels.progress(Say("en"), step, 10.0, False)
-    assert text(panels.progress(Say("en"), Step("loading"), 10.0, False)) == "Loading the denoiser"
-    assert "first 10 seconds can be heard" in panels.progress(Say("en"), step, 10.0, True)
+    assert text(html.progress(Say("en"), step, False)) == "Denoising 42 % · 13 s left · 35 times real time"
+    assert '<progress aria-label="Denoising"' in html.progress(Say("en"), step, False)
+    assert text(html.progress(Say("en"), Step("loading"), False)) == "Loading the denoiser"
+    assert "first 10 seconds can be heard" in html.progress(Say("en"), step, True)
 
 
 def test_the_fidelity_line(result: Result) -> None:
-    said = text(panels.fidelity(Say("en"), result))
+    said = text(html.fidelity(Say("en"), result))
     assert said == (
         "48 kHz · stereo · 24-bit → Denoiser 16 kHz → 48 kHz · stereo · 24-bit, "
         "above 8 kHz: attenuated with the top band "
@@ -185,7 +199,7 @@ def test_the_fidelity_line_admits_every_change(result: Result) -> None:
         high_band="drop",
         levels_out=LEVELS,
     )
-    said = text(panels.fidelity(Say("en"), replace(result, rendered=rendered)))
+    said = text(html.fidelity(Say("en"), replace(result, rendered=rendered)))
     assert "stereo · lossy, above 8 kHz: dropped" in said and "mean of the channels" in said
     assert "format cannot hold it: format, bit depth." in said
     assert "Brought to −18.5 LUFS: gain +3.2 dB, true peak −1.0 dBTP." in said and "true-peak cap" in said
@@ -205,42 +219,42 @@ def test_the_fidelity_line_admits_every_change(result: Result) -> None:
     ],
 )
 def test_changes_are_seen(change: dict[str, Any], told: list[str]) -> None:
-    assert panels.changes(INFO, replace(INFO, **change)) == told
+    assert html.changes(INFO, replace(INFO, **change)) == told
 
 
-def card(html: str, name: str) -> str:
-    return next(part for part in map(text, re.findall(r"<li>.*?</li>", html)) if part.startswith(name))
+def card(shown: str, name: str) -> str:
+    return next(part for part in map(text, re.findall(r"<li>.*?</li>", shown)) if part.startswith(name))
 
 
 def test_a_card_has_unit_before_after_and_arrow(result: Result) -> None:
     measured = {"snr_estimated": Measured(3.04, 9.0), "noise_floor": Measured(-40.0, -61.0)}
-    html = panels.cards(Say("en"), replace(result, numbers=Numbers(measured)))
-    assert card(html, "SNR (estimated)").endswith("before 3.0 → after 9.0 dB ▲ rises by +6.0")
-    assert card(html, "Noise floor").endswith("before −40.0 → after −61.0 dBFS ▼ falls by −21.0")
-    assert card(html, "Loudness").endswith("▼ falls by −6.0")
-    assert 'class="change good"' in html
+    shown = html.cards(Say("en"), replace(result, numbers=Numbers(measured)))
+    assert card(shown, "SNR (estimated)").endswith("before 3.0 → after 9.0 dB ▲ rises by +6.0")
+    assert card(shown, "Noise floor").endswith("before −40.0 → after −61.0 dBFS ▼ falls by −21.0")
+    assert card(shown, "Loudness").endswith("▼ falls by −6.0")
+    assert 'class="change good"' in shown
 
 
 def test_no_number_claims_a_reference_that_is_not_there(result: Result) -> None:
-    html = panels.cards(Say("en"), result)
-    assert "SNR (estimated)" in html and "SNR (true)" not in html
-    assert "Without a clean reference" in card(html, "SNR (estimated)")
+    shown = html.cards(Say("en"), result)
+    assert "SNR (estimated)" in shown and "SNR (true)" not in shown
+    assert "Without a clean reference" in card(shown, "SNR (estimated)")
 
 
 def test_numbers_that_are_not_there_say_why(result: Result) -> None:
     reason = MetricUnavailable("silent", metric="SNR")
-    html = panels.cards(Say("zh"), replace(result, numbers=Numbers({"snr_estimated": Measured(None, None, reason)})))
-    assert "SNR 只对语音有意义" in html
-    assert card(html, "DNSMOS 语音").endswith("正在测量")
+    shown = html.cards(Say("zh"), replace(result, numbers=Numbers({"snr_estimated": Measured(None, None, reason)})))
+    assert "SNR 只对语音有意义" in shown
+    assert card(shown, "DNSMOS 语音").endswith("正在测量")
 
 
 def test_what_was_measured_in_part_says_so(result: Result) -> None:
-    assert "4 excerpts of 30 s" in panels.cards(Say("en"), replace(result, numbers=Numbers({}, 4, 30.0)))
-    assert "excerpts" not in panels.cards(Say("en"), replace(result, numbers=Numbers({}, 1, 2.0)))
+    assert "4 excerpts of 30 s" in html.cards(Say("en"), replace(result, numbers=Numbers({}, 4, 30.0)))
+    assert "excerpts" not in html.cards(Say("en"), replace(result, numbers=Numbers({}, 1, 2.0)))
 
 
 def test_the_report_can_be_had_when_there_is_one() -> None:
-    early = panels.downloads(Say("en"), "t", {"after": "a b.wav", "removed": "r.wav"})
+    early = downloads.links(Say("en"), "t", {"after": "a b.wav", "removed": "r.wav"})
     assert 'href="results/t/a%20b.wav"' in early and "Report follows" in early and "zip" not in early
-    late = panels.downloads(Say("en"), "t", {"after": "a.wav", "removed": "r.wav", "report": "a.json", "all": "a.zip"})
+    late = downloads.links(Say("en"), "t", {"after": "a.wav", "removed": "r.wav", "report": "a.json", "all": "a.zip"})
     assert late.count("<a ") == 4 and "Report follows" not in late
