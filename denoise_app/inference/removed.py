@@ -1,4 +1,4 @@
-"""What a denoiser took away, computed where it is listened to: few do, and as a file it costs as much as the result."""
+"""A result, and what a denoiser took away, computed where somebody listens: long before, or without, any file of it."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ MARGIN_SECONDS = 0.1  # computed before what is read, far longer than the resamp
 
 
 @dataclass(frozen=True)
-class Removed:
-    """The input minus the result before its gain, as a sound of the input's rate, channels and length.
+class Mixed:
+    """The result before its gain, as a sound of the input's rate, channels and length.
 
     Attributes:
         separation: What the denoiser found.
-        settings: What was made of it.
+        settings: What is made of it.
         name: By which it is known again; drawn at random.
     """
 
@@ -47,13 +47,24 @@ class Removed:
         margin = math.ceil(MARGIN_SECONDS * rate / grain) * grain
         first = max(0, start // grain * grain - margin)
         part = self.separation.part(first, start - first + frames + margin)
-        blocks = [sound - mixed for sound, mixed in mixed_blocks(part, self.settings)]
+        blocks = [self._of(sound, mixed) for sound, mixed in mixed_blocks(part, self.settings)]
         nothing = np.zeros((self.info.channels, 0), np.float32)
         return np.concatenate([nothing, *blocks], axis=1)[:, start - first : start - first + frames]
 
     def blocks(self) -> Iterator[Samples]:
         """All of it, as blocks (channels, n)."""
-        return (sound - mixed for sound, mixed in mixed_blocks(self.separation, self.settings))
+        return (self._of(sound, mixed) for sound, mixed in mixed_blocks(self.separation, self.settings))
+
+    def _of(self, sound: Samples, mixed: Samples) -> Samples:
+        """What is heard, (channels, n), of as much of the input and of its mix."""
+        return mixed
+
+
+class Removed(Mixed):
+    """The input minus the result before its gain. Few take it along, and as a file it costs as much as the result."""
+
+    def _of(self, sound: Samples, mixed: Samples) -> Samples:
+        return sound - mixed
 
     def write(self, out: Path) -> Path:
         """Writes it in the encoding of the result; returns where.

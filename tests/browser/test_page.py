@@ -20,6 +20,7 @@ from denoise_app.audio.clip import Clip
 from denoise_app.denoiser import Denoiser
 from denoise_app.inference.catalog import Entry
 from denoise_app.ui import app as page
+from denoise_app.ui.worker.offers import Offers
 from denoise_app.ui.worker.worker import Worker
 
 from . import visit as base
@@ -31,22 +32,22 @@ PLAYER = "document.querySelector('#player .denoise-player').parentElement.denois
 RATE = 48_000
 
 
-class GatedWorker(Worker):
-    """The real one; its denoisers wait at the gate while it is closed."""
+class GatedOffers(Offers):
+    """The real ones; they wait at the gate while it is closed."""
 
     def __init__(self) -> None:
         super().__init__()
         self.gate = threading.Event()
         self.gate.set()
 
-    def denoiser(self, offer: Entry) -> Denoiser:
+    def load(self, entry: Entry) -> Denoiser:
         assert self.gate.wait(60)
-        return super().denoiser(offer)
+        return super().load(entry)
 
 
 @pytest.fixture(scope="module")
-def make_worker() -> type[Worker]:
-    return GatedWorker
+def make_worker() -> Callable[[], Worker]:
+    return lambda: Worker(GatedOffers())
 
 
 class Visit(base.Visit):

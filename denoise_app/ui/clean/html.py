@@ -16,7 +16,7 @@ from denoise_app.ui.parts.recording import notes
 from denoise_app.ui.texts import Say
 from denoise_app.ui.worker.background import Step
 
-from .work import PREVIEW_SECONDS, Result
+from .work import PREVIEW_SECONDS, Order, Result
 
 
 def progress(say: Say, step: Step, heard: bool) -> Markup:
@@ -36,12 +36,12 @@ def progress(say: Say, step: Step, heard: bool) -> Markup:
     return working(say, stage, now.fraction if now else None, parts, more)
 
 
-def heading(say: Say, result: Result) -> Markup:
+def heading(say: Say, order: Order, preview: bool = False) -> Markup:
     """What came out, of what and by which denoiser."""
-    offer = result.order.offer
+    offer = order.offer
     by = say("result.by", model=offer.model, loss=offer.loss) if offer.loss else offer.model
-    text = say("result.preview", seconds=f"{PREVIEW_SECONDS:g}") if result.preview else say("result.heading")
-    return titled(text, f"{result.order.path.name} · {by}")
+    text = say("result.preview", seconds=f"{PREVIEW_SECONDS:g}") if preview else say("result.heading")
+    return titled(text, f"{order.path.name} · {by}")
 
 
 # ------------------------------------------------------------------------------------------------------------ promises

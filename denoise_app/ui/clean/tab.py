@@ -32,7 +32,7 @@ from denoise_app.ui.worker.session import Job, Session
 from . import html, link, work
 from .figures import figure
 from .settings import NO_LIMIT_DB, channels_from, settings_from
-from .work import Order, Result
+from .work import Heard, Order, Result
 
 
 class CleanTab:
@@ -333,15 +333,32 @@ class CleanTab:
             self.figures_said: html.said_of_figures(say, looked.change, result.rendered.gain_db),
         }
 
-    def _followed(self, say: Say, session: Session[Result], steps: Iterator[Step | Result]) -> Iterator[Updates]:
+    def _followed(
+        self, say: Say, session: Session[Result], steps: Iterator[Step | Heard | Result]
+    ) -> Iterator[Updates]:
         """Updates of the page for the steps of some work."""
         heard = False
         for step in steps:
             if isinstance(step, Result):
                 heard = step.preview
                 yield self._shown(say, session, step)
+            elif isinstance(step, Heard):
+                heard = False
+                yield self._heard(say, session, step)
             else:
                 yield {self.session: session, self.said: html.progress(say, step, heard)}
+
+    def _heard(self, say: Say, session: Session[Result], heard: Heard) -> Updates:
+        """What can be heard while its file is being written."""
+        sounds: dict[str, Path | Sound] = {"before": heard.order.path, "after": heard.after}
+        versions = [Version(key, say(f"player.version.{key}"), it, heard.gains_db[key]) for key, it in sounds.items()]
+        return {
+            self.session: session,
+            self.empty: "",
+            self.heading: html.heading(say, heard.order),
+            self.player: player_value(versions, selected="after"),
+            **dict.fromkeys((self.fidelity, self.downloads, self.cards), ""),
+        }
 
     def _shown(self, say: Say, session: Session[Result], result: Result) -> Updates:
         """A result on the page."""
@@ -352,7 +369,7 @@ class CleanTab:
         return {
             self.session: session,
             self.empty: "",
-            self.heading: html.heading(say, result),
+            self.heading: html.heading(say, result.order, result.preview),
             self.player: player_value(versions, selected="after"),
             self.fidelity: html.fidelity(say, result) if whole else "",
             self.downloads: self._offer(say, session, result, measured=False) if whole else "",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -20,10 +20,10 @@ from denoise_app.denoiser import Denoiser
 from denoise_app.inference import engine
 from denoise_app.inference.catalog import Entry
 from denoise_app.inference.progress import Question, Report
-from denoise_app.inference.removed import Removed
+from denoise_app.inference.removed import Mixed, Removed
 from denoise_app.metrics.report import Measured, paired
 from denoise_app.ui.parts import excerpts
-from denoise_app.ui.parts.loudness import matching_gain
+from denoise_app.ui.parts.loudness import equal_loudness, matching_gain
 from denoise_app.ui.parts.measured import QUICK, SLOW, Numbers
 from denoise_app.ui.parts.receipt import Made, report
 from denoise_app.ui.worker.background import Background, Step
@@ -124,16 +124,37 @@ class Result:
         return replace(self, numbers=Numbers(self.numbers.measured | found, count, seconds))
 
 
+@dataclass(frozen=True)
+class Heard:
+    """A long recording that is denoised, while its file is still being written.
+
+    Attributes:
+        order: What was asked for.
+        after: What can be heard already, computed when it is listened to.
+        gains_db: What makes "before" and "after" equally loud, in dB, at most 0.
+    """
+
+    order: Order
+    after: Mixed
+    gains_db: Mapping[str, float]
+
+    @classmethod
+    def of(cls, order: Order, separation: engine.Separation) -> Heard:
+        after = Mixed(separation, order.settings)
+        levels = {"before": excerpts.loudness(order.path), "after": excerpts.loudness(after)}
+        return cls(order, after, equal_loudness(levels, "before"))
+
+
 # --------------------------------------------------------------------------------------------------------------- sounds
 
 
 def denoise(
     worker: Worker, session: Session[Result], order: Order, job: Job, preview: bool = True
-) -> Iterator[Step | Result]:
-    """Runs a denoiser over a recording. The last thing that comes is the result.
+) -> Iterator[Step | Heard | Result]:
+    """Runs a denoiser over a recording. The last thing that comes is the result; a long one can be heard before it.
 
     Args:
-        preview: Whether the beginning of a long recording is to come first.
+        preview: Whether the beginning of a long recording is to come first, and the whole as soon as it can be heard.
 
     Raises:
         AudioError, CheckpointError: The recording or the denoiser cannot be used; what was shown before stays.
@@ -151,14 +172,20 @@ def denoise(
             excerpts.write_beginning(order.path, PREVIEW_SECONDS, cut)
             yield from _denoised(worker, session, replace(order, path=cut), loading.result, job, preview=True)
         yield Step("separate")
-        yield from _denoised(worker, session, order, loading.result, job)
+        yield from _denoised(worker, session, order, loading.result, job, early=preview)
     finally:
         session.discard_unshown(*paths)
 
 
 def _denoised(
-    worker: Worker, session: Session[Result], order: Order, denoiser: Denoiser, job: Job, preview: bool = False
-) -> Iterator[Step | Result]:
+    worker: Worker,
+    session: Session[Result],
+    order: Order,
+    denoiser: Denoiser,
+    job: Job,
+    preview: bool = False,
+    early: bool = False,
+) -> Iterator[Step | Heard | Result]:
     room = session.room()
     separating = Background(
         worker,
@@ -169,6 +196,8 @@ def _denoised(
     )
     try:
         yield from (Step("preview" if preview else "separate", progress) for progress in separating)
+        if early and separating.result.info.seconds > LONG_SECONDS and not job.stopped:
+            yield Heard.of(order, separating.result)
         yield from _rendered(worker, session, order, separating.result, job, preview)
     finally:
         session.discard_unshown(room)

@@ -89,7 +89,7 @@ def test_every_panel_is_whole_in_both_languages(say: Say, worker: FakeWorker, re
         denoiser.about(say, worker.offers.find("wiener")),
         denoiser.hub_listing(say, 1, [CheckpointError.of("no-manifest", name="a/b")]),
         html.progress(say, Step("separate", Progress("separate", 0.5, 3.0, 20.0)), heard=True),
-        html.heading(say, result),
+        html.heading(say, result.order),
         html.fidelity(say, result),
         downloads.links(say, "token", {"after": "a.wav", "removed": "b.wav"}),
         html.cards(say, result),
@@ -110,7 +110,7 @@ def test_what_others_wrote_is_escaped(worker: FakeWorker, result: Result) -> Non
     for shown in (
         denoiser.about(say, offer),
         denoiser.broken(say, [ValueError(EVIL)]),
-        html.heading(say, bad),
+        html.heading(say, bad.order),
         recording.facts(say, replace(INFO, container=EVIL), LEVELS, EVIL),
         markup.alert(say, EVIL),
         downloads.links(say, "token", {"after": f"{EVIL}.wav"}),
