@@ -288,13 +288,6 @@ def _over_three(levels: Decibels) -> Floats:
 # ------------------------------------------------------------------------------------------------------------- figures
 
 
-def spectrogram_figure(
-    data: SpectrogramData, log: bool = False, theme: Theme = "light", words: Words = ENGLISH
-) -> go.Figure:
-    """One spectrogram."""
-    return linked_figure([data], log=log, theme=theme, words=words)
-
-
 def linked_figure(
     panels: Sequence[SpectrogramData],
     attenuation: Floats | None = None,

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 
 from denoise_app.audio.clip import Samples
 
-from .theme import ENGLISH, PALETTES, PANEL_HEIGHT, STRIP_HEIGHT, Theme, Words, label, name, stack
+from .theme import ENGLISH, PALETTES, PANEL_HEIGHT, Theme, Words, label, name, stack
 
 Floats = npt.NDArray[np.float32]
 
@@ -82,25 +82,6 @@ def envelope(samples: Samples, sample_rate: int, max_columns: int = MOST_COLUMNS
     return builder.data()
 
 
-def waveform_figure(envelopes: Sequence[Envelope], *, theme: Theme = "light", words: Words = ENGLISH) -> go.Figure:
-    """Waveforms over each other: what was before, and in the foreground what came after.
-
-    Args:
-        envelopes: One or two: before, after.
-        theme: Of the page.
-        words: In the reader's language.
-    """
-    figure = stack([PANEL_HEIGHT], theme, words)
-    for shape, title, colour in zip(envelopes, (words.before, words.after), PALETTES[theme].marks, strict=False):
-        figure.add_trace(outline(shape, title, colour))
-    peak = highest(envelopes)
-    figure.update_yaxes(title_text=words.amplitude, range=[-peak, peak], nticks=5)
-    figure.update_xaxes(range=[0, envelopes[0].seconds])
-    figure.update_layout(showlegend=len(envelopes) > 1, legend={"orientation": "h", "y": 1, "yanchor": "bottom"})
-    figure.update_layout(margin_t=28 if len(envelopes) > 1 else 8)
-    return figure
-
-
 def outline(shape: Envelope, title: str, colour: str, axis: str = "y") -> go.Scatter:
     """A waveform as a curve that goes up and down within each column."""
     curve = np.stack([shape.low, shape.high], axis=1).ravel()
@@ -110,15 +91,6 @@ def outline(shape: Envelope, title: str, colour: str, axis: str = "y") -> go.Sca
 def highest(envelopes: Sequence[Envelope]) -> float:
     """Where the axis of waveforms ends: their largest magnitude, and for silence -60 dBFS."""
     return max(1e-3, *(float(np.abs([shape.low, shape.high]).max()) for shape in envelopes))
-
-
-def attenuation_figure(
-    attenuation: Floats, times: Floats, *, theme: Theme = "light", words: Words = ENGLISH
-) -> go.Figure:
-    """The strip alone: (columns,) dB with NaN where no speech is, and the columns' times in s."""
-    figure = stack([STRIP_HEIGHT], theme, words)
-    add_attenuation(figure, attenuation, times, 0, theme, words)
-    return figure
 
 
 def add_attenuation(

@@ -20,7 +20,6 @@ from denoise_app.plots.spectrogram import (
     linked_figure,
     rows,
     spectrogram_db,
-    spectrogram_figure,
     speech_attenuation,
 )
 from denoise_app.plots.theme import PALETTES, PANEL_HEIGHT, RANGE_DB, Words
@@ -284,16 +283,16 @@ def test_the_names_stand_in_the_panels_and_no_title_in_the_layout(panels: list[S
     assert figure.layout.title.text is None
     assert [note.text for note in figure.layout.annotations] == ["降噪前", "降噪后", "被去除", "语音衰减"]
     assert figure.layout.xaxis.title.text == "时间" and figure.layout.yaxis2.title.text == "频率"
-    assert not spectrogram_figure(panels[0]).layout.annotations
+    assert not linked_figure(panels[:1]).layout.annotations
 
 
 def test_a_panel_is_low_enough_for_a_phone(panels: list[SpectrogramData]) -> None:
-    assert PANEL_HEIGHT <= 260 and spectrogram_figure(panels[0]).layout.height <= 260
+    assert PANEL_HEIGHT <= 260 and linked_figure(panels[:1]).layout.height <= 260
 
 
 @pytest.mark.parametrize("log", [False, True])
 def test_little_is_sent_to_the_page_and_only_what_its_plotly_knows(log: bool) -> None:
-    figure = spectrogram_figure(spectrogram_db(hiss(60 * RATE), RATE, 400), log=log)
+    figure = linked_figure([spectrogram_db(hiss(60 * RATE), RATE, 400)], log=log)
     sent = figure.to_json()
     assert len(sent) < 200_000  # of 256 x 400 cells
     (trace,) = json.loads(sent)["data"]
@@ -308,7 +307,7 @@ def test_only_heatmaps_and_lines_are_used(panels: list[SpectrogramData]) -> None
 
 @pytest.mark.parametrize("rate", [8_000, 16_000, 44_100, 192_000])
 def test_ticks_of_the_logarithmic_axis_stand_at_their_rows(rate: int) -> None:
-    figure = spectrogram_figure(spectrogram_db(sine(1000, rate=rate), rate), log=True)
+    figure = linked_figure([spectrogram_db(sine(1000, rate=rate), rate)], log=True)
     axis, trace = figure.layout.yaxis, figure.data[0]
     hertz = np.array([float(row.removesuffix(" Hz")) for row in trace.y])
     assert np.unique(hertz).size == hertz.size == trace.z.shape[0]  # rows of one name would fall together
@@ -322,7 +321,7 @@ def test_ticks_of_the_logarithmic_axis_stand_at_their_rows(rate: int) -> None:
 
 
 def test_the_linear_axis_spans_the_sound() -> None:
-    figure = spectrogram_figure(spectrogram_db(sine(1000, 3), RATE))
+    figure = linked_figure([spectrogram_db(sine(1000, 3), RATE)])
     trace = figure.data[0]
     assert tuple(figure.layout.yaxis.range) == (0, 8000)
     assert trace.y0 + trace.dy * (trace.z.shape[0] - 1) == pytest.approx(8000)
@@ -331,6 +330,6 @@ def test_the_linear_axis_spans_the_sound() -> None:
 
 
 def test_both_themes_draw_the_same_in_other_colours(panels: list[SpectrogramData]) -> None:
-    light, dark = (spectrogram_figure(panels[0], theme=theme) for theme in PALETTES)
+    light, dark = (linked_figure(panels[:1], theme=theme) for theme in PALETTES)
     assert light.layout.font.color != dark.layout.font.color
     np.testing.assert_array_equal(light.data[0].z, dark.data[0].z)

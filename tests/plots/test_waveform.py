@@ -8,13 +8,13 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from denoise_app.plots.theme import Words
+from denoise_app.plots.grid import waveform_grid
+from denoise_app.plots.theme import ENGLISH, STRIP_HEIGHT, stack
 from denoise_app.plots.waveform import (
     EnvelopeBuilder,
     activity_figure,
-    attenuation_figure,
+    add_attenuation,
     envelope,
-    waveform_figure,
 )
 
 RATE = 16_000
@@ -48,24 +48,30 @@ def test_fewer_samples_than_announced_end_earlier_and_more_are_kept() -> None:
 def test_no_sound_has_an_envelope() -> None:
     shape = envelope(np.zeros(0, np.float32), RATE)
     assert shape.low == shape.high == [0] and shape.seconds == 0
-    waveform_figure([shape]).to_json()
+    waveform_grid([("", shape)], 1).to_json()
 
 
-def test_before_lies_behind_after_on_one_scale() -> None:
+def strip(attenuation: np.ndarray, times: np.ndarray) -> go.Figure:
+    """The strip alone."""
+    figure = stack([STRIP_HEIGHT], "light", ENGLISH)
+    add_attenuation(figure, attenuation, times, 0, "light", ENGLISH)
+    return figure
+
+
+def test_waveforms_are_drawn_on_one_scale_with_few_points() -> None:
     sound = np.random.default_rng(1).uniform(-0.5, 0.5, 5 * RATE).astype(np.float32)
-    figure = waveform_figure([envelope(sound, RATE), envelope(sound / 2, RATE)], words=Words("A", "B"))
+    figure = waveform_grid([("A", envelope(sound, RATE)), ("B", envelope(sound / 2, RATE))], 1)
     assert [trace.name for trace in figure.data] == ["A", "B"]
-    assert figure.layout.yaxis.range[1] == pytest.approx(0.5, abs=1e-3)
+    assert [axis.range[1] for axis in figure.select_yaxes()] == pytest.approx([0.5, 0.5], abs=1e-3)
     assert tuple(figure.layout.xaxis.range) == (0, 5)
     assert all(trace.x.size == 2000 for trace in figure.data)
-    assert figure.layout.height <= 260 and figure.layout.title.text is None
     assert len(figure.to_json()) < 60_000
 
 
 def test_the_strip_hangs_down_and_is_absent_without_speech() -> None:
     lost = np.array([np.nan, 0, 6, -2, np.nan, 30], np.float32)
     times = np.arange(6, dtype=np.float32)
-    figure = attenuation_figure(lost, times)
+    figure = strip(lost, times)
     depth, present = figure.data
     np.testing.assert_array_equal(depth.y[::2], [0, 0, 6, 0, 0, 30])
     np.testing.assert_array_equal(np.isfinite(present.y[::2]), [False, True, True, True, False, True])
@@ -75,7 +81,7 @@ def test_the_strip_hangs_down_and_is_absent_without_speech() -> None:
 
 
 def test_a_strip_without_any_speech_is_drawn() -> None:
-    figure = attenuation_figure(np.full(1, np.nan, np.float32), np.zeros(1, np.float32))
+    figure = strip(np.full(1, np.nan, np.float32), np.zeros(1, np.float32))
     assert tuple(figure.layout.yaxis.range) == (20, 0)
 
 

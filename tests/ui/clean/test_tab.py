@@ -258,14 +258,17 @@ def test_a_cancelled_order_that_is_called_a_failure_later_stops_nothing(page: Pa
     assert "too many people wait" in page.said, "the next failure is a refusal again"
 
 
-def test_a_long_recording_shows_its_preview_first(page: Page, recording: Make) -> None:
+def test_a_long_recording_shows_its_preview_first_then_the_whole_before_its_file(page: Page, recording: Make) -> None:
     page.values[page.tab.audio] = str(recording(seconds=31.0, rate=8_000))
     steps = page.denoise()
-    headings = [step[page.tab.heading] for step in steps if page.tab.heading in step]
-    assert len(headings) == 2 and "Preview: the first 10 seconds" in headings[0] and "Result" in headings[1]
-    first = next(step for step in steps if page.tab.heading in step)
-    assert first[page.tab.downloads] == "" and first[page.tab.player]["frames"] == 80_000
-    assert page.values[page.tab.player]["frames"] == 31 * 8_000
+    shown = [step for step in steps if page.tab.heading in step]
+    assert ["Preview: the first 10 seconds" in step[page.tab.heading] for step in shown] == [True, False, False]
+    first, early, whole = (step[page.tab.player] for step in shown)
+    assert (first["frames"], early["frames"], whole["frames"]) == (80_000, 248_000, 248_000)
+    assert [(one["key"], one["computed"]) for one in early["versions"]] == [("before", False), ("after", True)]
+    assert early["versions"][0]["gain_db"] == pytest.approx(whole["versions"][0]["gain_db"], abs=0.1)
+    assert early["recording"] == whole["recording"], "playing goes on when the file is there"
+    assert shown[0][page.tab.downloads] == shown[1][page.tab.downloads] == "" != shown[2][page.tab.downloads]
 
 
 def test_numbers_and_report_arrive_after_the_sound(page: Page, recording: Make) -> None:

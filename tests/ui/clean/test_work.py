@@ -15,7 +15,7 @@ from denoise_app.audio.errors import AudioError
 from denoise_app.inference.engine import Cancelled, Settings
 from denoise_app.metrics.report import METRICS
 from denoise_app.ui.clean import work as flow
-from denoise_app.ui.clean.work import Order, Result
+from denoise_app.ui.clean.work import Heard, Order, Result
 from denoise_app.ui.parts.measured import QUICK, SLOW
 from denoise_app.ui.worker.background import Step
 from denoise_app.ui.worker.session import Session
@@ -124,6 +124,20 @@ def test_the_preview_of_a_cancelled_run_can_still_be_heard(
             if isinstance(step, Result):
                 job.stop()
     assert session.result.preview and session.result.after.exists() and session.result.before.exists()
+
+
+def test_a_long_recording_is_heard_before_its_file_is_written(
+    worker: FakeWorker, session: Session, recording: Make
+) -> None:
+    path = recording(seconds=31.0, rate=16_000)
+    early: list[np.ndarray] = []
+    for step in flow.denoise(worker, session, order(worker, session, path), session.begin()):
+        if isinstance(step, Heard):
+            assert session.result is not None and session.result.preview
+            early.append(step.after.read(240_000, 16_000))
+    assert session.result is not None
+    (heard,) = early
+    np.testing.assert_allclose(heard.T, samples(session.result.after)[240_000:256_000], atol=2 / 32768)
 
 
 def test_the_beginning_of_a_long_recording_goes_where_its_preview_is_cancelled(

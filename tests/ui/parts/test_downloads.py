@@ -11,7 +11,8 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from denoise_app.audio.errors import AudioError
-from denoise_app.ui.parts.downloads import Bundle, Downloads, OnDemand, address, zipped
+from denoise_app.ui.parts.downloads import Bundle, Downloads, OnDemand, address, links, zipped
+from denoise_app.ui.texts import Say
 
 
 @pytest.fixture
@@ -131,3 +132,10 @@ def test_a_visits_new_offer_takes_the_place_of_its_former(
     first, second = offered(downloads, tmp_path / "a"), offered(downloads, tmp_path / "a")
     assert client.get("/" + address(first, NAMES[0])).status_code == 404
     assert client.get("/" + address(second, NAMES[0])).status_code == 200
+
+
+def test_the_report_can_be_had_when_there_is_one() -> None:
+    early = links(Say("en"), "t", {"after": "a b.wav", "removed": "r.wav"})
+    assert 'href="results/t/a%20b.wav"' in early and "Report follows" in early and "zip" not in early
+    late = links(Say("en"), "t", {"after": "a.wav", "removed": "r.wav", "report": "a.json", "all": "a.zip"})
+    assert late.count("<a ") == 4 and "Report follows" not in late

@@ -1,21 +1,17 @@
-"""What the page says of what it knows."""
+"""What the Clean tab says of what it knows."""
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from html import unescape
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from denoise_app.audio.clip import FileInfo
-from denoise_app.checkpoints.manifest import CheckpointError, Manifest
-from denoise_app.inference.catalog import Entry
+from denoise_app.checkpoints.manifest import CheckpointError
 from denoise_app.inference.device import Device
 from denoise_app.inference.engine import Levels, Progress, Settings
 from denoise_app.metrics.errors import MetricUnavailable
@@ -30,36 +26,13 @@ from denoise_app.ui.texts import Say
 from denoise_app.ui.worker.background import Step
 from denoise_app.ui.worker.session import Session
 
+from ..shown import text
+
 FakeWorker = Any  # of conftest.py
 DEVICE = Device("cpu", "CPU <test>", "No CUDA GPU was found.", "no-gpu")
 EVIL = '<img src=x onerror="alert(1)">'
 INFO = FileInfo("wav", "PCM_24", 48_000, 2, 480_000, 24)
 LEVELS = Levels(peak_db=-0.9, loudness_lufs=-18.5, clipped=0.0, dc_offset=0.0)
-
-
-class Balanced(HTMLParser):
-    """Raises where an element is not closed."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.feed(html)
-        assert self.open == [], f"left open: {self.open}"
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag not in ("input", "img", "path"):
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        pass
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-
-def text(shown: str) -> str:
-    Balanced(shown)
-    return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", shown))).strip()
 
 
 @pytest.fixture(params=["en", "zh"])
@@ -98,76 +71,6 @@ def test_every_panel_is_whole_in_both_languages(say: Say, worker: FakeWorker, re
     ):
         assert text(shown)
         assert "{" not in shown or "data-granted" in shown  # every fact was filled in
-
-
-def test_what_others_wrote_is_escaped(worker: FakeWorker, result: Result) -> None:
-    say = Say("en")
-    facts = {"sample_rate": 16_000, "scored_on": EVIL, "favours": {"en": EVIL}, "scores": {"stoi": 0.8}}
-    offer = Entry(
-        "half", EVIL, "neural", "hub", 16_000, True, 0, Manifest("half", EVIL, licence=EVIL, **facts), EVIL, EVIL
-    )
-    bad = replace(result, order=replace(result.order, offer=offer, path=result.order.path.with_name(f"{EVIL}.wav")))
-    for shown in (
-        denoiser.about(say, offer),
-        denoiser.broken(say, [ValueError(EVIL)]),
-        html.heading(say, bad.order),
-        recording.facts(say, replace(INFO, container=EVIL), LEVELS, EVIL),
-        markup.alert(say, EVIL),
-        downloads.links(say, "token", {"after": f"{EVIL}.wav"}),
-        denoiser.hub_listing(say, 0, [CheckpointError.of("no-manifest", name=EVIL)]),
-    ):
-        assert "<img" not in shown and 'onerror="alert' not in shown
-
-
-def test_facts_of_a_recording() -> None:
-    said = text(recording.facts(Say("en"), INFO, LEVELS, ""))
-    assert said == (
-        "Length 0:10.0 Sample rate 48 kHz Channels stereo Format wav · 24-bit Peak −0.9 dBFS Loudness −18.5 LUFS"
-    )
-    silent = Levels(-math.inf, -math.inf, 0.0, 0.0)
-    assert "Peak silence" in text(recording.facts(Say("en"), INFO, silent, ""))
-    assert "全部是数字静音" in recording.facts(Say("zh"), INFO, silent, "")
-    assert text(recording.facts(Say("en"), INFO, None, "measuring")).endswith("Loudness measuring")
-
-
-def test_what_is_odd_is_told_in_the_readers_language() -> None:
-    clipped = Levels(0.1, -10.0, 0.031, 0.02)
-    assert "3.1 % of its samples are clipped" in recording.facts(Say("en"), INFO, clipped, "")
-    assert "3.1 % 的样本削波" in recording.facts(Say("zh"), INFO, clipped, "")
-
-
-def test_a_model_is_named_with_size_causality_and_licence(worker: FakeWorker) -> None:
-    offers = worker.offers.all()
-    assert denoiser.model_label(Say("en"), offers[:2], True) == "half · 193 k · not causal · apache-2.0 (recommended)"
-    assert denoiser.model_label(Say("zh"), offers[2:], False) == "wiener · 无需训练 · 因果 · apache-2.0"
-
-
-def test_the_privacy_line_names_where_outcomes_of_blind_tests_go(say: Say) -> None:
-    here, sent = (header.header(say, DEVICE, 60, dataset) for dataset in (None, "somebody/<votes>"))
-    assert say("app.privacy", minutes=60) in here and "Hub" not in here
-    assert "somebody/&lt;votes&gt;" in sent and say("app.privacy", minutes=60) not in sent
-
-
-def test_a_checkpoint_is_told_with_what_it_favours_and_its_scores(worker: FakeWorker) -> None:
-    said = text(denoiser.about(Say("en"), worker.offers.recommended()))
-    assert "Favours: Halves <all>." in said
-    assert "PESQ-WB 1.60" in said and "STOI 0.810 (0.770)" in said and "SI-SDR 9.1 dB" in said
-    assert "10 ms delay" in said and "the folder weights" in said
-    assert "全部减半" in denoiser.about(Say("zh"), worker.offers.recommended())
-
-
-def test_a_checkpoint_of_the_hub_says_where_from_commit_size_and_whether_it_is_here(worker: FakeWorker) -> None:
-    manifest = replace(worker.offers.recommended().manifest, size=4_100_000)
-    offer = Entry(
-        *("half", "hybrid", "neural", "hub", 16_000, True, 0, manifest),
-        repo="somebody/models",
-        revision="abcdef0123" * 4,
-        cached=False,
-    )
-    said = denoiser.source(Say("en"), offer)
-    assert said == "the Hub, somebody/models at abcdef0, 4.1 MB, to be downloaded when you press Denoise"
-    assert "in the cache" in denoiser.source(Say("en"), replace(offer, cached=True))
-    assert offer.key == "half/hybrid@" + "abcdef0123" * 4
 
 
 def test_progress_says_how_far_how_long_and_how_fast() -> None:
@@ -251,10 +154,3 @@ def test_numbers_that_are_not_there_say_why(result: Result) -> None:
 def test_what_was_measured_in_part_says_so(result: Result) -> None:
     assert "4 excerpts of 30 s" in html.cards(Say("en"), replace(result, numbers=Numbers({}, 4, 30.0)))
     assert "excerpts" not in html.cards(Say("en"), replace(result, numbers=Numbers({}, 1, 2.0)))
-
-
-def test_the_report_can_be_had_when_there_is_one() -> None:
-    early = downloads.links(Say("en"), "t", {"after": "a b.wav", "removed": "r.wav"})
-    assert 'href="results/t/a%20b.wav"' in early and "Report follows" in early and "zip" not in early
-    late = downloads.links(Say("en"), "t", {"after": "a.wav", "removed": "r.wav", "report": "a.json", "all": "a.zip"})
-    assert late.count("<a ") == 4 and "Report follows" not in late
