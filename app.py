@@ -1,10 +1,15 @@
 """Entry of the page: `python app.py`, and of the hosted Space."""
 
-import os
+from denoise_app.inference import threads
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is loaded: more threads only get in each other's way here
 
-from denoise_app.ui.app import serve
+def main() -> None:
+    """Serves the page until it is stopped."""
+    threads.use(threads.count())  # before torch is loaded, which the page does
+    from denoise_app.ui.app import serve
+
+    serve()
+
 
 if __name__ == "__main__":
-    serve()
+    main()

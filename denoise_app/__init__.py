@@ -34,7 +34,7 @@ def denoise(
 
     Args:
         sound: A clip, or the path of a sound file.
-        model: A name in `list_models()`; without one the recommended one.
+        model: A name in `list_models()`, or "best", "fast" or "live"; without one the recommended one.
         loss: What its weights were taught to make small; without one the model's best.
         channels: "each" on its own, their "mid", or with the second one as a noise "reference" (nlms).
         device: "cpu", "cuda", ...; without one the fastest that works.

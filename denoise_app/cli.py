@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,8 +29,10 @@ class Failure(Exception):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     args = build_parser().parse_args(argv)
-    use_threads(args.threads)
     from denoise_app.audio.errors import UserError
+    from denoise_app.inference import threads
+
+    threads.use(args.threads)  # before torch is loaded
 
     try:
         return int(args.run(args))
@@ -41,17 +42,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         status("interrupted")
         return INTERRUPTED
-
-
-def use_threads(count: int) -> None:
-    """The number of threads of this process and of each that it starts.
-
-    The libraries read it when they are first imported, which is why nothing above imports them.
-    """
-    for library in ("OMP", "OPENBLAS", "MKL"):
-        os.environ[f"{library}_NUM_THREADS"] = str(count)
-    if torch := sys.modules.get("torch"):  # called from a program that has it loaded already
-        torch.set_num_threads(count)
 
 
 def status(text: str, passing: bool = False) -> None:
@@ -114,7 +104,7 @@ def add_denoise(commands: Any) -> None:
     command = add_command(commands, run_denoise, "denoise", "Denoise files, and all sound files in folders.")
     command.add_argument("inputs", nargs="+", metavar="IN", help="a sound file, or a folder of them")
     command.add_argument("-o", "--out", type=Path, required=True, metavar="FOLDER", help="keeps names and subfolders")
-    command.add_argument("--model", help="default: the recommended one; `models` lists all")
+    command.add_argument("--model", help="or best, fast, live; default: the recommended one; `models` lists all")
     command.add_argument("--loss", help="what the checkpoint was taught to make small; default: the model's best")
     command.add_argument("--device", help="cpu, cuda, cuda:1, mps; default: the fastest that is there")
     command.add_argument("--strength", type=between(0, 100), default=100, metavar="PERCENT", help="default: 100")
@@ -146,8 +136,8 @@ def run_denoise(args: argparse.Namespace) -> int:
     from denoise_app.inference import batch, catalog
     from denoise_app.inference.engine import Progress, Settings
 
-    model = args.model or catalog.recommended()[0]
-    loss = args.loss or catalog.recommended_loss(model)
+    entry = catalog.find(args.model or catalog.recommended()[0], args.loss)
+    model, loss = entry.model, entry.loss
     denoiser = catalog.load(model, loss, args.device)
     settings = Settings(
         strength=args.strength / 100,
@@ -242,8 +232,13 @@ def add_models(commands: Any) -> None:
 def run_models(args: argparse.Namespace) -> int:
     from denoise_app.inference import catalog
 
-    best = catalog.recommended()
-    rows = [entry_data(entry) | {"recommended": (entry.model, entry.loss) == best} for entry in catalog.entries()]
+    best, presets = catalog.recommended(), catalog.presets()
+    rows = [
+        entry_data(entry)
+        | {"recommended": (entry.model, entry.loss) == best}
+        | {"presets": [name for name, meant in presets.items() if meant == (entry.model, entry.loss)]}
+        for entry in catalog.entries()
+    ]
     head = ("model", "loss", "kind", "source", "rate", "delay", "causal", "parameters", "licence")
     cells = [
         (
@@ -259,7 +254,8 @@ def run_models(args: argparse.Namespace) -> int:
         )
         for row in rows
     ]
-    report(args, rows, columns([head, *cells]) + "\n\n* used when none is named")
+    meant = (f"{name}: {model}" + (f" ({loss})" if loss else "") for name, (model, loss) in presets.items())
+    report(args, rows, columns([head, *cells]) + "\n\n* used when none is named\n" + "\n".join(meant))
     return 0
 
 
@@ -363,7 +359,7 @@ def run_data(outcome: Any) -> dict[str, Any]:
         "folder": str(outcome.folder),
         "steps": outcome.steps,
         "minutes": round(outcome.minutes, 2),
-        "hours_heard": round(outcome.hours_heard, 2),
+        "hours_heard": round(outcome.hours_seen, 2),
         "score": outcome.score,
         "finished": outcome.finished,
     }

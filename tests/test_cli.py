@@ -17,7 +17,7 @@ from denoise_app import cli
 from denoise_app.audio.clip import Clip
 from denoise_app.evaluation import evaluate, leaderboard
 from denoise_app.evaluation import speed as bench
-from denoise_app.inference import catalog, replay
+from denoise_app.inference import catalog, replay, threads
 from denoise_app.inference.engine import Settings
 from denoise_app.training import loop
 from denoise_app.training.config import TrainConfig
@@ -28,8 +28,8 @@ ROOT = Path(__file__).resolve().parents[1]
 @pytest.fixture(autouse=True)
 def same_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """`main` sets the thread count of the process, which outlives a test."""
-    for library in ("OMP", "OPENBLAS", "MKL"):
-        monkeypatch.setenv(f"{library}_NUM_THREADS", "1")
+    for name, value in threads.environment(1).items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture
@@ -178,8 +178,11 @@ def test_models_lists_the_catalogue(capsys: pytest.CaptureFixture[str]) -> None:
     assert status == 0
     assert [(row["model"], row["loss"]) for row in rows] == [(entry.model, entry.loss) for entry in catalog.entries()]
     assert [(row["model"], row["loss"]) for row in rows if row["recommended"]] == [catalog.recommended()]
+    presets = {name: (row["model"], row["loss"]) for row in rows for name in row["presets"]}
+    assert presets == catalog.presets() and presets.keys() == {"best", "fast", "live"}
     status, printed, _ = call(capsys, "models")
     assert all(row["model"] in printed for row in rows)
+    assert all(f"{name}: {model}" in printed for name, (model, _) in presets.items())
 
 
 def test_an_interruption_ends_with_130(

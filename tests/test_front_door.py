@@ -67,6 +67,11 @@ def test_the_recommended_one_is_taken_when_none_is_named(noisy: Clip) -> None:
     assert np.array_equal(denoise(noisy).samples, denoise(noisy, model=model, loss=loss).samples)
 
 
+def test_presets_are_names_too(noisy: Clip) -> None:
+    model, loss = catalog.presets()["fast"]
+    assert np.array_equal(denoise(noisy, model="fast").samples, denoise(noisy, model=model, loss=loss).samples)
+
+
 def test_what_is_wrong_is_said(noisy: Clip, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="No model is called 'magic'"):
         denoise(noisy, model="magic")

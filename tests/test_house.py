@@ -45,8 +45,8 @@ WORDS = {  # a module's name -> the files and folders that may import it
     "plotly": ("denoise_app/plots/",),
     "huggingface_hub": ("denoise_app/checkpoints/",),
     "safetensors": ("denoise_app/checkpoints/",),
-    "soundfile": ("denoise_app/audio/files.py",),
-    "ffmpeg": ("denoise_app/audio/files.py",),
+    "soundfile": ("denoise_app/audio/libsndfile.py",),
+    "ffmpeg": ("denoise_app/audio/ffmpeg.py", "denoise_app/audio/tags.py"),
     "pesq": ("denoise_app/metrics/perceptual.py", "denoise_app/losses/perceptual.py"),
     "pystoi": ("denoise_app/metrics/perceptual.py", "denoise_app/losses/perceptual.py"),
     "torch_pesq": ("denoise_app/metrics/perceptual.py", "denoise_app/losses/perceptual.py"),
@@ -62,7 +62,7 @@ WORDS = {  # a module's name -> the files and folders that may import it
 TRANSFORMS = {"stft", "istft"}
 TRANSFORMS_IN = ("denoise_app/spectral/stft.py",)
 PROGRAMS = {"ffmpeg", "ffprobe"}
-PROGRAMS_IN = ("denoise_app/audio/files.py",)
+PROGRAMS_IN = ("denoise_app/audio/ffmpeg.py", "denoise_app/audio/tags.py")
 
 TABS = {"clean", "compare", "blind", "bench", "models"}  # folders of ui
 SHARED = {"parts", "worker"}

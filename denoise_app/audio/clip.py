@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ class FileInfo:
         channels: Count, at least 1.
         frames: Samples per channel; for lossy containers the header's estimate.
         bit_depth: Bits per sample of a lossless encoding (8, 16, 24, 32, 64), None for a lossy one.
+        bit_rate: Bits per second of a lossy encoding, all channels together, about; None where it is not known.
     """
 
     container: str
@@ -29,6 +30,7 @@ class FileInfo:
     channels: int
     frames: int
     bit_depth: int | None
+    bit_rate: int | None = field(default=None, compare=False)
 
     @property
     def seconds(self) -> float:

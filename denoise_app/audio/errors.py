@@ -19,6 +19,7 @@ SENTENCES: dict[str, str] = {
     "truncated": "{name} begins like {format} but breaks off before its sound: it is cut off or damaged. "
     "Copy or export it again.",
     "no-audio": "{name} holds no sound. Choose a file with a sound track.",
+    "no-such-track": "{name} has {count} sound tracks; there is no track {track}. Choose one from 1 to {count}.",
     "no-ffmpeg": "Files like {name} need the program ffmpeg, which is not installed here. "
     "Install it, or use wav, flac, ogg or mp3.",
     "too-long": "{name} lasts {length}; at most {limit} are read. Cut it into parts.",

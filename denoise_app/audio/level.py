@@ -10,7 +10,8 @@ import numpy.typing as npt
 from scipy.signal import lfilter, sosfilt
 
 from denoise_app.audio.clip import Samples
-from denoise_app.audio.convert import Resampler
+from denoise_app.audio.convert import Resampler, mid
+from denoise_app.audio.notes import Note
 
 Floats = npt.NDArray[np.float64]
 
@@ -232,6 +233,53 @@ def loudness(samples: Samples, sample_rate: int) -> float:
     meter = LoudnessMeter(samples.shape[0], sample_rate)
     meter.push(samples)
     return meter.finish()
+
+
+# ------------------------------------------------------------------------------------------------ opposite channels
+
+
+class CancellationMeter:
+    """How much of a sound is lost in the mean of its channels because they are opposite there; for sound in blocks.
+
+    The sound is looked at by half seconds. The mean of C unrelated channels has 1 / C of their power; where it has a
+    fifth of that or less (two channels that correlate by -0.8 and below, 10 dB), they cancel each other.
+
+    Args:
+        channels: Count.
+        sample_rate: Hz.
+    """
+
+    LEAST_SHARE = 0.05  # of the sound's energy
+
+    def __init__(self, channels: int, sample_rate: int) -> None:
+        self._length = max(1, sample_rate // 2)
+        self._waiting = np.zeros((channels, 0), np.float32)
+        self._total = self._cancelled = self._left = 0.0  # energies: of all, where channels cancel, of their mean there
+
+    def push(self, block: Samples) -> None:
+        """Hears (channels, n) float32 without offset."""
+        heard = np.concatenate([self._waiting, block], axis=1)
+        whole = heard.shape[1] // self._length * self._length
+        for begin in range(0, whole, self._length):
+            self._add(heard[:, begin : begin + self._length])
+        self._waiting = heard[:, whole:].copy()
+
+    def _add(self, stretch: Samples) -> None:
+        energy = float(np.square(stretch, dtype=np.float64).sum()) / len(stretch)
+        left = float(np.square(mid(stretch), dtype=np.float64).sum())
+        self._total += energy
+        if left * len(stretch) < 0.2 * energy:
+            self._cancelled += energy
+            self._left += left
+
+    def notes(self) -> tuple[Note, ...]:
+        """A warning where much is lost; nothing may be pushed after it."""
+        if self._waiting.shape[1]:
+            self._add(self._waiting)
+        if not self._cancelled or self._cancelled < self.LEAST_SHARE * self._total:
+            return ()
+        lost = min(99.0, 10 * math.log10(self._cancelled / max(self._left, 1e-30)))
+        return (Note.of("opposite-channels", percent=100 * self._cancelled / self._total, db=lost),)
 
 
 # ------------------------------------------------------------------------------------------------------ active speech

@@ -11,7 +11,17 @@ SENTENCES: dict[str, str] = {
     "clipped": "{percent:.2g} % of its samples are clipped: what was cut off there cannot be restored.",
     "beyond-full-scale": "It goes {db:.1f} dB beyond full scale, where denoisers know no sound.",
     "dc-offset": "It has a constant offset of {percent:.2g} % of full scale.",
+    "opposite-channels": "Its channels cancel each other: in {percent:.0f} % of the sound, by energy, their mean is "
+    "{db:.0f} dB softer than they are, and little of a voice is left. Treat each channel on its own.",
     "cut-off": "{name} ends early: {promised} were announced, {present} are there, and these were read.",
+    "damaged": "{name} is damaged: {seconds:.2f} s that could not be read are silent, the rest is in its place.",
+    "late-start": "The sound of {name} begins {seconds:.2f} s late; silence keeps its place.",
+    "gaps": "The sound of {name} has gaps of {seconds:.2f} s in all; silence fills them.",
+    "several-tracks": "{name} has {count} sound tracks; track {taken} was taken. Choose another with --track N.",
+    "needs-ffmpeg": "{name} may hold more sound than was read: it is damaged, or joined from parts, and the program "
+    "ffmpeg, which reads such files whole, is not installed here.",
+    "tags-lost": "Not everything that {name} carries besides its sound is kept. Lost: {what}.",
+    "tags-not-carried": "What {name} carries besides its sound, such as tags, is not kept: {problem}.",
 }
 """Key -> the English sentence of every note on a recording, with the names of its facts in braces."""
 

@@ -75,11 +75,14 @@ def _title(manifest: Manifest) -> str:
 def _facts(manifest: Manifest) -> str:
     delay = 1000 * manifest.latency / manifest.sample_rate
     kind = "causal: it can run live" if manifest.causal else "not causal: it needs the sound that follows"
+    speed = manifest.real_time_factor
+    taken = [f"- a second of sound took {1000 * speed:.0f} ms of one core where it was scored"] if speed else []
     return "\n".join(
         [
             f"- {manifest.parameters:,} parameters, {manifest.macs_per_second / 1e6:,.1f} million multiply-accumulates "
             "per second of sound",
             f"- {manifest.sample_rate} Hz, mono; delay {manifest.latency} samples ({delay:g} ms); {kind}",
+            *taken,
             f"- `model.safetensors`: {manifest.size:,} bytes, sha256 `{manifest.sha256}`",
         ]
     )

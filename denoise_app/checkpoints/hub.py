@@ -26,7 +26,6 @@ from huggingface_hub import (
     get_hf_file_metadata,
     hf_hub_download,
     hf_hub_url,
-    is_offline_mode,
     try_to_load_from_cache,
 )
 from huggingface_hub.errors import (
@@ -88,11 +87,6 @@ class HubCheckpoint:
 
 
 Listing = tuple[list[HubCheckpoint], list[CheckpointError]]
-
-
-def offline() -> bool:
-    """True where HF_HUB_OFFLINE forbids to ask the Hub; the cache is still used."""
-    return is_offline_mode()
 
 
 def list_checkpoints(repo: str | None = None, seconds: float = ANSWER_SECONDS, revision: str | None = None) -> Listing:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from denoise_app.denoiser import Denoiser
-from denoise_app.models.registry import MODELS, build, count_parameters, macs_per_second
+from denoise_app.models.registry import MODELS, build, configure, count_parameters, macs_per_second
 
 from .card import card
 from .manifest import MAX_MANIFEST_BYTES, MAX_PARAMETERS, MAX_WEIGHTS_BYTES, CheckpointError, Manifest, parse
@@ -40,8 +40,7 @@ def skeleton(manifest: Manifest) -> nn.Module:
         CheckpointError: an unknown model, a config that its Config refuses, more parameters than allowed, or a model
             that is not what the manifest says of it.
     """
-    if manifest.model not in MODELS:
-        raise CheckpointError.of("no-such-model", model=manifest.model, known=", ".join(MODELS))
+    _check_config(manifest)
     try:
         with torch.device("meta"):
             module = build(manifest.model, manifest.config)
@@ -54,6 +53,16 @@ def skeleton(manifest: Manifest) -> nn.Module:
         if (said := getattr(manifest, key)) != value:
             raise _invalid(manifest, f"{key}: it says {said}, its model has {value}")
     return module
+
+
+def _check_config(manifest: Manifest) -> None:
+    """That there is such a model, in such sizes; it is not built for it."""
+    if manifest.model not in MODELS:
+        raise CheckpointError.of("no-such-model", model=manifest.model, known=", ".join(MODELS))
+    try:
+        configure(manifest.model, manifest.config)
+    except (ValueError, TypeError, ArithmeticError) as error:
+        raise _invalid(manifest, f"config: {error}") from error
 
 
 def _facts(module: nn.Module) -> dict[str, Any]:
@@ -227,7 +236,8 @@ def _misfits(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> I
 def list_folder(root: Path) -> tuple[list[Stored], list[CheckpointError]]:
     """Every checkpoint in a tree laid out like weights/, sorted by name; and why others in it are left out.
 
-    Only config.json files are read. A root that is not there holds nothing.
+    Only config.json files are read, and no model is built: `load` compares it with what its manifest says. A root that
+    is not there holds nothing.
     """
     stored: list[Stored] = []
     broken: list[CheckpointError] = []
@@ -246,7 +256,7 @@ def checked(folder: Path) -> Stored:
     Raises:
         CheckpointError: a manifest that is refused, or not of this folder; an unknown model; no weights.
     """
-    manifest = checked_manifest(folder)
+    manifest = _listed(folder)
     if not (folder / WEIGHTS).is_file():
         raise CheckpointError.of("no-weights", name=_name(folder))
     return Stored(folder, manifest)
@@ -258,18 +268,25 @@ def checked_manifest(folder: Path) -> Manifest:
     Raises:
         CheckpointError: otherwise.
     """
+    manifest = _listed(folder)
+    skeleton(manifest)
+    return manifest
+
+
+def _listed(folder: Path) -> Manifest:
+    """`checked_manifest`, but for building the model."""
     try:
         status = (folder / CONFIG).stat()
     except OSError as error:
         raise CheckpointError.of("no-manifest", name=_name(folder)) from error
-    return _checked_as_of(folder, status.st_mtime_ns, status.st_size)
+    return _listed_as_of(folder, status.st_mtime_ns, status.st_size)
 
 
 @lru_cache(256)
-def _checked_as_of(folder: Path, changed: int, size: int) -> Manifest:
+def _listed_as_of(folder: Path, changed: int, size: int) -> Manifest:
     """Remembered until the file changes: milliseconds per checkpoint, and a page lists them all at every step."""
     manifest = read_manifest(folder)
     if (folder.parent.name, folder.name) != (manifest.model, manifest.loss):
         raise CheckpointError.of("manifest-elsewhere", name=_name(folder), model=manifest.model, loss=manifest.loss)
-    skeleton(manifest)
+    _check_config(manifest)
     return manifest

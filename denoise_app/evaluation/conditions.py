@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.signal import fftconvolve
 
+from denoise_app.audio import mix
 from denoise_app.audio.clip import Samples
 from denoise_app.audio.convert import fit, resample
-from denoise_app.audio.mix import mix_at_snr, noise
 from denoise_app.training.rooms import EARLY_SECONDS, draw_rooms
 
 TELEPHONE_RATE = 8_000  # Hz
@@ -23,6 +23,11 @@ CLIP = 0.25  # of the peak
 QUIET_RMS = 10 ** (-55 / 20)  # of full scale
 STEP = 2.0**-15  # of 16-bit samples
 MUSIC_SNR_DB = 5.0
+OFFSET = (0.1, 0.3)  # of full scale, to either side
+CLEAN_SNR_DB = (15.0, 30.0)
+FAR_DB = -20.0  # of a voice across the room, against one at the microphone
+FAR_SNR_DB = 20.0  # of the far voice: the room is quiet
+FAR_PAUSE = 0.5  # seconds between the two
 
 Pair = tuple[Samples, Samples]
 """(noisy, clean), (time,) each."""
@@ -34,7 +39,8 @@ class Condition:
 
     Attributes:
         title: For the heading of a table.
-        treat: (noisy, clean, rate in Hz, generator) -> the same (noisy, clean) as such a recording.
+        treat: (noisy, clean, rate in Hz, generator) -> the same (noisy, clean) as such a recording. It may put sound
+            before them: what is scored are the last samples, as many as there were.
     """
 
     title: str
@@ -86,7 +92,34 @@ def _reverberant(noisy: Samples, clean: Samples, sample_rate: int, rng: np.rando
 
 def _music(noisy: Samples, clean: Samples, sample_rate: int, rng: np.random.Generator) -> Pair:
     """Music by rule instead of the noise, 5 dB below the active voice."""
-    return mix_at_snr(clean, noise("music", clean.size, sample_rate, rng), MUSIC_SNR_DB, sample_rate)[0], clean
+    return mix.mix_at_snr(clean, mix.noise("music", clean.size, sample_rate, rng), MUSIC_SNR_DB, sample_rate)[0], clean
+
+
+def _near_and_far(noisy: Samples, clean: Samples, sample_rate: int, rng: np.random.Generator) -> Pair:
+    """A near voice, half a second of pause, then the recording itself as a far one: an interview in a quiet room.
+
+    The near one is the same recording, 20 dB louder; the noise goes on below both, 20 dB below the far one.
+    """
+    gain = np.float32(10 ** (FAR_DB / 20))
+    target = np.concatenate([clean, np.zeros(round(FAR_PAUSE * sample_rate), np.float32), gain * clean])
+    hiss = gain * _noise_at(FAR_SNR_DB, noisy, clean, sample_rate)
+    return target + np.resize(hiss[::-1], target.size)[::-1], target  # the far voice has its own noise
+
+
+def _offset(noisy: Samples, clean: Samples, sample_rate: int, rng: np.random.Generator) -> Pair:
+    """Off zero by a tenth to three tenths of full scale, as cheap converters are; what goes beyond is cut off."""
+    return (noisy + np.float32(rng.choice([-1, 1]) * rng.uniform(*OFFSET))).clip(-1, 1), clean
+
+
+def _clean_input(noisy: Samples, clean: Samples, sample_rate: int, rng: np.random.Generator) -> Pair:
+    """15 to 30 dB of active voice over noise: what a denoiser had better leave alone."""
+    return clean + _noise_at(rng.uniform(*CLEAN_SNR_DB), noisy, clean, sample_rate), clean
+
+
+def _noise_at(snr_db: float, noisy: Samples, clean: Samples, sample_rate: int) -> Samples:
+    """What is in the noisy recording and not in the clean one, so far below the active voice; none stays none."""
+    noise = noisy - clean
+    return mix.mix_at_snr(clean, noise, snr_db, sample_rate)[1] if noise.any() else noise
 
 
 CONDITIONS: dict[str, Condition] = {
@@ -95,4 +128,7 @@ CONDITIONS: dict[str, Condition] = {
     "quiet": Condition("quiet", _quiet),
     "reverberant": Condition("reverberant", _reverberant),
     "music": Condition("music", _music),
+    "near-and-far": Condition("far after near", _near_and_far),
+    "offset": Condition("offset", _offset),
+    "clean-input": Condition("15 to 30 dB", _clean_input),
 }

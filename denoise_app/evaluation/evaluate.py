@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from denoise_app.audio.clip import Clip
-from denoise_app.audio.convert import mid
+from denoise_app.audio.clip import Clip, Samples
+from denoise_app.audio.convert import mid, resample
 from denoise_app.audio.files import probe, read
 from denoise_app.checkpoints import store
 from denoise_app.classical import CLASSICAL
 from denoise_app.inference import catalog, engine
+from denoise_app.metrics import attenuation
 from denoise_app.metrics.errors import MetricUnavailable
 from denoise_app.metrics.report import score
 
@@ -95,12 +96,14 @@ class PairScore:
     Attributes:
         seconds: Length of the recording.
         computing: Seconds of processor time that the engine took, 0 for the noisy row.
+        speech_attenuated: dB that the speech lost; None where there is none.
     """
 
     pair: Pair
     scores: Scores
     seconds: float
     computing: float
+    speech_attenuated: float | None = None
 
 
 def find_pairs(clean: Path, noisy: Path, limit: int | None = None) -> list[Pair]:
@@ -167,11 +170,14 @@ def _mono(path: Path) -> Clip:
     return clip.with_samples(mid(clip.samples))
 
 
-def score_pair(pair: Pair, candidate: Candidate, condition: str | None = None) -> PairScore:
+def score_pair(
+    pair: Pair, candidate: Candidate, condition: str | None = None, keys: Sequence[str] | None = None
+) -> PairScore:
     """Denoise one pair's noisy file, channels averaged, and compare it with the clean one.
 
     Args:
-        condition: One of `CONDITIONS`, which both undergo before; then by CONDITION_KEYS alone.
+        condition: One of `CONDITIONS`, which both undergo before.
+        keys: The metrics; without them KEYS, and under a condition CONDITION_KEYS.
 
     Raises:
         AudioError: a file cannot be read.
@@ -183,13 +189,23 @@ def score_pair(pair: Pair, candidate: Candidate, condition: str | None = None) -
             f"{pair.name}: clean has {clean.frames} samples at {clean.sample_rate} Hz, noisy {noisy.frames} at "
             f"{noisy.sample_rate} Hz; a pair is equal in both"
         )
+    scored = noisy.frames
     if condition is not None:
         both = treated(condition, pair.name, noisy.samples[0], clean.samples[0], noisy.sample_rate)
         noisy, clean = (clip.with_samples(one[None]) for clip, one in zip((noisy, clean), both, strict=True))
     heard, computing = (noisy, 0.0) if candidate.model == NOISY else _denoised(noisy, candidate)
-    keys = KEYS if condition is None else CONDITION_KEYS
-    values = score(heard.samples[0], heard.sample_rate, clean.samples[0], keys)
-    return PairScore(pair, {key: _number(value) for key, value in values.items()}, noisy.seconds, computing)
+    if keys is None:
+        keys = KEYS if condition is None else CONDITION_KEYS
+    before, after, target = (clip.samples[0, clip.frames - scored :] for clip in (noisy, heard, clean))
+    values = score(after, heard.sample_rate, target, keys)
+    lost = _speech_attenuated(before, after, target, heard.sample_rate)
+    return PairScore(pair, {key: _number(value) for key, value in values.items()}, noisy.seconds, computing, lost)
+
+
+def _speech_attenuated(noisy: Samples, heard: Samples, clean: Samples, sample_rate: int) -> float | None:
+    """dB that the speech lost, as the page tells it where a clean recording is given."""
+    noisy, heard, clean = resample(np.stack([noisy, heard, clean]), sample_rate, attenuation.STFT.sample_rate)
+    return attenuation.shadow_attenuation(noisy, heard, clean).speech_db
 
 
 def _denoised(noisy: Clip, candidate: Candidate) -> tuple[Clip, float]:
@@ -204,8 +220,12 @@ def _number(value: float | MetricUnavailable) -> float | None:
     return value if isinstance(value, float) and math.isfinite(value) else None
 
 
-Task = tuple[Pair, Candidate, str | None]
+Task = tuple[Pair, Candidate, str | None, Sequence[str] | None]
 """The arguments of `score_pair`."""
+View = tuple[str | None, Sequence[str] | None]
+"""Of them the condition and the metrics."""
+UNTREATED: View = None, None
+SPEECH_ATTENUATED: View = None, ()  # alone: it costs a twentieth of all metrics, and rows of earlier versions lack it
 
 
 def _scored(task: Task) -> PairScore:
@@ -262,11 +282,20 @@ def summarise(results: Sequence[PairScore]) -> dict[str, Any]:
     }
 
 
-def _part(results: Sequence[PairScore]) -> leaderboard.Part:
+def _part(results: Sequence[PairScore]) -> dict[str, Any]:
     """How many pairs, and the interval of every metric over those of them where it is a number."""
     found = {key: interval(values) for key in results[0].scores if (values := _known(results, key))}
     scores = {key: {name: round(end, 4) for name, end in asdict(ends).items()} for key, ends in found.items()}
-    return {"pairs": len(results), "scores": scores}
+    return {"pairs": len(results), "scores": scores} | _attenuated(results)
+
+
+def _attenuated(results: Sequence[PairScore]) -> dict[str, dict[str, float]]:
+    """What the speech lost in dB: the median over the recordings, and what one in twenty of them exceeds."""
+    lost = [result.speech_attenuated for result in results if result.speech_attenuated is not None]
+    if not lost:
+        return {}
+    median, worst = (round(float(np.percentile(lost, share)), 2) for share in (50, 95))
+    return {"speech_attenuated": {"median": median, "worst": worst}}
 
 
 def _by_number(name: str) -> tuple[float, str]:
@@ -363,20 +392,24 @@ def evaluate(
     rows = {_identity(row): row for row in board["rows"]} if resume else {}
     some = spread(pairs, CONDITION_PAIRS)
     runs = [
-        (candidate, condition, pairs if condition is None else some)
+        (candidate, view, pairs if view[0] is None else some)
         for candidate in wanted
-        for condition in _missing(rows.get(_identity(facts[candidate])), len(some))
+        for view in _missing(rows.get(_identity(facts[candidate])), len(some))
     ]
-    results = score_all([(pair, candidate, condition) for candidate, condition, heard in runs for pair in heard], jobs)
-    for candidate, condition, heard in runs:
+    results = score_all([(pair, candidate, *view) for candidate, view, heard in runs for pair in heard], jobs)
+    for candidate, view, heard in runs:
+        condition, _ = view
         scored: list[PairScore] = []
         for result in itertools.islice(results, len(heard)):
             scored.append(result)
             if progress:
                 progress(candidate, condition, len(scored), len(heard))
-        if condition is None:
+        if view == UNTREATED:
             row = facts[candidate] | summarise(scored)
+        elif view == SPEECH_ATTENUATED:
+            row = rows[_identity(facts[candidate])] | _attenuated(scored)
         else:
+            assert condition is not None
             row = _with_condition(rows[_identity(facts[candidate])], condition, scored)
         rows[_identity(row)] = row
         board = board | {"rows": leaderboard.placed(board["rows"], row)}
@@ -385,12 +418,14 @@ def evaluate(
     return board
 
 
-def _missing(row: Row | None, pairs: int) -> list[str | None]:
-    """What is still to be scored of a candidate: everything untreated (None), and conditions."""
+def _missing(row: Row | None, pairs: int) -> list[View]:
+    """What is still to be scored of a candidate: everything untreated, or what the speech lost there; conditions."""
     if row is None:
-        return [None, *CONDITIONS]
+        return [UNTREATED, *((condition, None) for condition in CONDITIONS)]
     known = row.get("conditions", {})
-    return [condition for condition in CONDITIONS if known.get(condition, {}).get("pairs") != pairs]
+    conditions = [condition for condition in CONDITIONS if known.get(condition, {}).get("pairs") != pairs]
+    lost = [] if "speech_attenuated" in row else [SPEECH_ATTENUATED]
+    return [*lost, *((condition, None) for condition in conditions)]
 
 
 def _with_condition(row: Row, condition: str, scored: Sequence[PairScore]) -> Row:
@@ -440,6 +475,9 @@ def annotate(board: Board) -> list[Path]:
         row = rows.get((entry.model, entry.loss, entry.manifest.sha256))
         if row is not None:
             scores = leaderboard.means(row["scores"])
-            store.annotate(entry.folder, scores=scores, noisy_scores=noisy, scored_on=board["data"]["about"])
+            about = board["data"]["about"]
+            store.annotate(
+                entry.folder, scores=scores, noisy_scores=noisy, scored_on=about, real_time_factor=row["rtf"]
+            )
             folders.append(entry.folder)
     return folders

@@ -31,7 +31,8 @@ Row = dict[str, Any]
 Scores = Mapping[str, Mapping[str, float]]
 """Metric -> its mean over some pairs and the ends of that mean's 95 % interval: "mean", "low", "high"."""
 Part = Mapping[str, Any]
-"""Of a row: how many "pairs", and their "scores". The row itself is one, over all of them."""
+"""Of a row: how many "pairs", their "scores", and of the dB that the speech lost ("speech_attenuated") the "median" and
+the "worst", which one pair in twenty exceeds; rows of earlier versions lack these. The row itself is one, over all."""
 
 
 class LeaderboardError(ValueError):
@@ -75,6 +76,7 @@ def table(board: Board) -> str:
         "parameters",
         "delay",
         *(heading(title, key) for key, (title, _) in COLUMNS.items()),
+        "speech attenuated dB ↓",
         "real-time factor ↓",
     ]
     return markdown(head, [_cells(row) for row in board["rows"]], names=2)
@@ -93,6 +95,7 @@ def markdown(head: Sequence[str], lines: Sequence[Sequence[str]], names: int = 1
 
 def _cells(row: Row) -> list[str]:
     scores = [_cell(row["scores"].get(key), decimals) for key, (_, decimals) in COLUMNS.items()]
+    scores.append(_attenuated(row))
     if row["model"] == NOISY:
         return [*_names(row), "", "", *scores, ""]
     parameters = f"{row['parameters']:,}" if row["parameters"] else ""
@@ -101,6 +104,12 @@ def _cells(row: Row) -> list[str]:
 
 def _cell(score: Mapping[str, float] | None, decimals: int) -> str:
     return f"{score['mean']:.{decimals}f} ± {spread(score):.{decimals}f}" if score else ""
+
+
+def _attenuated(part: Part | None) -> str:
+    """What the speech lost: the median, and what one recording in twenty exceeds."""
+    lost = part.get("speech_attenuated") if part else None
+    return f"{lost['median']:.1f} / {lost['worst']:.1f}" if lost else ""
 
 
 def means(scores: Scores) -> dict[str, float]:
@@ -127,13 +136,18 @@ def best(rows: Sequence[Row]) -> list[Row]:
 
 
 def robustness(board: Board) -> str:
-    """SI-SDR and STOI of the best rows by language, and under each condition, in Markdown."""
+    """SI-SDR and STOI of the best rows by language, and under each condition, in Markdown.
+
+    Last comes what a far voice lost, which no scale-invariant score tells.
+    """
     head = ["model", "loss", *LANGUAGES.values(), *(condition.title for condition in CONDITIONS.values())]
+    head.append("far voice attenuated dB")
     lines = []
     for row in best(board["rows"]):
         languages = [row["by"].get("language", {}).get(language) for language in LANGUAGES]
         conditions = [row.get("conditions", {}).get(name) for name in CONDITIONS]
-        lines.append([*_names(row), *(_told(part, ("si_sdr", "stoi")) for part in (*languages, *conditions))])
+        told = (_told(part, ("si_sdr", "stoi")) for part in (*languages, *conditions))
+        lines.append([*_names(row), *told, _attenuated(row.get("conditions", {}).get("near-and-far"))])
     return markdown(head, lines, names=2)
 
 

@@ -29,7 +29,7 @@ from denoise_app.audio.encodings import encoding_for
 from denoise_app.audio.files import open_writer, probe, read
 from denoise_app.audio.mix import noise
 from denoise_app.denoiser import Denoiser
-from denoise_app.inference import catalog, device, engine
+from denoise_app.inference import catalog, device, engine, threads
 from denoise_app.inference.separation import runner
 from denoise_app.inference.sources import block_frames
 from denoise_app.metrics.report import METRICS, measure, score
@@ -77,9 +77,9 @@ def run(
     say("starting up")
     report: Report = {"machine": machine(), "startup": startup()}
     factors = {}
-    for threads in THREADS:
-        say(f"speed with {threads} threads")
-        factors[threads] = _elsewhere("speed", threads, pairs=pairs)
+    for count in THREADS:
+        say(f"speed with {count} threads")
+        factors[count] = _elsewhere("speed", count, pairs=pairs)
     rows: list[dict[str, Any]] = [
         {
             "model": model,
@@ -110,10 +110,10 @@ def run(
     return report | {"denoisers": rows}
 
 
-def _elsewhere(task: str, threads: int, **arguments: Any) -> Any:
+def _elsewhere(task: str, count: int, **arguments: Any) -> Any:
     """What a function of this file returns in a fresh process with so many threads."""
-    environment = os.environ | {f"{library}_NUM_THREADS": str(threads) for library in ("OMP", "OPENBLAS", "MKL")}
     command = [sys.executable, "-m", "denoise_app.evaluation.speed", task, json.dumps(arguments)]
+    environment = os.environ | threads.environment(count)
     answer = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True, text=True)
     return json.loads(answer.stdout)
 

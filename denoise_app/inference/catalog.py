@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
@@ -20,6 +20,9 @@ from denoise_app.metrics.report import quality
 from .device import choose
 
 FALLBACK = "mmse-lsa"  # the best of those with nothing learnt
+QUICK = 0.1  # of real time: an hour of sound in six minutes of one core
+FAST_SHARE = 1 / 3  # of the time that the best takes
+LIVE_DELAY = 0.05  # seconds; with those of a microphone and a loudspeaker people talk over each other beyond 0.15
 MOST_LOADED = 32  # models kept in memory; the oldest goes
 
 _loading = threading.Lock()
@@ -120,13 +123,15 @@ def _classical() -> tuple[Entry, ...]:
 
 
 def find(model: str, loss: str | None = None, revision: str | None = None) -> Entry:
-    """The entry of a name; without a loss the best of the model. The arguments are those of `load`.
+    """The entry of a name, or of one in PRESETS; without a loss the best of it. The arguments are those of `load`.
 
     Raises:
         CheckpointError: there is none: no such model, no such loss, a loss for what is not trained, or why a
             checkpoint of this name is left out.
     """
     everything = [entry for entry in pulled() if entry.revision == revision] if revision else entries()
+    if model in PRESETS and (same := [entry for entry in everything if loss in (None, entry.loss)]):
+        return _chosen(PRESETS[model], same)
     same = [entry for entry in everything if entry.model == model]
     fitting = [entry for entry in same if loss in (None, entry.loss)]
     if fitting:
@@ -136,7 +141,8 @@ def find(model: str, loss: str | None = None, revision: str | None = None) -> En
     for problem in [] if revision else broken():
         if _is_about(problem, model, loss):
             raise problem
-    if same:
+    if same or model in PRESETS:
+        same = same or everything
         raise CheckpointError.of("no-such-loss", model=model, loss=loss, known=_known(entry.loss for entry in same))
     raise CheckpointError.of("no-such-model", model=model, known=_known(entry.model for entry in everything))
 
@@ -147,10 +153,63 @@ def _is_about(problem: CheckpointError, model: str, loss: str | None) -> bool:
     return folder == f"{model}/{loss}" if loss else folder.startswith(f"{model}/")
 
 
+def _all(entries: list[Entry]) -> list[Entry]:
+    """Each of them, however long it takes."""
+    return entries
+
+
+def _quick(entries: list[Entry]) -> list[Entry]:
+    """Those that take at most QUICK of real time; what nobody has timed counts as quick."""
+    return [entry for entry in entries if _speed(entry) <= QUICK]
+
+
+def _fast(entries: list[Entry]) -> list[Entry]:
+    """Those that take at most FAST_SHARE of the time of the best, whatever machine they were timed on."""
+    most = FAST_SHARE * _speed(max(entries, key=_quality))
+    return [entry for entry in entries if 0 < _speed(entry) <= most]
+
+
+def _live(entries: list[Entry]) -> list[Entry]:
+    """Causal ones that keep up with a microphone on a slow machine too, and are not late."""
+    on_time = [entry for entry in entries if entry.causal and entry.latency <= LIVE_DELAY * entry.sample_rate]
+    return _quick(on_time)
+
+
+Rule = Callable[[list[Entry]], list[Entry]]
+
+PRESETS: dict[str, Rule] = {"best": _all, "fast": _fast, "live": _live}
+"""Names that `find` and `load` take for a model: each means the bundled checkpoint with the best scores, PESQ-WB plus a
+tenth of the SI-SDR in dB, among those that the rule leaves."""
+
+
+def _chosen(rule: Rule, entries: list[Entry]) -> Entry:
+    """The best of the bundled ones that a rule leaves.
+
+    Where it leaves none the best of all; where nothing is bundled, the best with nothing learnt, or what is pulled.
+    """
+    bundled = [entry for entry in entries if entry.source == "bundled"]
+    others = [entry for entry in entries if entry.model == FALLBACK] or entries
+    return max((rule(bundled) if bundled else []) or bundled or others, key=_quality)
+
+
 def recommended() -> tuple[str, str | None]:
-    """The model and loss to use when none is named: the bundled checkpoint that scores best."""
-    best = max(_bundled(None), key=_quality, default=None)
-    return (best.model, best.loss) if best else (FALLBACK, None)
+    """The model and loss to use when none is named: the bundled checkpoint with the best scores that is quick.
+
+    Quick means at most a tenth of real time on one core, as it was timed with its scores, so that nobody waits long for
+    a file without a GPU either. What must come out while it is heard needs the preset "live", and what should be done
+    in a moment "fast".
+    """
+    return _names(_chosen(_quick, entries()))
+
+
+def presets() -> dict[str, tuple[str, str | None]]:
+    """What each name in PRESETS means: a model and a loss."""
+    here = entries()
+    return {name: _names(_chosen(rule, here)) for name, rule in PRESETS.items()}
+
+
+def _names(entry: Entry) -> tuple[str, str | None]:
+    return entry.model, entry.loss
 
 
 def recommended_loss(model: str) -> str | None:
@@ -160,6 +219,11 @@ def recommended_loss(model: str) -> str | None:
         CheckpointError: there is no such model.
     """
     return find(model).loss
+
+
+def _speed(entry: Entry) -> float:
+    """Seconds of processor time a second of sound, 0 where nobody has measured."""
+    return entry.manifest.real_time_factor if entry.manifest else 0.0
 
 
 def _quality(entry: Entry) -> tuple[float, bool]:
@@ -176,7 +240,7 @@ def load(model: str, loss: str | None = None, device: str | None = None, revisio
     classical denoiser is built anew, and runs on the CPU.
 
     Args:
-        model: A name in `entries`.
+        model: A name in `entries`, or in PRESETS.
         loss: Default: `recommended_loss`.
         device: As `device.choose` takes it.
         revision: A commit that was pulled from the Hub, instead of what `entries` lists by this name.
@@ -187,7 +251,7 @@ def load(model: str, loss: str | None = None, device: str | None = None, revisio
     """
     entry = find(model, loss, revision)
     if entry.kind == "classical":
-        return CLASSICAL[model]()
+        return CLASSICAL[entry.model]()
     assert entry.folder is not None and entry.manifest is not None
     with _loading:
         return _read(entry.folder, entry.manifest.sha256, choose(device).torch_device)

@@ -55,7 +55,7 @@ def _on_grid(samples: int) -> int:
 
 
 class Chunks:
-    """A denoiser driven by blocks of any length, of which it hears overlapping chunks; `Stream`'s twin.
+    """A denoiser driven by blocks of any length, of which it hears overlapping chunks; `Blocks`'s twin.
 
     What comes out of all pushes and the finish together has the input's length and is aligned with it. Sound that is
     no longer than one chunk is denoised whole. The crossfade's weights sum to one.

@@ -27,6 +27,7 @@ from denoise_app.audio.level import TruePeakMeter, from_db, to_db
 from denoise_app.audio.notes import Note
 from denoise_app.denoiser import Denoiser
 
+from . import threads
 from .high_band import gain_at
 from .progress import Cancelled, Progress, Question, Report, Watch
 from .separation import Channels, Separation, disk_errors_explained, separate, separate_within
@@ -190,7 +191,7 @@ def _render(
     meter = LevelMeter(info.channels, info.sample_rate)
     bounded = encoding.bit_depth is not None and encoding.codec not in ("FLOAT", "DOUBLE")
     cut, position = 0, 0
-    with ExitStack() as files:
+    with threads.limited(), ExitStack() as files:
         writers = [
             files.enter_context(open_writer(path, info.sample_rate, info.channels, encoding, info.frames))
             for path in (out, removed)
@@ -264,7 +265,8 @@ def _has_high_band(separation: Separation) -> bool:
 def mixed_blocks(separation: Separation, settings: Settings) -> Iterator[tuple[Samples, Samples]]:
     """Blocks (C, n) of the input, each with the mix that replaces it.
 
-    The mix is the input minus what is taken from it, so that where nothing is taken the input's bits remain.
+    The mix is the input minus what is taken from it, so that where nothing is taken the input's bits remain. Its
+    constant offset, which is no sound, is taken with the noise.
     """
     info, rate, rows = separation.info, separation.info.sample_rate, separation.rows
     with open_sound(separation.sound) as reader:
@@ -273,10 +275,22 @@ def mixed_blocks(separation: Separation, settings: Settings) -> Iterator[tuple[S
             yield from ((sound, sound) for sound in blocks)
             return
         taken = Track(resampled(separation.taken_blocks(), rows, separation.model_rate, rate), rows)
-        for sound, high in _with_high_band(separation, settings, blocks):
-            heard = mid(sound) if separation.channels == "mid" else sound
-            change = (sound - heard) + taken.take(sound.shape[1]) + high
+        position = 0
+        for centred, high in _with_high_band(separation, settings, _without_offset(separation, blocks)):
+            offset = separation.offset.at(position, centred.shape[1])
+            heard = mid(centred) if separation.channels == "mid" else centred
+            change = offset + (centred - heard) + taken.take(centred.shape[1]) + high
+            sound = centred + offset
+            position += centred.shape[1]
             yield sound, sound - settings.wet * change
+
+
+def _without_offset(separation: Separation, blocks: Iterator[Samples]) -> Iterator[Samples]:
+    """Blocks (C, n) as the denoiser heard them."""
+    position = 0
+    for sound in blocks:
+        yield sound - separation.offset.at(position, sound.shape[1])
+        position += sound.shape[1]
 
 
 def _with_high_band(
@@ -330,7 +344,7 @@ def denoise(clip: Clip, denoiser: Denoiser, settings: Settings = DEFAULTS, *, ch
     Raises:
         AudioError: the sound cannot be treated so, or the disk for temporary files is full.
     """
-    with tempfile.TemporaryDirectory(prefix="denoise-") as work:
+    with threads.limited(), tempfile.TemporaryDirectory(prefix="denoise-") as work:
         separation = separate(clip, denoiser, Path(work), channels=channels)
         target = _target(separation, settings, Watch(), 0.0, 0.5)
         blocks = [target.applied(mixed) for _, mixed in mixed_blocks(separation, settings)]

@@ -14,6 +14,8 @@ SENTENCES: dict[str, str] = {
     "beginning.",
     "not-computable": "The denoiser made values of this sound that are not numbers. Choose another model, or lower the "
     "sound's level where it goes far beyond full scale.",
+    "not-causal": "This denoiser hears what comes later, so it cannot run while a sound comes in. Choose a causal one.",
+    "chunk-not-finite": "The sound that came in holds values that are not numbers (NaN or infinity). It was left out.",
     "onto-input": "{target} is an input itself: choose another folder for the output.",
     "same-target": "{target} was just written from another input: denoise them into two folders.",
 }

@@ -20,15 +20,18 @@ from torch import Tensor, nn
 from denoise_app.audio.clip import Clip, FileInfo, Samples
 from denoise_app.audio.convert import Resampler, mid
 from denoise_app.audio.errors import AudioError
+from denoise_app.audio.level import CancellationMeter
 from denoise_app.audio.notes import Note
+from denoise_app.audio.offset import Offset, OffsetRemover
 from denoise_app.denoiser import Denoiser, StreamingDenoiser
 
+from . import threads
+from .blocks import Blocks
 from .chunks import Chunks, Plan
 from .errors import EngineError
 from .high_band import Gains, TopBand
 from .progress import Question, Report, Watch
 from .sources import LevelMeter, Levels, block_frames, open_sound, window
-from .stream import Stream
 from .tracks import Queue
 
 Channels = Literal["each", "mid", "reference"]
@@ -54,8 +57,9 @@ class Separation:
         levels: Of the input.
         notes: What is odd about the input.
         is_whole: True where nothing of the input was left out, and nothing of it is missing.
-        taken: File of float32 (time, rows) at the model's rate: input minus denoised.
+        taken: File of float32 (time, rows) at the model's rate: input without its offset minus denoised.
         gains: File of float32 (frames, rows): see `high_band.Gains`.
+        offset: The constant offset of each channel, which no denoiser hears and which is taken away with the noise.
         rows: Signals that were denoised side by side: one per channel, or 1 for "mid".
         gain_hop: Samples at the model's rate between gains.
         skipped: Samples of `taken` that lie before it, where it is a part of another: see `part`.
@@ -74,6 +78,7 @@ class Separation:
     is_whole: bool
     taken: Path
     gains: Path
+    offset: Offset
     rows: int
     gain_hop: int
     skipped: int = 0
@@ -110,7 +115,7 @@ class Separation:
         assert start % self.grain == 0
         info = replace(self.info, frames=max(0, min(frames, self.info.frames - start)))
         skipped = self.skipped + start * self.model_rate // self.info.sample_rate
-        return replace(self, info=info, start=self.start + start, skipped=skipped)
+        return replace(self, info=info, start=self.start + start, skipped=skipped, offset=self.offset.later(start))
 
     def remove(self) -> None:
         """Deletes its files; it cannot be rendered any more."""
@@ -162,24 +167,33 @@ def separate_within(
     """`separate`, as the first `share` of a longer work."""
     began = time.perf_counter()
     sound = sound if isinstance(sound, Clip) else Path(sound)
-    with open_sound(sound) as reader, _work_files(work) as (taken, gains):
+    with threads.limited(), open_sound(sound) as reader, _work_files(work) as (taken, gains):
         info = reader.info
         rate = info.sample_rate
         first, length = _span(info, start, seconds)
         warm_up = min(first // rate, WARM_UP_SECONDS)  # whole seconds are whole samples at both rates
         rows = 1 if channels == "mid" else info.channels
-        meter = LevelMeter(info.channels, rate)
+        meter, cancelling = LevelMeter(info.channels, rate), CancellationMeter(info.channels, rate)
+        remover = OffsetRemover(info.channels, rate)
         step = watch.stage("separate", (length or info.frames - first) / rate, 0.0, share)
         position = -warm_up * rate
         with taken.open("wb") as taken_file, gains.open("wb") as gains_file:
             files = taken_file, gains_file
             run = _Run(_suited(denoiser, channels, info), rows, rate, files, skip=warm_up * denoiser.sample_rate)
+
+            def hear(sound: Samples) -> None:
+                """Hears (channels, n) without offset."""
+                if channels == "mid":
+                    cancelling.push(sound)
+                run.push(mid(sound) if channels == "mid" else sound)
+
             blocks = reader.blocks(block_frames(rate, info.channels), first + position)
             for block in window(blocks, None if length is None else length - position):
-                run.push(mid(block) if channels == "mid" else block)
+                hear(remover.push(block))
                 meter.push(block[:, max(0, -position) :])
                 position += block.shape[1]
                 step(max(0, position) / rate)
+            hear(remover.finish())
             run.finish()
         if first and position <= 0:
             raise _beyond_the_end(info, start)
@@ -194,10 +208,11 @@ def separate_within(
             device=run.device,
             seconds_taken=time.perf_counter() - began,
             levels=levels,
-            notes=(*levels.notes(), *reader.notes),
+            notes=(*levels.notes(), *cancelling.notes(), *reader.notes),
             is_whole=first == 0 and length is None and not reader.notes,
             taken=taken,
             gains=gains,
+            offset=remover.offset().later(warm_up * rate),
             rows=rows,
             gain_hop=run.top_band.hop,
         )
@@ -259,7 +274,7 @@ def disk_errors_explained(name: str) -> Iterator[None]:
 
 
 class Runner(Protocol):
-    """What `Stream` and `Chunks` have in common."""
+    """What `Blocks` and `Chunks` have in common."""
 
     def push(self, block: Tensor) -> Tensor: ...
 
@@ -269,12 +284,12 @@ class Runner(Protocol):
 def runner(denoiser: Denoiser, rows: int) -> Runner:
     """A causal denoiser carries its state from block to block; another one hears chunks that overlap."""
     if denoiser.causal and isinstance(denoiser, StreamingDenoiser):
-        return Stream(denoiser, rows)
-    together = (SIDE_BY_SIDE if _device_of(denoiser) == "cpu" else SIDE_BY_SIDE_ON_GPU) // rows
+        return Blocks(denoiser, rows)
+    together = (SIDE_BY_SIDE if device_of(denoiser) == "cpu" else SIDE_BY_SIDE_ON_GPU) // rows
     return Chunks(denoiser, rows, Plan.for_denoiser(denoiser, max(1, together)))
 
 
-def _device_of(denoiser: Denoiser) -> str:
+def device_of(denoiser: Denoiser) -> str:
     """Where its weights lie; one without weights computes on the CPU."""
     if not isinstance(denoiser, nn.Module):
         return "cpu"
@@ -297,7 +312,7 @@ class _Run:
         self, denoiser: Denoiser, rows: int, sample_rate: int, files: tuple[IO[bytes], IO[bytes]], skip: int
     ) -> None:
         self.top_band = TopBand(rows, denoiser.sample_rate)
-        self.device = _device_of(denoiser)
+        self.device = device_of(denoiser)
         self._resampler = Resampler(rows, sample_rate, denoiser.sample_rate)
         self._runner = runner(denoiser, rows)
         self._dry = Queue(rows)

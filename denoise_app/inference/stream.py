@@ -1,56 +1,230 @@
-"""Causal denoisers driven by blocks of any length."""
+"""Sound denoised while it comes in: chunks of any length, at any rate, for sound cards, sockets and pipes."""
 
 from __future__ import annotations
 
+import time
+from math import inf
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor
 
-from denoise_app.denoiser import StreamingDenoiser
+from denoise_app.audio.clip import Samples
+from denoise_app.audio.convert import Resampler
+from denoise_app.audio.level import from_db
+from denoise_app.denoiser import Denoiser, StreamingDenoiser
+
+from .blocks import Blocks
+from .errors import EngineError
+from .high_band import TopBand, gain_at
+from .separation import device_of
+from .tracks import Queue
+
+RAMP_SECONDS = 0.02  # over which a new strength sets in, so that turning it makes no click
+
+
+def wet_share(strength: float, max_attenuation_db: float) -> float:
+    """The share of the denoised sound in the output, 0 to 1.
+
+    Args:
+        strength: Percent, 0 to 100.
+        max_attenuation_db: 0 to inf: nothing is made softer by more than this.
+
+    Raises:
+        ValueError: a number out of its range.
+
+    >>> wet_share(100, inf), wet_share(50, inf), wet_share(100, 20), wet_share(100, 0)
+    (1.0, 0.5, 0.9, 0.0)
+    """
+    if not 0 <= strength <= 100:
+        raise ValueError(f"strength lies in 0 to 100 %, not {strength}")
+    if not max_attenuation_db >= 0:
+        raise ValueError(f"the most attenuation is at least 0 dB, not {max_attenuation_db}")
+    return strength / 100 * (1 - from_db(-max_attenuation_db))
 
 
 class Stream:
-    """A causal denoiser whose state is carried from block to block, its output aligned with its input.
+    """A causal denoiser that hears a sound chunk by chunk, and gives each sample back as soon as it is settled.
 
-    What comes out of all pushes and the finish together has the input's length and is what calling the denoiser on
-    the whole input gives, however the input is cut.
+    All that `push` and `flush` give, one after the other, has the input's length, is aligned with it, and is what
+    denoising the whole sound at once gives, however it is cut. What is remembered is bounded, however long it runs.
 
     Args:
         denoiser: It is shared, never changed; what is remembered lies here.
-        batch: Signals that are denoised side by side.
+        sample_rate: Of the sound, in Hz.
+        channels: Each is denoised on its own.
+        strength: Percent, 0 (the input as it is) to 100 (all that the denoiser does).
+        max_attenuation_db: Nothing is made softer by more than this; dB, 0 to inf.
+
+    Raises:
+        EngineError: "not-causal" where the denoiser hears what comes later.
+        ValueError: a number out of its range.
+
+    >>> from denoise_app.classical.wiener import Wiener
+    >>> stream, noisy = Stream(Wiener(), 48_000), np.ones(1000, np.float32)
+    >>> len(stream.push(noisy)) + len(stream.push(noisy)) + len(stream.flush())
+    2000
     """
 
-    def __init__(self, denoiser: StreamingDenoiser, batch: int) -> None:
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        sample_rate: int,
+        channels: int = 1,
+        strength: float = 100.0,
+        max_attenuation_db: float = inf,
+    ) -> None:
+        if not (denoiser.causal and isinstance(denoiser, StreamingDenoiser)):
+            raise EngineError.of("not-causal")
+        if sample_rate < 1 or channels < 1:
+            raise ValueError(f"a sound has a rate and a channel, not {sample_rate} Hz and {channels}")
         self._denoiser = denoiser
-        self._batch = batch
+        self.sample_rate, self.channels = sample_rate, channels
+        self._has_high_band = sample_rate > denoiser.sample_rate
+        self._flat = channels == 1
+        self.strength, self.max_attenuation_db = strength, max_attenuation_db
+        self._wanted = wet_share(strength, max_attenuation_db)
         self.reset()
 
+    def adjust(self, strength: float | None = None, max_attenuation_db: float | None = None) -> None:
+        """Change the strength, the most attenuation or both while it runs; what is to come is faded over in 20 ms.
+
+        Raises:
+            ValueError: a number out of its range; nothing is changed.
+        """
+        wanted = self.strength if strength is None else strength
+        most = self.max_attenuation_db if max_attenuation_db is None else max_attenuation_db
+        self._wanted = wet_share(wanted, most)
+        self.strength, self.max_attenuation_db = wanted, most
+
     def reset(self) -> None:
-        """Forgets everything; the next push begins a new signal."""
-        with torch.inference_mode():
-            self._state = self._denoiser.initial_state(self._batch)
-        self._waiting = torch.zeros(self._batch, 0)  # what does not fill a hop yet
-        self._late = self._denoiser.delay  # output samples still to be dropped
-        self._owed = 0  # samples pushed that have not come out
+        """Forgets everything but its settings; the next push begins a new sound."""
+        rows, rate = self.channels, self._denoiser.sample_rate
+        self._down = Resampler(rows, self.sample_rate, rate)
+        self._taken_up = Resampler(rows, rate, self.sample_rate)
+        self._low_up = Resampler(rows, rate, self.sample_rate)
+        self._blocks = Blocks(self._denoiser, rows)
+        self._top_band = TopBand(rows, rate)
+        self._gains = np.zeros((0, rows), np.float32)
+        self._past_gains = 0  # that are not kept any more
+        self._sound, self._low = Queue(rows), Queue(rows)  # at the sound's rate, as it is and below the denoiser's band
+        self._dry = Queue(rows)  # at the denoiser's rate, until it has been denoised
+        self._taken = Queue(rows)  # what is taken away, at the sound's rate
+        self._given = 0
+        self._wet = self._wanted
+        self._seconds_taken = 0.0
 
-    @torch.inference_mode()
-    def push(self, block: Tensor) -> Tensor:
-        """(batch, n) float32, n >= 0, on the denoiser's device -> the samples (batch, m) that are ready, m >= 0."""
-        heard = torch.cat([self._waiting.to(block.device), block], dim=1)
-        whole = heard.shape[1] // self._denoiser.hop * self._denoiser.hop
-        self._waiting = heard[:, whole:].clone()  # a view would keep the block alive
-        self._owed += block.shape[1]
-        if not whole:
-            return heard[:, :0]
-        clean, self._state = self._denoiser.advance(heard[:, :whole], self._state)
-        dropped = min(self._late, whole)
-        self._late -= dropped
-        self._owed -= whole - dropped
-        return clean[:, dropped:]
+    @property
+    def held(self) -> int:
+        """Samples of each channel that were pushed and have not come out yet: the delay at this moment."""
+        return self._sound.frames
 
-    def finish(self) -> Tensor:
-        """The samples (batch, m) that are left; `reset` before anything else is pushed."""
-        owed = self._owed
-        if not owed:
-            return self._waiting[:, :0]
-        flush = self._denoiser.delay + self._denoiser.hop  # a hop fills up what waits
-        return self.push(self._waiting.new_zeros(self._batch, flush))[:, :owed]
+    @property
+    def load(self) -> float:
+        """Seconds of work per second of sound since the beginning: 1 or more cannot keep up. 0 before any sound."""
+        heard = (self._given + self.held) / self.sample_rate
+        return self._seconds_taken / heard if heard else 0.0
+
+    def push(self, chunk: Samples) -> Samples:
+        """The samples that are settled by one more chunk.
+
+        Args:
+            chunk: (T,) for one channel, or (channels, T); float32, T >= 0. It may be used again after the call.
+
+        Returns:
+            (M,) or (channels, M) like the chunk, M >= 0.
+
+        Raises:
+            TypeError: not an array of float32.
+            ValueError: another shape.
+            EngineError: "chunk-not-finite", and the chunk counts as not pushed; "not-computable", and it is reset.
+        """
+        began = time.perf_counter()
+        heard = self._checked(chunk)
+        self._flat = chunk.ndim == 1
+        self._sound.put(heard)
+        self._hear(self._down.push(heard))
+        return self._given_out(self._settled(), began)
+
+    def flush(self) -> Samples:
+        """The samples that are left at the end of a sound, in the shape of the last chunk; then it is reset."""
+        began = time.perf_counter()
+        self._hear(self._down.finish())
+        self._keep(self._blocks.finish())
+        if self._has_high_band:
+            self._gains = np.concatenate([self._gains, self._top_band.finish()])
+            self._low.put(self._low_up.finish())
+        self._taken.put(self._taken_up.finish())
+        rest = self._given_out(self._sound.frames, began)
+        self.reset()
+        return rest
+
+    def _checked(self, chunk: Any) -> Samples:
+        """The chunk as an array (channels, T) of its own."""
+        if not isinstance(chunk, np.ndarray) or chunk.dtype != np.float32:
+            kind = f"an array of {chunk.dtype}" if isinstance(chunk, np.ndarray) else type(chunk).__name__
+            raise TypeError(f"a chunk is a NumPy array of float32, not {kind}")
+        rows = chunk[None] if chunk.ndim == 1 else chunk
+        if rows.ndim != 2 or rows.shape[0] != self.channels:
+            shapes = f"({self.channels}, T)" + (" or (T,)" if self.channels == 1 else "")
+            raise ValueError(f"a chunk of this stream has the shape {shapes}, not {chunk.shape}")
+        if not np.isfinite(rows).all():
+            raise EngineError.of("chunk-not-finite")
+        return rows.copy()
+
+    def _hear(self, dry: Samples) -> None:
+        """One more block (channels, n) at the denoiser's rate."""
+        self._dry.put(dry)
+        if self._has_high_band:
+            self._low.put(self._low_up.push(dry))
+        self._keep(self._blocks.push(torch.tensor(dry, device=device_of(self._denoiser))))
+
+    def _keep(self, clean: Tensor) -> None:
+        """What the denoiser takes away from the next samples, and from its top band."""
+        wet = clean.cpu().numpy()
+        dry = self._dry.take(wet.shape[1])
+        taken = dry - wet
+        if not np.isfinite(taken).all():
+            self.reset()
+            raise EngineError.of("not-computable")
+        self._taken.put(self._taken_up.push(taken))
+        if self._has_high_band:
+            self._gains = np.concatenate([self._gains, self._top_band.push(dry, wet)])
+
+    def _settled(self) -> int:
+        """Samples of which everything is known."""
+        ready = min(self._sound.frames, self._taken.frames)
+        if not self._has_high_band:
+            return ready
+        gains = self._past_gains + len(self._gains)  # a sample lies between two of them
+        followed = -(-(gains - 1) * self._top_band.hop * self.sample_rate // self._denoiser.sample_rate)
+        return max(0, min(ready, self._low.frames, followed - self._given))
+
+    def _given_out(self, count: int, began: float) -> Samples:
+        """The next `count` samples, in the shape of the last chunk."""
+        sound = self._sound.take(count)
+        change = self._taken.take(count)
+        if self._has_high_band:
+            change = change + self._high_band_taken(sound - self._low.take(count))
+        mixed = sound - self._wet_shares(count) * change
+        self._given += count
+        self._seconds_taken += time.perf_counter() - began
+        return mixed[0] if self._flat else mixed
+
+    def _high_band_taken(self, high: Samples) -> Samples:
+        """What goes of the band above the denoiser's, which follows its top band: (channels, n) -> the same."""
+        frames = self._denoiser.sample_rate / self.sample_rate / self._top_band.hop
+        times = np.arange(self._given, self._given + high.shape[1]) * frames - self._past_gains
+        taken = high * (1 - gain_at(self._gains, times))
+        past = int(times[-1]) if len(times) else 0
+        self._gains, self._past_gains = self._gains[past:].copy(), self._past_gains + past
+        return taken
+
+    def _wet_shares(self, count: int) -> Samples:
+        """The share of the denoised sound at each of the next samples: it moves towards the one that is wanted."""
+        way = self._wanted - self._wet
+        steps = np.arange(1, count + 1) / (RAMP_SECONDS * self.sample_rate)
+        shares = self._wet + np.sign(way) * np.minimum(steps, abs(way))
+        self._wet = float(shares[-1]) if count else self._wet
+        return shares.astype(np.float32)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from functools import cache
 from typing import Any
 
 import torch
+from scipy.fft import next_fast_len
 from torch import Tensor
 
 from denoise_app.spectral.stft import Stft
@@ -128,7 +128,7 @@ def _listener(device: torch.device) -> Any:
 
 def _filtered(signal: Tensor, coefficients: Tensor) -> Tensor:
     """(B, T) through the recursive filter with coefficients (numerator, denominator), (2, n)."""
-    size = math.ceil((signal.shape[1] + RING) / 4096) * 4096  # many factors of two: a quick transform
+    size = next_fast_len(signal.shape[1] + RING, real=True)
     numerator, denominator = torch.fft.rfft(coefficients.double(), size)
     spectra = torch.fft.rfft(signal, size) * (numerator / denominator).to(torch.complex64)
     return torch.fft.irfft(spectra, size)[:, : signal.shape[1]]

@@ -32,7 +32,8 @@ class BandDfConfig:
         width: Units of the dense layers around the recurrence.
         hidden: Units of each GRU layer.
         layers: GRU layers.
-        memory: Seconds over which the level and the mean spectrum are followed.
+        memory: Seconds over which the mean spectrum is followed.
+        level_memory: Seconds over which the level is followed: short, so that a far voice after a near one is heard.
         filtered_bins: Bins from 0 Hz on that are filtered over frames (96 reach 3 kHz).
         past: Frames before the one in question that the filter sees.
         look_ahead: Frames after it, which the gains see too.
@@ -47,6 +48,7 @@ class BandDfConfig:
     hidden: int = 256
     layers: int = 2
     memory: float = 1.0
+    level_memory: float = 0.2
     filtered_bins: int = 96
     past: int = 2
     look_ahead: int = 1
@@ -77,7 +79,7 @@ class Memory(NamedTuple):
 class BandDf(SpectralDenoiser):
     """Noisy spectra times a gain per band, plus a short complex filter over frames on the low bins.
 
-    Scale: features are relative to the level of the last second, so a gain applied to the input comes out as the same
+    Scale: features are relative to the level of the last syllable, so a gain applied to the input comes out as the same
     gain, down to about -100 dBFS. Silence gives silence, since all that comes out is a sum of what came in.
     """
 
@@ -88,7 +90,7 @@ class BandDf(SpectralDenoiser):
         self.taps = config.past + 1 + config.look_ahead
         bands = config.single_bins + config.wide_bands
         self.bands = BandSplit(self.stft, config.single_bins, config.wide_bands)
-        self.features = BandFeatures(self.bands, config.memory, self.stft.hop / self.stft.sample_rate)
+        self.features = BandFeatures(self.bands, config, self.stft.hop / self.stft.sample_rate)
         self.encode = nn.Sequential(nn.Linear(2 * bands + 2 * config.filtered_bins, config.width), nn.ReLU())
         self.recur = nn.GRU(config.width, config.hidden, config.layers, batch_first=True)
         self.decode = nn.Sequential(nn.Linear(config.hidden + config.width, config.width), nn.ReLU())

@@ -31,7 +31,8 @@ class GruConfig:
         width: Units of the dense layers around the recurrence.
         hidden: Units of each GRU layer.
         layers: GRU layers.
-        memory: Seconds over which the level and the mean spectrum are followed.
+        memory: Seconds over which the mean spectrum is followed.
+        level_memory: Seconds over which the level is followed: short, so that a far voice after a near one is heard.
         floor: The least gain in use: 0.1 takes away 20 dB at most. While it learns, the gain goes down to 0.
     """
 
@@ -43,6 +44,7 @@ class GruConfig:
     hidden: int = 256
     layers: int = 2
     memory: float = 1.0
+    level_memory: float = 0.2
     floor: float = 0.1
 
     def __post_init__(self) -> None:
@@ -63,7 +65,7 @@ class Memory(NamedTuple):
 class Gru(SpectralDenoiser):
     """Noisy magnitudes to a gain in [floor, 1] per frame and bin; the phase stays noisy.
 
-    Scale: features are relative to the level of the last second, so a gain applied to the input comes out as the same
+    Scale: features are relative to the level of the last syllable, so a gain applied to the input comes out as the same
     gain, down to about -100 dBFS. Silence gives silence, since a gain multiplies the input.
     """
 
@@ -72,7 +74,7 @@ class Gru(SpectralDenoiser):
         self.config = config
         bands = config.single_bins + config.wide_bands
         self.bands = BandSplit(self.stft, config.single_bins, config.wide_bands)
-        self.features = BandFeatures(self.bands, config.memory, self.stft.hop / self.stft.sample_rate)
+        self.features = BandFeatures(self.bands, config, self.stft.hop / self.stft.sample_rate)
         self.encode = nn.Sequential(nn.Linear(2 * bands, config.width), nn.ReLU())
         self.recur = nn.GRU(config.width, config.hidden, config.layers, batch_first=True)
         self.decode = nn.Sequential(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "width": (8, 2048),
     "layers": (1, 8),
     "memory": (0.1, 60.0),
+    "level_memory": (0.05, 60.0),
     "level_seconds": (0.1, 10.0),
     "floor": (0.0, 0.9),
 }
@@ -108,6 +109,16 @@ def level_around(power: Tensor, side: int) -> Tensor:
     return F.avg_pool1d(means, 2 * side + 1, 1, side, count_include_pad=False).transpose(1, 2) + SILENCE
 
 
+class Memories(Protocol):
+    """Of a Config: seconds over which the mean spectrum and the level are followed."""
+
+    @property
+    def memory(self) -> float: ...
+
+    @property
+    def level_memory(self) -> float: ...
+
+
 class FeatureSums(NamedTuple):
     """What `BandFeatures` remembers: sums of the running means of the level and of each band."""
 
@@ -122,25 +133,28 @@ class BandFeatures:
 
     Args:
         bands: From bins to bands.
-        seconds: Time constant of the means.
+        memories: Time constants of the means of each band, and of the level, in seconds. While the level still stands
+            where a loud voice left it, one 20 dB softer looks like what is left of noise: with a second of it, models
+            took such a voice away for seconds, by 14 to 32 dB, and with a fifth of a second by about 1 dB.
         frame_seconds: Time from frame to frame.
     """
 
-    def __init__(self, bands: BandSplit, seconds: float, frame_seconds: float) -> None:
+    def __init__(self, bands: BandSplit, memories: Memories, frame_seconds: float) -> None:
         self.bands = bands
-        self.mean = RunningMean(seconds, frame_seconds)
+        self.level = RunningMean(memories.level_memory, frame_seconds)
+        self.mean = RunningMean(memories.memory, frame_seconds)
 
     def initial(self, like: Tensor, batch: int) -> FeatureSums:
         """Sums before the first frame."""
         return FeatureSums(
-            self.mean.initial(like, batch, 1), self.mean.initial(like, batch, self.bands.gather.shape[1])
+            self.level.initial(like, batch, 1), self.mean.initial(like, batch, self.bands.gather.shape[1])
         )
 
     def __call__(self, spectra: Tensor, sums: FeatureSums) -> tuple[Tensor, FeatureSums]:
         """Complex (B, bins, n) -> features (B, n, 2 * bands), the sums after them."""
         power = spectra.real.square() + spectra.imag.square()
         power = self.bands.split(power.transpose(1, 2))  # (B, F, N) -> (B, N, bands)
-        level, level_sums = self.mean(power.mean(2, keepdim=True), sums.level)
+        level, level_sums = self.level(power.mean(2, keepdim=True), sums.level)
         decades = torch.log10(power / (level + SILENCE) + FLOOR)
         mean, spectrum_sums = self.mean(decades, sums.spectrum)
         return torch.cat([decades / 2 + 0.7, decades - mean], dim=2), FeatureSums(level_sums, spectrum_sums)

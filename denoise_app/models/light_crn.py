@@ -39,7 +39,8 @@ class LightCrnConfig:
         blocks: Dual-path blocks.
         full_width: Units of the GRU that hears all subbands together.
         full_channels: What it hears of each.
-        memory: Seconds over which the level and the mean spectrum are followed.
+        memory: Seconds over which the mean spectrum is followed.
+        level_memory: Seconds over which the level is followed: short, so that a far voice after a near one is heard.
     """
 
     window: int = 512
@@ -51,6 +52,7 @@ class LightCrnConfig:
     full_width: int = 44
     full_channels: int = 4
     memory: float = 1.0
+    level_memory: float = 0.2
 
     def __post_init__(self) -> None:
         check_bounds(
@@ -155,7 +157,7 @@ class FullBand(nn.Module):
 class LightCrn(SpectralDenoiser):
     """Noisy spectra to a complex mask per frame and bin, real and imaginary part in -1..1.
 
-    Scale: features are relative to the level of the last second, so a gain applied to the input comes out as the same
+    Scale: features are relative to the level of the last syllable, so a gain applied to the input comes out as the same
     gain, down to about -100 dBFS. Silence gives silence, since a mask multiplies the input.
     """
 
@@ -164,7 +166,7 @@ class LightCrn(SpectralDenoiser):
         self.config = config
         subbands, channels = config.subbands, config.channels
         self.bands = BandSplit(self.stft, config.single_bins, config.wide_bands)
-        self.levels = BandFeatures(self.bands, config.memory, self.stft.hop / self.stft.sample_rate)
+        self.levels = BandFeatures(self.bands, config, self.stft.hop / self.stft.sample_rate)
         self.encode = nn.Conv2d(FEATURES, channels, (TAPS, 2 * STRIDE), (1, STRIDE), padding=(0, STRIDE // 2))
         self.before = TemporalConv(subbands, channels)
         self.full = FullBand(subbands, channels, config.full_width, config.full_channels)

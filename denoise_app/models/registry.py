@@ -36,7 +36,13 @@ MODELS: dict[str, tuple[type[Any], type[nn.Module]]] = {
 
 
 def build(name: str, config: Mapping[str, Any] | None = None) -> nn.Module:
-    """A fresh, untrained model.
+    """A fresh, untrained model; arguments and errors are those of `configure`."""
+    sizes = configure(name, config)
+    return MODELS[name][1](sizes)
+
+
+def configure(name: str, config: Mapping[str, Any] | None = None) -> Any:
+    """The sizes of a model, checked, without building it.
 
     Args:
         name: A key of `MODELS`.
@@ -47,7 +53,7 @@ def build(name: str, config: Mapping[str, Any] | None = None) -> nn.Module:
     """
     if name not in MODELS:
         raise ValueError(f"no model is called {name!r}; there are {', '.join(MODELS)}")
-    make_config, make_model = MODELS[name]
+    make_config, _ = MODELS[name]
     defaults = {field.name: field.default for field in fields(make_config)}
     for key, value in (config or {}).items():
         if key not in defaults:
@@ -55,7 +61,7 @@ def build(name: str, config: Mapping[str, Any] | None = None) -> nn.Module:
         allowed = (int, float) if isinstance(defaults[key], float) else type(defaults[key])
         if not isinstance(value, allowed) or isinstance(value, bool) != isinstance(defaults[key], bool):
             raise ValueError(f"{name}: {key} is a {type(defaults[key]).__name__}, not {value!r}")
-    return make_model(make_config(**(config or {})))
+    return make_config(**(config or {}))
 
 
 def count_parameters(model: nn.Module) -> int:

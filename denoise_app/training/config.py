@@ -27,8 +27,11 @@ class TrainingError(ValueError):
 
 
 CHANCES = (
-    "two_noises", "babble", "coloured", "speed", "band_limit", "equalise", "room", "clip", "clean_only", "noise_only",
+    "two_talkers", "level_change", "long_pause", "two_noises", "babble", "coloured", "hum", "speed", "band_limit",
+    "equalise", "room", "overdrive", "clip", "offset", "clean_only", "noise_only",
 )  # fmt: skip
+
+EXCLUSIVE = (("two_talkers", "level_change", "long_pause"), ("babble", "coloured"), ("clean_only", "noise_only"))
 
 
 @dataclass(frozen=True)
@@ -40,28 +43,40 @@ class Recipe:
         batch: Examples per step, of each process where several train together.
         snr_db: Range of the ratio of active speech to noise.
         level_dbfs: Range of the mixture's RMS level.
+        two_talkers: Chance that a second voice follows, or goes before, 5 to 30 dB softer, and is to be kept likewise.
+        level_change: Chance that one voice goes on up to 20 dB softer or louder.
+        long_pause: Chance that one voice stops for long in the middle.
         two_noises, babble, coloured: Chance of a second noise; of noise made of 4 to 8 voices; of noise by rule.
+        hum: Chance of the mains beside another noise: 50 or 60 Hz and harmonics.
         speed: Chance that a voice plays up to 1.18 times, or a noise up to 1.6 times, as fast or as slow.
         band_limit: Chance that speech and noise together end at 3.4 to 7 kHz, as narrow-band recordings do.
         equalise: Chance of a random smooth equaliser, drawn for speech and noise apart.
         room: Chance of reverberant speech; the target keeps its first 50 ms.
+        overdrive: Chance that the speech is clipped before the noise comes to it; the target is not.
         clip: Chance that the mixture is clipped; the target is not.
+        offset: Chance that the mixture lies up to 30 per cent of full scale off zero; the target does not.
         clean_only, noise_only: Chance that there is no noise; that there is no speech.
         weights: (path prefix, weight) pairs: how often speech from below that folder is drawn; 1 where none fits.
     """
 
     seconds: float = 3.0
     batch: int = 16
-    snr_db: tuple[float, float] = (-5.0, 20.0)
+    snr_db: tuple[float, float] = (-5.0, 30.0)
     level_dbfs: tuple[float, float] = (-40.0, -8.0)
+    two_talkers: float = 0.12
+    level_change: float = 0.08
+    long_pause: float = 0.06
     two_noises: float = 0.25
     babble: float = 0.06
     coloured: float = 0.08
+    hum: float = 0.05
     speed: float = 0.5
     band_limit: float = 0.25
     equalise: float = 0.3
     room: float = 0.3
+    overdrive: float = 0.03
     clip: float = 0.05
+    offset: float = 0.03
     clean_only: float = 0.05
     noise_only: float = 0.04
     weights: tuple[tuple[str, float], ...] = (("cmn", 0.5),)
@@ -72,9 +87,9 @@ class Recipe:
             low, high = getattr(self, name)
             if not lowest <= low <= high <= highest:
                 raise ValueError(f"{name} must be a range within {lowest:g}..{highest:g}, not {low}..{high}")
-        for first, second in (("babble", "coloured"), ("clean_only", "noise_only")):
-            if getattr(self, first) + getattr(self, second) > 1:
-                raise ValueError(f"{first} and {second} exclude each other: together they are at most 1")
+        for names in EXCLUSIVE:
+            if sum(getattr(self, name) for name in names) > 1:
+                raise ValueError(f"{' and '.join(names)} exclude each other: together they are at most 1")
         for prefix, weight in self.weights:
             if not 0 <= weight <= 1e6:
                 raise ValueError(f"weights.{prefix} must lie in 0..1e6, not {weight}")

@@ -26,8 +26,8 @@ PATIENCE = timedelta(hours=1)  # of the others while the first one decodes or va
 
 
 @dataclass(frozen=True)
-class World:
-    """One process among those that train together; alone by default.
+class Ranks:
+    """The place of this process among those that train together; alone by default.
 
     Attributes:
         device: Where this one computes.
@@ -87,7 +87,7 @@ def leads() -> bool:
 
 
 @contextmanager
-def joined(device: str | None) -> Iterator[World]:
+def joined(device: str | None) -> Iterator[Ranks]:
     """This process among the others, for as long as the block lasts.
 
     Args:
@@ -97,7 +97,7 @@ def joined(device: str | None) -> Iterator[World]:
         AudioError: "no-device" where the device cannot be used.
     """
     if launched() == 1:
-        yield World(torch.device(choose(device).torch_device))
+        yield Ranks(torch.device(choose(device).torch_device))
         return
     chosen = choose(device).torch_device
     if chosen.startswith("cuda"):
@@ -105,6 +105,6 @@ def joined(device: str | None) -> Iterator[World]:
         torch.cuda.set_device(chosen)
     dist.init_process_group("nccl" if chosen.startswith("cuda") else "gloo", timeout=PATIENCE)
     try:
-        yield World(torch.device(chosen), dist.get_rank(), dist.get_world_size())
+        yield Ranks(torch.device(chosen), dist.get_rank(), dist.get_world_size())
     finally:
         dist.destroy_process_group()

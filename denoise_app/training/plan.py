@@ -23,7 +23,7 @@ from denoise_app.audio.errors import UserError
 from denoise_app.checkpoints.manifest import SLUG
 
 from .config import Table, TrainConfig, TrainingError, merged, parse, read_table
-from .distributed import World, launched
+from .distributed import Ranks, launched
 from .loop import interruptible, load_corpora, train
 from .run import STATE, Outcome, Run, standing
 from .start import check
@@ -139,7 +139,7 @@ def train_all(planned: Sequence[Planned], jobs: int, say: Say) -> list[Ended]:
             while not told and len(running) < jobs and (each := _next(waiting, ended)):
                 say(f"{each.name}: begins, {len(waiting)} more wait")
                 running.update([_start(each, say)])
-            for receiver in _heard(running):
+            for receiver in _ended(running):
                 name = running[receiver][0].name
                 ended[name] = _end(receiver, *running.pop(receiver))
                 say(f"{name}: {_words(ended[name])}")
@@ -150,7 +150,7 @@ def _check_sound(planned: Sequence[Planned], say: Say) -> None:
     """Decode, and read the validation pairs, once for all runs that hear the same."""
     seen = set()
     for config in (each.config for each in planned):
-        rate = Run(config, World()).sample_rate
+        rate = Run(config, Ranks()).sample_rate
         heard = (config.clean, config.noise, config.rir, config.cache, config.valid_clean, config.valid_noisy, rate)
         if heard not in seen:
             seen.add(heard)
@@ -159,8 +159,8 @@ def _check_sound(planned: Sequence[Planned], say: Say) -> None:
                 Validator.load(config, rate, say)
 
 
-def _heard(running: Iterable[Connection]) -> list[Connection]:
-    """Those of the processes that have ended, after a second at most."""
+def _ended(running: Iterable[Connection]) -> list[Connection]:
+    """Connections of the processes that have ended, after CHECK_SECONDS at most."""
     ready = wait(list(running), CHECK_SECONDS)
     return [receiver for receiver in running if receiver in ready]
 
@@ -182,17 +182,17 @@ def _start(each: Planned, say: Say) -> tuple[Connection, tuple[Planned, SpawnPro
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(each, say, sender), name=each.name, daemon=True)
-    with _deaf():
+    with _interrupts_ignored():
         process.start()
     sender.close()  # the process has its own: when it dies, the receiver is told
     return receiver, (each, process)
 
 
 @contextmanager
-def _deaf() -> Iterator[None]:
-    """Ignores Ctrl-C, and so does, for good, a process that is started meanwhile.
+def _interrupts_ignored() -> Iterator[None]:
+    """Ignore SIGINT here, and for good in a process that is started meanwhile.
 
-    It is told to end by the one that started it, so that it saves once, and does not die while it still imports.
+    The parent stops that process by SIGTERM, so that it saves once and is not killed while it still imports.
     """
     if threading.current_thread() is not threading.main_thread():  # only that one may set handlers
         yield

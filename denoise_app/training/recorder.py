@@ -169,7 +169,7 @@ def _manifest(run: Run, corpora: dict[str, Corpus]) -> Manifest:
         favours=LOSSES[config.loss].favours,
         training={
             "data": data,
-            "hours_seen": round(run.hours_heard, 3),
+            "hours_seen": round(run.hours_seen, 3),
             "steps": run.step,
             "minutes": round(run.seconds / 60, 2),
             "seed": config.seed,

@@ -20,7 +20,7 @@ from denoise_app.models.registry import build
 
 from .config import TrainConfig, TrainingError
 from .dataset import Corpus
-from .distributed import World
+from .distributed import Ranks
 from .optimizer import Optimizer
 from .start import initialise
 
@@ -35,7 +35,7 @@ class Outcome:
         folder: The run's folder; holds the best checkpoint.
         steps: Steps made since the run began.
         minutes: Minutes spent since the run began.
-        hours_heard: Hours of mixtures that the weights have heard, those of the checkpoint they began from included.
+        hours_seen: Hours of noisy speech trained on, those of the checkpoint that the run starts from included.
         score: The validation score of the best state, None without validation pairs.
         finished: False when it was interrupted; `resume` goes on.
     """
@@ -43,7 +43,7 @@ class Outcome:
     folder: Path
     steps: int
     minutes: float
-    hours_heard: float
+    hours_seen: float
     score: float | None
     finished: bool
 
@@ -53,23 +53,23 @@ class Run:
 
     Args:
         config: What is trained.
-        world: The processes that share its batches.
+        ranks: The processes that share its batches.
 
     Raises:
         ValueError: an unknown model, or a setting that it does not take.
     """
 
-    def __init__(self, config: TrainConfig, world: World) -> None:
+    def __init__(self, config: TrainConfig, ranks: Ranks) -> None:
         torch.manual_seed(config.seed)  # the start of every loss of one model is the same
-        self.config, self.world = config, world
-        self.model = build(config.model, config.model_config).to(world.device)
+        self.config, self.ranks = config, ranks
+        self.model = build(config.model, config.model_config).to(ranks.device)
         self.average = copy.deepcopy(self.model).requires_grad_(False)
         self.optimizer = Optimizer(self.model, config.weight_decay)
         self.step = 0
         self.seconds = 0.0
-        self.hours_heard = 0.0
+        self.hours_seen = 0.0
         self.best: float | None = None
-        self.sound: dict[str, Any] | None = None
+        self.data: dict[str, Any] | None = None
         self.init = "/".join(config.init.parts[-2:]) if config.init else None
         self.curve: list[dict[str, float]] = []
 
@@ -88,7 +88,7 @@ class Run:
     @property
     def outcome(self) -> Outcome:
         done = self.progress >= 1
-        return Outcome(self.config.out, self.step, self.seconds / 60, self.hours_heard, self.best, done)
+        return Outcome(self.config.out, self.step, self.seconds / 60, self.hours_seen, self.best, done)
 
     def learning_rate(self) -> float:
         """Linear warm-up, then a cosine down to the last rate when the budget is spent."""
@@ -100,21 +100,27 @@ class Run:
 
     def start_from(self, init: Path) -> None:
         """Begin with the weights of a checkpoint."""
-        self.hours_heard = initialise(self.model, init)
+        self.hours_seen = initialise(self.model, init)
         self.average.load_state_dict(self.model.state_dict())
 
-    def hears(self, corpora: Mapping[str, Corpus]) -> bool:
-        """Take note of what the run hears; True where that is not what it has heard so far, as its state tells."""
-        recipe = asdict(replace(self.config.recipe, batch=1))  # of one process: their number may change
+    def record_data(self, corpora: Mapping[str, Corpus]) -> None:
+        """Record the data in use, which the state keeps."""
+        self.data = self._described(corpora)
+
+    def data_changed(self, corpora: Mapping[str, Corpus]) -> bool:
+        """Whether the recipe or the recordings differ from those recorded; False where none are recorded yet."""
+        return self.data not in (None, self._described(corpora))
+
+    def _described(self, corpora: Mapping[str, Corpus]) -> dict[str, Any]:
+        recipe = asdict(replace(self.config.recipe, batch=1))  # a batch is one process's, and their number may change
         sound = {name: [len(corpus.names), int(corpus.lengths.sum())] for name, corpus in corpora.items()}
-        before, self.sound = self.sound, {"recipe": recipe, "sound": sound}
-        return before not in (None, self.sound)
+        return {"recipe": recipe, "sound": sound}
 
     def update(self, norm: Tensor) -> bool:
         """Take the step that the gradients ask for; False where their norm is not finite and the weights are kept."""
         rate = self.learning_rate()
         self.step += 1
-        self.hours_heard += self.world.size * self.config.recipe.batch * self.config.recipe.seconds / 3600
+        self.hours_seen += self.ranks.size * self.config.recipe.batch * self.config.recipe.seconds / 3600
         if not bool(torch.isfinite(norm)):
             return False
         self.optimizer.step(rate)
@@ -142,9 +148,9 @@ class Run:
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
             "seconds": self.seconds,
-            "hours_heard": self.hours_heard,
+            "hours_heard": self.hours_seen,
             "best": self.best,
-            "sound": self.sound,
+            "sound": self.data,
             "init": self.init,
             "curve": self.curve,
         }
@@ -170,7 +176,7 @@ class Run:
             TrainingError: there is none, it cannot be read, or it is another run's or another version's.
         """
         path = self.config.out / STATE
-        state = self.world.share(lambda: _read(path))
+        state = self.ranks.share(lambda: _read(path))
         for key, ours in (("model_name", self.config.model), ("loss", self.config.loss), ("seed", self.config.seed)):
             if state.get(key) != ours:
                 raise TrainingError(f"{path} belongs to {key} {state.get(key)}, not {ours}")
@@ -180,9 +186,9 @@ class Run:
             self.model.load_state_dict(state["model"])
             self.average.load_state_dict(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])
-            self.step, self.seconds, self.hours_heard = state["step"], state["seconds"], state["hours_heard"]
+            self.step, self.seconds, self.hours_seen = state["step"], state["seconds"], state["hours_heard"]
             self.best, self.curve = state["best"], state["curve"]
-            self.sound, self.init = state["sound"], state["init"]
+            self.data, self.init = state["sound"], state["init"]
         except (KeyError, RuntimeError, ValueError) as error:
             raise TrainingError(f"{path} was saved by another version: {error}; start anew without resume") from error
         if self.best is not None and not _is_whole(self.config.out):
@@ -215,6 +221,6 @@ def standing(config: TrainConfig) -> Outcome | None:
     """
     if not (config.out / STATE).exists():
         return None
-    run = Run(config, World())
+    run = Run(config, Ranks())
     run.load()
     return run.outcome

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from denoise_app.audio import ffmpeg as ffmpeg_room
 from denoise_app.audio import files
 from denoise_app.audio.clip import Clip
 from denoise_app.audio.encodings import Encoding, encoding_for
@@ -242,7 +243,7 @@ def test_a_small_file_that_hides_how_long_it_is(
     out = tmp_path / "a.mkv"
     command = ["ffmpeg", "-v", "error", "-i", str(tmp_path / "a.flac"), "-c", "copy", "-live", "1", str(out)]
     subprocess.run(command, check=True, timeout=60)
-    monkeypatch.setattr(files, "_seconds_of_packets", lambda path: 1.0)
+    monkeypatch.setattr(ffmpeg_room, "_seconds_of_packets", lambda path, track: 1.0)
     heard = 0
     with open_reader(out, limits) as reader, pytest.raises(AudioError) as caught:
         for block in reader.blocks():
@@ -309,7 +310,7 @@ def test_a_decoder_that_gets_stuck_is_ended(ffmpeg: Ffmpeg, tmp_path: Path, monk
     (tmp_path / "bin").mkdir()
     fake_program(tmp_path / "bin", "ffmpeg", "exec sleep 1000")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    monkeypatch.setattr(files, "PATIENCE", 0.2)
+    monkeypatch.setattr(ffmpeg_room, "PATIENCE", 0.2)
     with pytest.raises(AudioError) as caught:
         read(path)
     assert caught.value.reason == "decoder-stuck"
@@ -320,7 +321,7 @@ def test_a_prober_that_gets_stuck_is_ended(ffmpeg: Ffmpeg, tmp_path: Path, monke
     (tmp_path / "bin").mkdir()
     fake_program(tmp_path / "bin", "ffprobe", "exec sleep 1000")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    monkeypatch.setattr(files, "PATIENCE", 0.2)
+    monkeypatch.setattr(ffmpeg_room, "HEADER_PATIENCE", 0.2)
     assert refusal(path).reason == "decoder-stuck"
 
 
@@ -343,7 +344,7 @@ def test_ffmpeg_is_called_with_a_list_and_a_short_leash(ffmpeg: Ffmpeg, monkeypa
         line = " ".join(command)
         assert "-protocol_whitelist file,pipe" in line and f"file:{path}" in command
         assert not re.search(r"hls|concat|http", line)
-    assert "-nostdin" in seen[1] and "-t" in seen[1]
+    assert "-nostdin" in seen[1] and "-fs" in seen[1]
 
 
 def test_nothing_is_left_running(ffmpeg: Ffmpeg) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from denoise_app.audio import files
+from denoise_app.audio import libsndfile
 from denoise_app.audio.clip import Clip
 from denoise_app.audio.encodings import CODECS, Encoding, suffix
 from denoise_app.audio.errors import AudioError
@@ -87,7 +87,7 @@ def test_what_the_system_says_decides_the_reason(
 
 
 def test_a_wav_that_outgrows_its_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "WAV_BYTES", 1000)
+    monkeypatch.setattr(libsndfile, "WAV_BYTES", 1000)
     with (
         pytest.raises(AudioError) as caught,
         open_writer(tmp_path / "a.wav", 16_000, 1, Encoding("wav", "PCM_16")) as out,

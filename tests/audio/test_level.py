@@ -12,6 +12,7 @@ import torchaudio
 from denoise_app.audio.clip import Clip, Samples
 from denoise_app.audio.convert import resample
 from denoise_app.audio.level import (
+    CancellationMeter,
     LoudnessMeter,
     TruePeakMeter,
     active_speech_level,
@@ -215,3 +216,52 @@ def test_a_click_has_a_level() -> None:
     click = np.zeros(16_000, np.float32)
     click[100] = 0.5
     assert -60 < active_speech_level(click, 16_000) < -6
+
+
+# opposite channels
+
+
+def mean_of(channels: list[Samples], rate: int = 16_000, block: int = 1 << 30) -> list[tuple[float, float]]:
+    """Share in % and loss in dB of the warnings on the mean of channels."""
+    samples = np.concatenate(channels)
+    meter = CancellationMeter(len(samples), rate)
+    for begin in range(0, samples.shape[1], block):
+        meter.push(samples[:, begin : begin + block])
+    notes = meter.notes()
+    assert all(note.key == "opposite-channels" for note in notes)
+    return [(note.facts["percent"], note.facts["db"]) for note in notes]
+
+
+def test_opposite_channels_are_warned_of(speech: Clip) -> None:
+    voice = speech.samples
+    rng = np.random.default_rng(0)
+    room = rng.normal(0, 0.003, (2, voice.shape[1])).astype(np.float32)
+    assert mean_of([voice, -voice]) == [(100, 99)]
+    [(percent, db)] = mean_of([voice + room[:1], -voice + room[1:]])
+    assert percent > 90 and 15 < db < 40
+    assert mean_of([voice, -0.8 * voice])[0][1] == pytest.approx(20 * math.log10(math.sqrt(0.82) / 0.1), abs=0.01)
+
+
+def test_partly_opposite_channels_are_warned_of(speech: Clip) -> None:
+    voice = speech.samples
+    half = np.where(np.arange(voice.shape[1]) < 64_000, voice, -voice)  # after eight half seconds
+    [(percent, _)] = mean_of([voice, half])
+    energy = np.square(voice[0])
+    assert percent == pytest.approx(100 * energy[64_000:].sum() / energy.sum(), abs=0.1)
+    assert mean_of([voice, half], block=997) == [pytest.approx((percent, 99))]
+
+
+def test_ordinary_channels_are_not_warned_of(speech: Clip) -> None:
+    voice, other = speech.samples, np.roll(speech.samples, 40_000, axis=1)
+    silence, noise = np.zeros_like(voice), np.random.default_rng(0).normal(0, 0.1, (8, 50_000)).astype(np.float32)
+    for channels in (
+        [voice],
+        [voice, voice],
+        [voice, silence],
+        [voice, 0.1 * voice],
+        [voice, other],
+        [voice, -0.3 * voice],
+    ):
+        assert mean_of(channels) == []
+    assert mean_of(list(noise[:, None])) == mean_of([silence, silence]) == mean_of([voice[:, :0]] * 2) == []
+    assert mean_of([voice] * 7 + [silence]) == []

@@ -37,6 +37,7 @@ def test_says_what_is_known(whole: Manifest) -> None:
     assert "hours seen: 0.5" in text and "curve" not in text
     assert "Some speech: somebody, CC BY 4.0" in text
     assert 'model="gru", loss="hybrid"' in text
+    assert "took 21 ms of one core" in card(replace(whole, real_time_factor=0.0208)) and "of one core" not in text
 
 
 def test_what_is_not_known_is_not_there(whole: Manifest) -> None:

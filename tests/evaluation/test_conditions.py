@@ -30,10 +30,11 @@ def test_a_name_gives_one_pair_and_the_files_stay_as_they_are(condition: str, pa
     first, again = (treated(condition, "a.flac", *pair, RATE) for _ in range(2))
     assert all(np.array_equal(one, two) for one, two in zip(first, again, strict=True))
     assert all(np.array_equal(one, two) for one, two in zip(copies, pair, strict=True))
-    assert [one.shape for one in first] == [pair[1].shape] * 2
+    assert first[0].shape == first[1].shape
+    assert first[0].size == 2 * pair[1].size + RATE // 2 if condition == "near-and-far" else pair[1].size
     assert all(one.dtype == np.float32 and np.isfinite(one).all() for one in first)
     other = treated(condition, "b.flac", *pair, RATE)
-    assert np.array_equal(first[0], other[0]) == (condition in ("band-limited", "clipped", "quiet"))
+    assert np.array_equal(first[0], other[0]) == (condition in ("band-limited", "clipped", "quiet", "near-and-far"))
 
 
 @pytest.mark.parametrize("condition", CONDITIONS)
@@ -42,7 +43,9 @@ def test_any_rate_will_do_and_without_speech_nothing_is_done(
     condition: str, rate: int, pair: tuple[Samples, Samples]
 ) -> None:
     noisy, clean = pair[0][:9973], pair[1][:9973]
-    assert [one.shape for one in treated(condition, "a", noisy, clean, rate)] == [(9973,)] * 2
+    heard, target = treated(condition, "a", noisy, clean, rate)
+    assert heard.shape == target.shape and heard.size >= 9973
+    assert treated(condition, "a", clean, clean, rate)[1].any(), "no noise is no error"
     assert treated(condition, "a", noisy, 0 * clean, rate)[0] is noisy
 
 
@@ -91,3 +94,31 @@ def test_music_takes_the_place_of_the_noise(pair: tuple[Samples, Samples]) -> No
     level = db(np.mean(music.astype(float) ** 2))
     assert active_speech_level(pair[1], RATE) - level == pytest.approx(MUSIC_SNR_DB, abs=0.05)
     assert clean is pair[1] and abs(np.corrcoef(music, pair[0] - pair[1])[0, 1]) < 0.05
+
+
+def test_a_far_voice_follows_the_near_one_20_db_softer_in_a_quiet_room(pair: tuple[Samples, Samples]) -> None:
+    noisy, target = treated("near-and-far", "a", *pair, RATE)
+    clean, size = pair[1], pair[1].size
+    assert target[:size] == pytest.approx(clean) and target[-size:] == pytest.approx(0.1 * clean, abs=1e-6)
+    assert not target[size:-size].any() and target.size - 2 * size == RATE // 2
+    hiss = noisy - target
+    parts = [db(np.mean(part.astype(float) ** 2)) for part in (hiss[:size], hiss[size:-size], hiss[-size:])]
+    assert parts == pytest.approx([parts[2]] * 3, abs=0.5), "it goes on through the pause"
+    assert active_speech_level(target[-size:], RATE) - parts[2] == pytest.approx(20, abs=0.1)
+
+
+def test_an_offset_moves_all_samples_alike_and_what_lies_beyond_full_scale_is_lost(
+    pair: tuple[Samples, Samples],
+) -> None:
+    moved = {float(np.median(treated("offset", name, *pair, RATE)[0] - pair[0])) for name in "abcdefgh"}
+    assert all(0.1 <= abs(offset) <= 0.3 for offset in moved) and {offset > 0 for offset in moved} == {True, False}
+    loud, clean = treated("offset", "a", 10 * pair[0], pair[1], RATE)
+    assert np.abs(loud).max() == 1 and clean is pair[1]
+
+
+def test_a_nearly_clean_recording_has_its_noise_15_to_30_db_below(pair: tuple[Samples, Samples]) -> None:
+    for name in "abcdef":
+        noisy, clean = treated("clean-input", name, *pair, RATE)
+        level = db(np.mean((noisy - clean).astype(float) ** 2))
+        assert 15 <= active_speech_level(clean, RATE) - level <= 30
+        assert np.corrcoef(noisy - clean, pair[0] - pair[1])[0, 1] > 0.99

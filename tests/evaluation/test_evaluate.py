@@ -206,7 +206,7 @@ def test_denoising_white_noise_scores_higher(folders: tuple[Path, Path], quick: 
 
 def test_two_processes_give_the_scores_of_one(folders: tuple[Path, Path]) -> None:
     noisy, other = evaluate.find_pairs(*folders)[:2]
-    tasks = [(noisy, NOISY, None), (other, Candidate("wiener"), None), (other, NOISY, "music")]
+    tasks = [(noisy, NOISY, None, None), (other, Candidate("wiener"), None, None), (other, NOISY, "music", None)]
     alone, together = list(evaluate.score_all(tasks, 1)), list(evaluate.score_all(tasks, 2))
     assert [result.pair for result in together] == [noisy, other, other]
     assert set(together[2].scores) == set(evaluate.CONDITION_KEYS)
@@ -224,7 +224,8 @@ def counted(quick: None, monkeypatch: pytest.MonkeyPatch) -> list[Candidate]:
 
     def made_up(task: evaluate.Task) -> PairScore:
         seen.append(task[1])
-        return PairScore(task[0], dict.fromkeys(QUICK, float(len(task[1].model))), 2.0, 0.02)
+        keys = QUICK if task[3] is None else task[3]
+        return PairScore(task[0], dict.fromkeys(keys, float(len(task[1].model))), 2.0, 0.02, 0.5)
 
     monkeypatch.setattr(evaluate, "_scored", made_up)
     return seen
@@ -356,7 +357,11 @@ def test_conditions_are_scored_on_some_pairs_and_stand_in_the_row(
     made = board("noisy", "wiener")
     alike = {"mean": 6.0, "low": 6.0, "high": 6.0}
     assert made["rows"][1]["conditions"] == {
-        name: {"pairs": 2, "scores": {"si_sdr": alike, "stoi": alike, "pesq_wb": alike}}
+        name: {
+            "pairs": 2,
+            "scores": {"si_sdr": alike, "stoi": alike, "pesq_wb": alike},
+            "speech_attenuated": {"median": 0.5, "worst": 0.5},
+        }
         for name in ("clipped", "music")
     }
     assert len(conditioned) == 2 * (3 + 2 * 2)
@@ -379,6 +384,57 @@ def test_resuming_adds_only_the_conditions_that_a_row_lacks(
     conditioned.clear()
     board("noisy", "wiener", resume=True)
     assert len(conditioned) == 2
+
+
+def test_resuming_adds_what_the_speech_lost_to_a_row_of_an_earlier_version_and_scores_nothing_else(
+    counted: list[Candidate], board: Board, tmp_path: Path
+) -> None:
+    made = board("noisy", "wiener")
+    before = [dict(row) for row in made["rows"]]
+    for row in made["rows"]:
+        assert row.pop("speech_attenuated") == {"median": 0.5, "worst": 0.5}
+    leaderboard.write(tmp_path / "board.json", made)
+    assert board("noisy", "wiener", resume=True)["rows"] == before
+    counted.clear()
+    board("noisy", "wiener", resume=True)
+    assert counted == []
+
+
+def test_what_the_speech_lost_is_told_by_the_clean_recording(
+    folders: tuple[Path, Path], quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = evaluate.find_pairs(*folders)[1]
+    assert evaluate.score_pair(pair, NOISY, keys=()).speech_attenuated == 0
+    monkeypatch.setattr(Identity, "__call__", lambda self, heard: heard / 2)
+    monkeypatch.setattr(evaluate.catalog, "load", lambda model, loss, device: Identity())
+    halved = evaluate.score_pair(pair, Candidate("identity"), keys=())
+    assert halved.speech_attenuated == pytest.approx(6.02, abs=0.05) and halved.scores == {}
+    soundfile.write(pair.clean, np.zeros(2 * RATE), RATE)
+    assert evaluate.score_pair(pair, NOISY, keys=()).speech_attenuated is None
+
+
+def test_of_a_far_voice_after_a_near_one_only_the_far_one_is_scored(
+    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A denoiser that keeps what is near and halves the rest has halved all that counts."""
+
+    def softer(self: Identity, heard: Tensor) -> Tensor:
+        gain = torch.ones_like(heard)
+        gain[:, 2 * RATE + RATE // 4 :] = 0.5
+        return gain * heard
+
+    monkeypatch.setattr(Identity, "__call__", softer)
+    monkeypatch.setattr(evaluate.catalog, "load", lambda model, loss, device: Identity())
+    result = evaluate.score_pair(evaluate.find_pairs(*folders)[1], Candidate("identity"), "near-and-far")
+    assert result.speech_attenuated == pytest.approx(6.02, abs=0.05)
+    assert set(result.scores) == set(evaluate.CONDITION_KEYS)
+
+
+def test_a_summary_tells_the_median_of_what_the_speech_lost_and_what_one_in_twenty_exceeds() -> None:
+    pair = Pair("x", Path("x"), Path("x"))
+    lost = [None, *map(float, range(101))]
+    row = evaluate.summarise([PairScore(pair, dict.fromkeys(QUICK), 2.0, 0.1, one) for one in lost])
+    assert row["speech_attenuated"] == {"median": 50.0, "worst": 95.0}
 
 
 def test_a_condition_is_scored_on_the_treated_pair(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -456,7 +512,7 @@ def test_scores_go_into_the_cards_of_the_weights_that_have_them(
     manifest = store.read_manifest(scored)
     assert manifest.scores == dict.fromkeys(QUICK, 3.0)  # as long as the name of the model
     assert manifest.noisy_scores == dict.fromkeys(QUICK, 5.0)
-    assert manifest.scored_on == "three recordings"
+    assert manifest.scored_on == "three recordings" and manifest.real_time_factor == 0.01
     assert "three recordings" in (scored / "README.md").read_text()
     assert store.read_manifest(changed).scores == {}
     store.load(scored)  # the weights are still theirs
@@ -482,7 +538,9 @@ def test_the_table_shows_means_with_their_spread() -> None:
     assert "PESQ-WB ↑" in lines[0] and "LSD dB ↓" in lines[0]
     assert "1.36 ± 0.20" in lines[2] and "noisy" in lines[2]
     assert "| `gru` | `hybrid` | 12,345 | 32 ms | 1.60 ± 0.20 | 0.800 ± 0.200 |" in lines[3]
-    assert lines[3].endswith("| 0.0046 |")
+    assert lines[3].endswith("|  | 0.0046 |"), "what is not known is left out"
+    made["rows"][1]["speech_attenuated"] = {"median": 0.44, "worst": 2.06}
+    assert leaderboard.table(made).endswith("| 0.4 / 2.1 | 0.0046 |")
 
 
 def test_the_robustness_of_the_best_of_each_model() -> None:
@@ -507,6 +565,13 @@ def test_the_robustness_of_the_best_of_each_model() -> None:
     told = dict(zip(cells(lines[0]), cells(lines[3]), strict=True))
     assert (told["English"], told["Mandarin"], told["music"]) == ("", "6.5 / 0.778", "3.2 / 0.500")
     assert told["clipped"] == ""  # one of the two is not known
+    assert told["far voice attenuated dB"] == ""
+    rows[4]["conditions"]["near-and-far"] = {
+        "pairs": 1,
+        "scores": {},
+        "speech_attenuated": {"median": 1, "worst": 9.96},
+    }
+    assert cells(leaderboard.robustness({"rows": rows}).splitlines()[3])[-1] == "1.0 / 10.0"
     assert set(cells(lines[-1])[2:]) == {""}  # scored on no condition
 
 
@@ -547,9 +612,11 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_the_cards_tell_the_scores_of_the_leaderboard() -> None:
     board = leaderboard.read(ROOT / "results" / "leaderboard.json")
     scored = {row.get("sha256"): {key: told["mean"] for key, told in row["scores"].items()} for row in board["rows"]}
+    speeds = {row.get("sha256"): row["rtf"] for row in board["rows"]}
     stored, _ = store.list_folder(ROOT / "weights")
     for item in stored:
         assert item.manifest.scores == scored[item.manifest.sha256], "evaluate --cards"
+        assert item.manifest.real_time_factor == speeds[item.manifest.sha256]
         assert item.manifest.noisy_scores == {key: scored[None][key] for key in item.manifest.noisy_scores}
         assert item.manifest.scored_on == board["data"]["about"]
         assert (item.folder / "README.md").read_text(encoding="utf-8") == card(item.manifest)

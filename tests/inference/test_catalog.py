@@ -79,6 +79,28 @@ def test_weights_are_beside_the_package_unless_named(monkeypatch: pytest.MonkeyP
     assert names(catalog.entries()) == []
 
 
+def test_listing_builds_no_model(put: Put, pull: Put, monkeypatch: pytest.MonkeyPatch) -> None:
+    put("hybrid")
+    pull("mse", "a" * 40)
+
+    def no_model(*_: object) -> None:
+        raise AssertionError("a model was built")
+
+    monkeypatch.setattr(store, "build", no_model)
+    assert len(names(catalog.entries())) == len(catalog.pulled()) + 1 == 2
+    assert catalog.recommended() == ("gru", "hybrid")
+    monkeypatch.undo()
+
+
+def test_what_a_checkpoint_says_of_its_model_is_checked_when_it_is_loaded(put: Put) -> None:
+    config = put("hybrid") / "config.json"
+    config.write_text(config.read_text().replace('"latency": ', '"latency": 1'))
+    with pytest.raises(CheckpointError, match="latency: it says 1"):
+        catalog.load("gru", "hybrid")
+    config.write_text(config.read_text().replace('"layers": 1', '"layers": "many"'))
+    assert names(catalog.entries()) == []
+
+
 def test_a_broken_checkpoint_is_left_out_and_explained(put: Put) -> None:
     put("hybrid")
     (put("mse") / "config.json").write_text("{}")
@@ -165,6 +187,60 @@ def test_without_weights_a_classical_one_is_recommended(put: Put) -> None:
     model, loss = catalog.recommended()
     assert (model, loss) == ("mmse-lsa", None) and model in CLASSICAL
     assert catalog.recommended_loss("wiener") is None
+
+
+@pytest.fixture
+def timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Puts a checkpoint of any model with scores and a real-time factor into the folder of weights."""
+    monkeypatch.setenv("DENOISE_WEIGHTS", str(tmp_path / "weights"))
+    monkeypatch.setattr(store, "macs_per_second", lambda model, config: 1)
+    small = {"gru": SMALL, "cnn": {"channels": 2}, "dpcrn": {"channels": 4}, "light-crn": {"channels": 4}}
+
+    def put(model: str, pesq: float, speed: float, loss: str = "hybrid") -> None:
+        said = Manifest(
+            model, loss, config=small[model], scores={"pesq_wb": pesq, "si_sdr": 0.0}, real_time_factor=speed
+        )
+        store.save(tmp_path / "weights" / model / loss, build(model, small[model]), said)
+
+    return put
+
+
+def test_presets_are_the_best_the_fast_and_the_live_one(timed: Callable[..., None]) -> None:
+    timed("cnn", 2.3, 0.24)
+    timed("cnn", 2.2, 0.09, "mse")
+    timed("dpcrn", 2.1, 0.11)
+    timed("light-crn", 2.0, 0.07)
+    timed("gru", 1.9, 0.03)
+    assert catalog.recommended() == ("cnn", "mse"), "the best is too slow"
+    assert catalog.presets() == {
+        "best": ("cnn", "hybrid"),
+        "fast": ("light-crn", "hybrid"),
+        "live": ("light-crn", "hybrid"),
+    }
+    for name, meant in catalog.presets().items():
+        assert catalog.load(name) is catalog.load(*meant) and catalog.recommended_loss(name) == meant[1]
+    assert catalog.find("best", "mse").model == "cnn"
+    with pytest.raises(CheckpointError) as caught:
+        catalog.load("fast", "compressed")
+    assert caught.value.reason == "no-such-loss"
+
+
+def test_what_nobody_timed_is_recommended_and_never_called_fast(timed: Callable[..., None]) -> None:
+    timed("cnn", 2.3, 0.0)
+    timed("dpcrn", 2.2, 0.0)
+    assert catalog.recommended() == catalog.presets()["best"] == ("cnn", "hybrid")
+    assert catalog.presets()["live"] == ("dpcrn", "hybrid")
+    assert catalog.presets()["fast"] == ("cnn", "hybrid"), "with none that is known to be, the best has to do"
+    timed("cnn", 2.3, 0.09)
+    timed("gru", 1.2, 0.02)
+    assert catalog.presets()["fast"] == ("gru", "hybrid")
+
+
+def test_without_weights_every_preset_is_the_recommended_one(put: Put, pull: Put) -> None:
+    pull("mse", "a" * 40)
+    assert set(catalog.presets().values()) == {catalog.recommended()} == {("mmse-lsa", None)}
+    assert type(catalog.load("live")) is type(CLASSICAL["mmse-lsa"]())
+    assert catalog.find("best", "mse").source == "hub"
 
 
 # load

@@ -24,7 +24,7 @@ from denoise_app.audio.errors import AudioError
 from denoise_app.audio.level import active_speech_level, loudness, rms, to_db, true_peak
 from denoise_app.classical import CLASSICAL
 from denoise_app.denoiser import Denoiser
-from denoise_app.inference import engine
+from denoise_app.inference import catalog, engine
 from denoise_app.inference.engine import Cancelled, Progress, Settings
 from denoise_app.inference.sources import LevelMeter
 from denoise_app.models.registry import build
@@ -675,3 +675,58 @@ def test_a_real_reference_cancels_the_noise(speech: Clip) -> None:
     left = rms(result[:1, 32_000:] - voice[:, 32_000:])
     assert to_db(left / rms(heard[:, 32_000:])) < -10
     np.testing.assert_allclose(result[1], hum[0], rtol=0, atol=1e-6)
+
+
+# --------------------------------------------------------------------------------------------------- a constant offset
+
+
+@pytest.fixture
+def voice(speech: Clip) -> Array:
+    """(1, 4 s) of speech in soft noise, at 16 kHz."""
+    return speech.samples[:, : 4 * 16_000] + noise(1, 4 * 16_000, scale=0.002)
+
+
+def test_no_denoiser_hears_an_offset(voice: Array) -> None:
+    for name, make in CLASSICAL.items():
+        plain = run(make(), voice, 16_000)
+        assert to_db(rms(run(make(), voice + np.float32(0.3), 16_000) - plain) / rms(plain)) < -35, name
+
+
+@pytest.mark.parametrize(("model", "loss"), [("gru", "hybrid"), ("light-crn", "hybrid"), ("cnn", "hybrid")])
+@pytest.mark.parametrize("offset", [0.3, -0.05])
+def test_nor_does_a_neural_one(voice: Array, model: str, loss: str, offset: float) -> None:
+    denoiser = catalog.load(model, loss, "cpu")
+    plain, moved = run(denoiser, voice, 16_000), run(denoiser, voice + np.float32(offset), 16_000)
+    assert to_db(rms(moved) / rms(plain)) == pytest.approx(0, abs=0.05)
+    assert np.corrcoef(moved[0], plain[0])[0, 1] > 0.999
+
+
+def test_an_offset_goes_with_what_is_removed(gain: Gain, voice: Array) -> None:
+    seam = np.arange(voice.shape[1]) < 30_000
+    offset = np.stack([np.where(seam, 0.3, -0.1), np.where(seam, 0.1, 0.1)]).astype(np.float32)
+    samples = np.concatenate([voice, 0.5 * voice])
+    for rate in (16_000, 48_000):
+        result = run(gain(1.0), samples + offset, rate)
+        assert np.abs(result - samples).max() < 0.004
+        half = run(gain(1.0), samples + offset, rate, strength=0.5)
+        np.testing.assert_allclose(half, samples + offset / 2, rtol=0, atol=0.004)
+        mean = run(gain(1.0), samples + offset, rate, channels="mid")
+        assert np.abs(mean - samples.mean(axis=0)).max() < 0.004
+
+
+def test_a_preview_knows_the_offset_too(gain: Gain, voice: Array, tmp_path: Path) -> None:
+    samples = np.tile(voice, 2) + np.float32(0.2)
+    separation = engine.separate(Clip(samples, 16_000), gain(1.0), tmp_path, start=5.1, seconds=2.0)
+    rendered = engine.render(separation, Settings(container="wav", bit_depth=32), tmp_path / "part.wav")
+    part = slice(round(5.1 * 16_000), round(7.1 * 16_000))
+    assert np.abs(samples_of(rendered.path) - (samples[:, part] - 0.2)).max() < 0.004
+
+
+@pytest.mark.parametrize("channels", ["each", "mid"])
+def test_the_mean_of_opposite_channels_is_not_silent_without_a_word(
+    gain: Gain, voice: Array, tmp_path: Path, channels: Any
+) -> None:
+    for offset in (0.0, 0.2):
+        clip = Clip(np.concatenate([voice, -voice]) + np.float32(offset), 16_000)
+        notes = engine.separate(clip, gain(1.0), tmp_path, channels=channels).notes
+        assert ("opposite-channels" in [note.key for note in notes]) == (channels == "mid")

@@ -1,113 +1,202 @@
-"""A causal denoiser fed with blocks says what it says to the whole."""
+"""A sound that comes in chunks comes out as the engine makes it of the whole."""
 
 from __future__ import annotations
 
+from itertools import cycle
+from math import inf, nan
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
-from torch import Tensor
 
-from denoise_app.inference.stream import Stream
-from denoise_app.models.registry import build
-from denoise_app.spectral.stft import SpectralDenoiser, Stft
+from denoise_app.audio.clip import Clip
+from denoise_app.audio.convert import resample
+from denoise_app.classical import CLASSICAL
+from denoise_app.denoiser import Denoiser
+from denoise_app.inference import catalog, engine
+from denoise_app.inference.errors import EngineError
+from denoise_app.inference.stream import Stream, wet_share
+from denoise_app.models.registry import MODELS, build
+from denoise_app.spectral.stft import Stft
 
-HOP = 256
-LENGTHS = [0, 1, HOP - 1, HOP, HOP + 1, 2 * HOP - 1, 2 * HOP, 2 * HOP + 1, 997, 5003]  # 997 and 5003 are prime
+from .conftest import SpectralGain, WholeGain
 
-
-class Identity(SpectralDenoiser):
-    def initial_frames(self, batch: int) -> None:
-        return None
-
-    def enhance(self, spectra: Tensor, memory: Any) -> tuple[Tensor, Any]:
-        return spectra, memory
+Array = npt.NDArray[np.float32]
 
 
-class RunningMean(SpectralDenoiser):
-    """Its output depends on everything since the beginning, so that a lost or doubled frame is heard for ever."""
-
-    def initial_frames(self, batch: int) -> Tensor:
-        return torch.zeros(batch, self.stft.bins)
-
-    def enhance(self, spectra: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
-        clean = []
-        for frame in spectra.unbind(2):
-            memory = 0.9 * memory + 0.1 * frame.abs()
-            clean.append(frame / (1 + memory))
-        return torch.stack(clean, 2), memory
+def causal() -> dict[str, str | None]:
+    """Every causal model by name, with a loss of which there are weights; None where there are none."""
+    kept = {entry.model: entry.loss for entry in catalog.entries() if entry.causal}
+    return kept | {name: None for name in MODELS if name not in kept and getattr(MODELS[name][1], "causal", False)}
 
 
-def noise(batch: int, length: int) -> Tensor:
-    return torch.from_numpy(np.random.default_rng(length).uniform(-1, 1, (batch, length)).astype(np.float32))
+CAUSAL = causal()
 
 
-def run(stream: Stream, signal: Tensor, block: int) -> Tensor:
-    parts = [stream.push(part) for part in signal.split(block, dim=1)] if signal.shape[1] else []
-    return torch.cat([*parts, stream.finish()], dim=1)
-
-
-@pytest.mark.parametrize("block", [1, HOP - 1, HOP, HOP + 1, 613, 10_000])
-@pytest.mark.parametrize("length", LENGTHS)
-def test_an_identity_gives_the_input_back(length: int, block: int) -> None:
-    signal = noise(2, length)
-    out = run(Stream(Identity(), 2), signal, max(block, length // 200))
-    assert out.shape == signal.shape
-    torch.testing.assert_close(out, signal, rtol=0, atol=1e-6)
-
-
-@pytest.mark.parametrize("stft", [Stft(), Stft(400, 100), Stft(512, 128)])
-@pytest.mark.parametrize("block", [1000, 1537])
-def test_blocks_give_what_the_whole_gives(stft: Stft, block: int) -> None:
-    denoiser, signal = RunningMean(stft), noise(3, 10_007)
-    torch.testing.assert_close(run(Stream(denoiser, 3), signal, block), denoiser(signal), rtol=0, atol=1e-6)
-
-
-def test_the_neural_model_too(speech: Any) -> None:
+def made(model: str, loss: str | None) -> Denoiser:
+    if model in CLASSICAL or loss:
+        return catalog.load(model, loss, "cpu")
     torch.manual_seed(0)
-    model, signal = build("gru").eval(), torch.tensor(speech.samples[:, :30_011])
-    with torch.inference_mode():
-        whole = model(signal)
-    assert not torch.equal(whole, signal)
-    torch.testing.assert_close(run(Stream(model, 1), signal, 4001), whole, rtol=0, atol=1e-5)
+    untrained: Any = build(model).eval().requires_grad_(False)
+    return untrained
 
 
-def test_empty_blocks_change_nothing() -> None:
-    stream, signal = Stream(Identity(), 1), noise(1, 1000)
-    parts = [stream.push(part) for part in (signal[:, :0], signal[:, :700], signal[:, :0], signal[:, 700:])]
-    torch.testing.assert_close(torch.cat([*parts, stream.finish()], dim=1), signal, rtol=0, atol=1e-6)
+def noisy(clip: Clip, rate: int, channels: int, seconds: float) -> Array:
+    """The speech at a rate, in channels of different noise, from its first word on."""
+    speech = resample(np.ascontiguousarray(clip.samples[:, 8000:]), clip.sample_rate, rate)[:, : round(seconds * rate)]
+    hiss = np.random.default_rng(rate).standard_normal((channels, speech.shape[1])).astype(np.float32)
+    return speech + 0.02 * hiss
 
 
-def test_reset_forgets() -> None:
-    denoiser, signal = RunningMean(), noise(1, 4000)
-    stream = Stream(denoiser, 1)
-    first = run(stream, signal, 900)
+def run(stream: Stream, sound: Array, lengths: list[int]) -> Array:
+    """The sound through a stream, cut into chunks of these lengths in turn."""
+    parts, start, cuts = [stream.push(sound[:, :0])], 0, cycle(lengths)
+    while start < sound.shape[1]:
+        end = start + next(cuts)
+        parts.append(stream.push(sound[:, start:end]))
+        start = end
+    return np.concatenate([*parts, stream.flush()], axis=1)
+
+
+def offline(denoiser: Denoiser, sound: Array, rate: int, strength: float = 100, most: float = inf) -> Array:
+    settings = engine.Settings(strength=strength / 100, max_attenuation_db=most)
+    return engine.denoise(Clip(sound, rate), denoiser, settings).samples
+
+
+def test_all_causal_models_are_tried() -> None:
+    assert {"gru", "band-df", "light-crn", "dpcrn", "frcrn", "waveform", "autoencoder", *CLASSICAL} == set(CAUSAL)
+
+
+@pytest.mark.parametrize("model", CAUSAL)
+def test_every_causal_model_gives_the_samples_of_the_whole(model: str, speech: Clip) -> None:
+    denoiser, sound = made(model, CAUSAL[model]), noisy(speech, 48_000, 1, 1.5)
+    whole = offline(denoiser, sound, 48_000)
+    assert np.abs(whole - sound).max() > 1e-3
+    streamed = run(Stream(denoiser, 48_000), sound, [480, 7919, 0, 1])
+    np.testing.assert_allclose(streamed, whole, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("rate", [8000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000])
+def test_any_rate_and_two_channels(rate: int, speech: Clip) -> None:
+    denoiser, sound = CLASSICAL["mmse-lsa"](), noisy(speech, rate, 2, 1.2)
+    streamed = run(Stream(denoiser, rate, 2, strength=80, max_attenuation_db=12), sound, [997, 128, 4001])
+    np.testing.assert_allclose(streamed, offline(denoiser, sound, rate, 80, 12), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+@pytest.mark.parametrize("length", [0, 1, 255, 256, 257, 2999])
+def test_short_sounds_and_single_samples(rate: int, length: int) -> None:
+    denoiser = SpectralGain(0.5, Stft())
+    sound = np.random.default_rng(1).uniform(-1, 1, (1, length)).astype(np.float32)
+    streamed = run(Stream(denoiser, rate), sound, [1] if length < 300 else [7])
+    assert streamed.shape == sound.shape
+    np.testing.assert_allclose(streamed, offline(denoiser, sound, rate), rtol=0, atol=1e-5)
+
+
+def test_one_channel_may_be_flat() -> None:
+    stream, sound = Stream(SpectralGain(0.5, Stft()), 16_000), np.ones(1000, np.float32)
+    out = np.concatenate([stream.push(sound), stream.flush()])
+    assert out.shape == (1000,) and out == pytest.approx(0.5, abs=1e-6)
+
+
+def test_a_chunk_may_be_used_again_after_the_call() -> None:
+    stream, buffer, out = Stream(SpectralGain(1, Stft()), 16_000), np.zeros((1, 100), np.float32), []
+    for n in range(20):
+        buffer[:] = n
+        out.append(stream.push(buffer))
+    out.append(stream.flush())
+    assert np.allclose(np.concatenate(out, axis=1), np.arange(20).repeat(100)[None], atol=1e-5)
+
+
+def test_flush_and_reset_begin_anew(speech: Clip) -> None:
+    stream, sound = Stream(CLASSICAL["wiener"](), 44_100), noisy(speech, 44_100, 1, 1.0)
+    first = run(stream, sound, [1000])
+    assert np.array_equal(run(stream, sound, [1000]), first)
+    stream.push(sound)
     stream.reset()
-    assert torch.equal(run(stream, signal, 900), first)
+    assert stream.held == 0 and stream.load == 0
+    assert np.array_equal(run(stream, sound, [1000]), first)
 
 
-def test_two_streams_of_one_denoiser_do_not_hear_each_other() -> None:
-    denoiser, one, other = RunningMean(), noise(1, 3001), noise(1, 3000)
-    streams = Stream(denoiser, 1), Stream(denoiser, 1)
-    parts: tuple[list[Tensor], list[Tensor]] = ([], [])
-    for a, b in zip(one.split(500, dim=1), other.split(500, dim=1), strict=False):
-        parts[0].append(streams[0].push(a))
-        parts[1].append(streams[1].push(b))
-    parts[0].extend([streams[0].push(one[:, 3000:]), streams[0].finish()])
-    parts[1].append(streams[1].finish())
-    torch.testing.assert_close(torch.cat(parts[0], 1), denoiser(one), rtol=0, atol=1e-6)
-    torch.testing.assert_close(torch.cat(parts[1], 1), denoiser(other), rtol=0, atol=1e-6)
+def test_strength_changes_while_it_runs_and_without_a_click() -> None:
+    stream, tone = Stream(SpectralGain(0, Stft()), 16_000), np.ones((1, 8000), np.float32)
+    before = stream.push(tone)
+    assert np.abs(before[:, 1000:]).max() < 1e-5
+    stream.adjust(strength=25)
+    after = stream.push(tone)
+    assert after[0, -1] == pytest.approx(0.75, abs=1e-5)
+    assert np.abs(np.diff(np.concatenate([before[:, 1000:], after], axis=1))).max() < 1 / 300  # 20 ms for all of it
+    stream.adjust(strength=100, max_attenuation_db=20)
+    assert stream.push(tone)[0, -1] == pytest.approx(0.1, abs=1e-5)
+    assert (stream.strength, stream.max_attenuation_db) == (100, 20)
 
 
-def test_the_input_is_not_changed() -> None:
-    signal = noise(1, 2000)
-    kept = signal.clone()
-    run(Stream(RunningMean(), 1), signal, 300)
-    assert torch.equal(signal, kept)
+def test_what_is_remembered_is_bounded() -> None:
+    """Silence, so that it is quick: after any chunk less than a fifth of a second is in it."""
+    stream, chunk = Stream(SpectralGain(0.5, Stft()), 48_000, 2), np.zeros((2, 4800), np.float32)
+
+    def remembered() -> int:
+        queues = (stream._sound, stream._low, stream._dry, stream._taken)
+        return sum(queue.frames for queue in queues) + len(stream._gains)
+
+    for _ in range(900):
+        stream.push(chunk)
+        assert remembered() < 48_000 // 5
 
 
-def test_what_comes_out_is_as_early_as_can_be() -> None:
-    stream = Stream(Identity(Stft(512, 256)), 1)
-    assert stream.push(noise(1, 511)).shape[1] == 0  # one hop is heard, and it is late by one
-    assert stream.push(noise(1, 1)).shape[1] == 256
+def test_the_delay_is_that_of_framing_at_the_denoisers_rate() -> None:
+    stream, held = Stream(SpectralGain(0.5, Stft()), 16_000), []
+    for _ in range(200):
+        stream.push(np.zeros(100, np.float32))
+        held.append(stream.held)
+    assert max(held) < 512
+    assert 0 < stream.load < 1
+
+
+@pytest.mark.parametrize(
+    ("chunk", "error", "words"),
+    [
+        ([0.0], TypeError, "not list"),
+        (b"\0\0\0\0", TypeError, "not bytes"),
+        (np.zeros((2, 4)), TypeError, "not an array of float64"),
+        (np.zeros((2, 4), np.int16), TypeError, "not an array of int16"),
+        (torch.zeros(2, 4), TypeError, "not Tensor"),
+        (np.zeros((3, 4), np.float32), ValueError, r"shape \(2, T\), not \(3, 4\)"),
+        (np.zeros(4, np.float32), ValueError, r"not \(4,\)"),
+        (np.zeros((1, 2, 4), np.float32), ValueError, r"not \(1, 2, 4\)"),
+        (np.float32(0), TypeError, "not float32"),
+        (np.full((2, 4), np.nan, np.float32), EngineError, "not numbers"),
+        (np.full((2, 4), np.inf, np.float32), EngineError, "not numbers"),
+    ],
+)
+def test_what_is_no_chunk_is_refused_and_changes_nothing(chunk: Any, error: type[Exception], words: str) -> None:
+    stream, sound = Stream(SpectralGain(0.5, Stft()), 16_000, 2), np.ones((2, 600), np.float32)
+    first = stream.push(sound)
+    with pytest.raises(error, match=words):
+        stream.push(chunk)
+    assert np.allclose(np.concatenate([first, stream.push(sound), stream.flush()], axis=1), 0.5, atol=1e-6)
+
+
+def test_what_cannot_be_computed_is_told_and_leaves_a_stream_that_works() -> None:
+    stream = Stream(SpectralGain(1e30, Stft()), 16_000)
+    with pytest.raises(EngineError, match="not numbers"):
+        stream.push(np.full(2000, 1e20, np.float32))
+    assert stream.held == 0
+    assert len(stream.push(np.zeros(2000, np.float32))) > 0
+
+
+def test_what_is_not_causal_is_refused() -> None:
+    with pytest.raises(EngineError, match="causal"):
+        Stream(WholeGain(0.5, 16_000), 16_000)
+
+
+@pytest.mark.parametrize(("strength", "most"), [(-1, inf), (101, inf), (nan, inf), (50, -1), (50, nan)])
+def test_settings_out_of_range_are_refused(strength: float, most: float) -> None:
+    with pytest.raises(ValueError, match=r"strength|attenuation"):
+        wet_share(strength, most)
+    stream = Stream(SpectralGain(0.5, Stft()), 16_000, strength=40)
+    with pytest.raises(ValueError, match=r"strength|attenuation"):
+        stream.adjust(strength, most)
+    assert stream.strength == 40

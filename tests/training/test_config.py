@@ -43,14 +43,20 @@ seconds = 2
 batch = 8
 snr_db = [0, 10]
 level_dbfs = [-35.0, -10.0]
+two_talkers = 0.11
+level_change = 0.12
+long_pause = 0.13
 two_noises = 0.1
 babble = 0.2
 coloured = 0.3
+hum = 0.31
 speed = 0.35
 band_limit = 0.4
 equalise = 0.5
 room = 0.6
+overdrive = 0.65
 clip = 0.7
+offset = 0.75
 clean_only = 0.1
 noise_only = 0.2
 weights = { cmn = 0.5, "en/read" = 2 }
@@ -62,8 +68,8 @@ def test_a_file_can_say_everything() -> None:
     assert table.keys() == {entry.name for entry in fields(TrainConfig)}
     assert table["recipe"].keys() == {entry.name for entry in fields(Recipe)}
     recipe = Recipe(
-        2.0, 8, (0.0, 10.0), (-35.0, -10.0), 0.1, 0.2, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.1, 0.2,
-        (("cmn", 0.5), ("en/read", 2)),
+        2.0, 8, (0.0, 10.0), (-35.0, -10.0), 0.11, 0.12, 0.13, 0.1, 0.2, 0.3, 0.31, 0.35, 0.4, 0.5, 0.6, 0.65, 0.7,
+        0.75, 0.1, 0.2, (("cmn", 0.5), ("en/read", 2)),
     )  # fmt: skip
     assert parse(table) == TrainConfig(
         "gru", "mse", Path("speech"), Path("noise"), Path("runs/gru/mse"), Path("rooms"), Path("cache"),
@@ -97,6 +103,7 @@ def test_the_command_line_goes_before_the_file() -> None:
         ("recipe = { level_dbfs = [-20, 3] }", "recipe.level_dbfs must be a range within -100..0"),
         ("recipe = { room = 1.5 }", "recipe.room must lie in 0.0..1.0, not 1.5"),
         ("recipe = { babble = 0.6, coloured = 0.6 }", "recipe.babble and coloured exclude each other"),
+        ("recipe = { two_talkers = 1 }", "recipe.two_talkers and level_change and long_pause exclude each other"),
         ("recipe = { weights = { cmn = -1 } }", "recipe.weights.cmn must lie in"),
         ("recipe = { weights = { cmn = 'x' } }", "recipe.weights is a table of numbers"),
         ("steps = true", "steps is a whole number, not True"),

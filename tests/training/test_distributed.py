@@ -17,7 +17,7 @@ import torch
 
 from denoise_app.training import loop
 from denoise_app.training.config import TrainConfig, parse, read_table
-from denoise_app.training.distributed import World
+from denoise_app.training.distributed import Ranks
 from denoise_app.training.loop import train
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,9 +63,9 @@ def test_two_processes_train_what_one_trains_also_after_a_resume(file: Path, mon
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)  # by one of them
-    assert told["steps"] == 6 and told["hours_heard"] == round(whole.hours_heard, 2)
+    assert told["steps"] == 6 and told["hours_heard"] == round(whole.hours_seen, 2)
     assert done.stderr.count("step 6  100%") == 1
-    start = loop.Run(alone, World()).model.state_dict()
+    start = loop.Run(alone, Ranks()).model.state_dict()
     ours, theirs = weights(halves.out), weights(alone.out)
     moved = max(float((theirs[key] - start[key]).abs().max()) for key in start)
     assert max(float((ours[key] - theirs[key]).abs().max()) for key in theirs) < 1e-3 * moved

@@ -29,7 +29,7 @@ from denoise_app.training import loop
 from denoise_app.training import recorder as recorder
 from denoise_app.training.config import Recipe, TrainConfig
 from denoise_app.training.dataset import DataError
-from denoise_app.training.distributed import World
+from denoise_app.training.distributed import Ranks
 from denoise_app.training.loop import TrainingError, train
 from denoise_app.training.run import Run
 from denoise_app.training.validation import Validator
@@ -69,14 +69,14 @@ def test_training_lowers_the_loss_on_its_own_mixtures(config: TrainConfig) -> No
     config = replace(config, steps=60, learning_rate=2e-2, recipe=replace(config.recipe, room=0.0))
     mixer = loop.make_mixer(config, loop.load_corpora(config, 16_000, quiet), torch.device("cpu"))
     noisy, clean = mixer.batch(99, 0)
-    untrained = loop.Run(config, World()).model
+    untrained = loop.Run(config, Ranks()).model
 
     def value(model: torch.nn.Module) -> float:
         with torch.inference_mode():
             return sum(part.item() for part in loop.loss_parts(LOSSES["hybrid"], model, noisy, clean, 0).values())
 
     train(config, quiet)
-    trained = loop.Run(config, World()).model
+    trained = loop.Run(config, Ranks()).model
     trained.load_state_dict(weights(config.out))
     assert value(trained) < 0.8 * value(untrained)
 
@@ -143,7 +143,7 @@ def test_recorded_rooms_stand_beside_simulated_ones_and_silent_ones_do_not(confi
         write(tmp_path / "rir" / f"{name}.wav", Clip(samples[None], 16_000))
     config = replace(config, rir=tmp_path / "rir")
     rooms = loop.make_mixer(config, loop.load_corpora(config, 16_000, quiet), torch.device("cpu")).rooms
-    assert rooms.shape == (loop.SIMULATED_ROOMS + 1, 6400)
+    assert rooms.shape == (2 * loop.SIMULATED_ROOMS, 6400), "recorded ones are drawn as often as simulated ones"
     assert np.abs(rooms[-1, :4000].numpy() - decay / decay[0]).max() < 1e-3
 
 
@@ -170,7 +170,7 @@ def test_nan_steps_leave_the_weights_alone_and_many_end_the_run(
     with pytest.raises(TrainingError, match="not finite 4 times"):
         train(config, quiet)
     monkeypatch.setattr(loop, "MOST_BAD_STEPS", 100)
-    start = {key: value.clone() for key, value in loop.Run(config, World()).model.state_dict().items()}
+    start = {key: value.clone() for key, value in loop.Run(config, Ranks()).model.state_dict().items()}
     train(config, quiet)
     assert all(torch.equal(value, start[key]) for key, value in weights(config.out).items())
 
@@ -224,10 +224,10 @@ def test_fine_tuning_finds_a_checkpoint_by_name_and_counts_its_hours(
     config: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundled = config.out.parent / "weights" / "gru" / "hybrid"
-    heard = train(replace(config, out=bundled), quiet).hours_heard
+    heard = train(replace(config, out=bundled), quiet).hours_seen
     monkeypatch.setenv("DENOISE_WEIGHTS", str(bundled.parents[1]))
     tuned = train(replace(config, init=Path("gru/hybrid"), steps=3), quiet)
-    assert tuned.hours_heard == pytest.approx(1.5 * heard, abs=5e-4)  # the manifest rounds
+    assert tuned.hours_seen == pytest.approx(1.5 * heard, abs=5e-4)  # the manifest rounds
     assert load(config.out)[1].training["init"] == "gru/hybrid"
 
 
@@ -258,7 +258,7 @@ def test_a_start_that_cannot_tell_its_hours_counts_as_none(hours: object, config
     told["training"]["hours_seen"] = hours
     path.write_text(json.dumps(told))
     tuned = train(replace(config, out=config.out.with_name("tuned"), init=config.out), quiet)
-    assert tuned.hours_heard == pytest.approx(6 * 4 * 0.5 / 3600)
+    assert tuned.hours_seen == pytest.approx(6 * 4 * 0.5 / 3600)
 
 
 def test_what_the_start_scores_is_told_before_the_first_step(config: TrainConfig) -> None:
@@ -329,7 +329,7 @@ def test_without_tensorboard_the_log_is_left_out_with_a_word(
 
 
 def test_the_learning_rate_warms_up_and_falls_along_a_cosine(config: TrainConfig) -> None:
-    run = Run(replace(config, steps=1000, learning_rate=1e-2, warm_up=0.1, last_learning_rate=0.02), World())
+    run = Run(replace(config, steps=1000, learning_rate=1e-2, warm_up=0.1, last_learning_rate=0.02), Ranks())
     rates = []
     for run.step in (0, 50, 100, 550, 1000):
         rates.append(run.learning_rate())
@@ -337,7 +337,7 @@ def test_the_learning_rate_warms_up_and_falls_along_a_cosine(config: TrainConfig
 
 
 def test_the_average_follows_the_weights(config: TrainConfig) -> None:
-    run = Run(replace(config, ema=0.5), World())
+    run = Run(replace(config, ema=0.5), Ranks())
     before = {key: value.clone() for key, value in run.average.state_dict().items()}
     for parameter in run.model.parameters():
         parameter.data.add_(1.0)

@@ -219,13 +219,13 @@ def _begin(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_interruption_ends_the_processes_and_starts_no_more(
     tmp_path: Path, above: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = plan._heard
+    real = plan._ended
 
-    def heard(running: Any) -> Any:
+    def ended(running: Any) -> Any:
         os.kill(os.getpid(), signal.SIGTERM)
         return real(running)
 
-    monkeypatch.setattr(plan, "_heard", heard)
+    monkeypatch.setattr(plan, "_ended", ended)
     runs = plan.read(written(tmp_path, GRU + '[[run]]\nmodel = "gru"\nloss = "hybrid"'), above | {"steps": 10**9})
     lines: list[str] = []
     first, second = plan.train_all(runs, 1, lines.append)

@@ -83,11 +83,11 @@ def test_a_training_begins_with_a_narrower_checkpoint(
         "light-crn", "mse", sounds / "clean", sounds / "noise", tmp_path / "narrow", cache=tmp_path / "cache",
         model_config=NARROW, recipe=Recipe(seconds=0.5, batch=2), steps=2,
     )  # fmt: skip
-    heard = train(narrow, quiet).hours_heard
+    heard = train(narrow, quiet).hours_seen
     wide = replace(
         narrow, model="dpcrn", model_config=WIDE, out=tmp_path / "wide", init=narrow.out, learning_rate=1e-12
     )
-    assert train(wide, quiet).hours_heard == pytest.approx(2 * heard, abs=5e-4)  # the manifest rounds
+    assert train(wide, quiet).hours_seen == pytest.approx(2 * heard, abs=5e-4)  # the manifest rounds
     with torch.inference_mode():
         before, after = (load(run.out)[0].eval()(sound()) for run in (narrow, wide))
     torch.testing.assert_close(after, before, atol=1e-5, rtol=0)

@@ -23,8 +23,8 @@ from denoise_app.ui.worker.session import Session, Sessions
 from denoise_app.ui.worker.worker import Worker
 
 
-class Half:
-    """Takes away half of everything."""
+class HalfGain:
+    """A denoiser that halves the amplitude of its input."""
 
     sample_rate, latency, causal = 16_000, 160, False
 
@@ -78,7 +78,7 @@ class FakeOffers(Offers):
         if self.gate is not None:
             assert self.gate.wait(30)
         self.loaded.append(entry.key)
-        return Half()
+        return HalfGain()
 
 
 class FakeWorker(Worker):

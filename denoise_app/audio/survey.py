@@ -1,0 +1,166 @@
+"""Whether an mp3 or Ogg file is what its header says, told by the heads of its frames and pages; nothing is decoded.
+
+A decoder that believes the first header loses all that follows a joint, a wrong count or a lost page. Files that are
+simple all through can be left to it; the others need one that goes by time stamps.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+MP3_RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}  # MPEG 1, 2, 2.5
+MP3_KBITS = {
+    3: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    2: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+"""Version -> Hz and kbit/s by the indices in the frame's head, layer III (ISO 11172-3 and 13818-3, 2.4.2.3)."""
+
+REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
+
+def is_plain(path: Path) -> bool:
+    """Whether a file's header can be believed, as far as the heads of frames and pages tell."""
+    with path.open("rb") as file:
+        head = file.read(4)
+    if head == b"OggS":
+        return survey_ogg(path).is_simple
+    if head[:3] == b"ID3" or (head[:1] == b"\xff" and head[1:2] >= b"\xe0"):
+        return is_simple_mp3(path)
+    return True
+
+
+class OggSurvey(NamedTuple):
+    """What the pages of an Ogg file tell.
+
+    Attributes:
+        is_simple: One stream from its beginning on, of which no page is missing or damaged.
+        is_chained: Another stream begins after the first has sounded.
+    """
+
+    is_simple: bool
+    is_chained: bool
+
+
+def survey_ogg(path: Path) -> OggSurvey:
+    """Walks the pages of an Ogg file (RFC 3533, 6): their order and their checksums."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        simple, chained, at, expected, serials = True, False, 0, 0, set()
+        while at < len(data):
+            page = _ogg_page(data, at)
+            if page is None:
+                simple = simple and len(data) - at < 65_307 and data[at : at + 4] == b"OggS"  # the last is cut off
+                at = data.find(b"OggS", at + 1)
+                if at < 0:
+                    break
+                continue
+            begins, serial, number, is_whole, size = page
+            chained = chained or (begins and expected > 1)
+            serials.add(serial)
+            simple = simple and is_whole and number == expected and len(serials) == 1
+            expected, at = number + 1, at + size
+        return OggSurvey(simple and bool(serials), chained)
+
+
+def _ogg_page(data: mmap.mmap, at: int) -> tuple[bool, int, int, bool, int] | None:
+    """Whether it begins a stream, its serial and page number, whether its checksum is right, its size in bytes."""
+    head = data[at : at + 27]
+    if len(head) < 27 or head[:4] != b"OggS":
+        return None
+    serial, number, checksum = struct.unpack_from("<III", head, 14)
+    lengths = data[at + 27 : at + 27 + head[26]]
+    size = 27 + len(lengths) + sum(lengths)
+    if len(lengths) < head[26] or at + size > len(data):
+        return None
+    page = data[at : at + 22] + bytes(4) + data[at + 26 : at + size]
+    return bool(head[5] & 2), serial, number, _ogg_checksum(page) == checksum, size
+
+
+def _ogg_checksum(page: bytes) -> int:
+    """CRC-32 with the bits in Ogg's order: zlib's of the bytes turned round, without its two inversions."""
+    reflected = zlib.crc32(page.translate(REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return int(f"{reflected:032b}"[::-1], 2)
+
+
+def is_simple_mp3(path: Path) -> bool:
+    """Whether an mp3 file is layer III frames of one kind and nothing else, as many as its Xing or Info header counts.
+
+    Tags before and after them (ID3, APE) are no sound.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        begin = at = after_id3(data)
+        announced, frames, kind = None, 0, None
+        for size, head in _mp3_frames(data, at):
+            if frames == 0:
+                announced = _counted(data[at : at + size])
+            if kind not in (None, head):
+                return False
+            kind, at, frames = head, at + size, frames + 1
+        if announced is None or announced[0] != frames - 1:
+            return False
+        is_sized = announced[1] is None or abs(announced[1] - (at - begin)) <= 0.01 * (at - begin)
+        return is_sized and _is_tag(data, at)
+
+
+def mp3_samples_announced(path: Path) -> int:
+    """How many samples per channel the Xing or Info header of an mp3 file announces; 0 where there is none."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        at = after_id3(data)
+        for size, (version, *_) in _mp3_frames(data, at):
+            frames, _ = _counted(data[at : at + size]) or (0, None)
+            return frames * (1152 if version == 3 else 576)
+    return 0
+
+
+def opus_delay(path: Path) -> int:
+    """The samples at 48 kHz that an Ogg Opus file holds before its sound (pre-skip, RFC 7845, 5.1)."""
+    with path.open("rb") as file:
+        head = file.read(1 << 12)
+    at = head.find(b"OpusHead")
+    return int.from_bytes(head[at + 10 : at + 12], "little") if at >= 0 else 0
+
+
+def _mp3_frames(data: mmap.mmap, at: int) -> Iterator[tuple[int, tuple[int, int, bool]]]:
+    """Bytes, and (version, rate's index, is mono), of each layer III frame from byte `at` on, while they last."""
+    while at + 4 <= len(data):
+        first, second, third, fourth = data[at : at + 4]
+        version, index, rate = second >> 3 & 3, third >> 4, third >> 2 & 3
+        if first != 255 or second & 0xE6 != 0xE2 or version == 1 or rate == 3 or index in (0, 15):
+            return
+        kbits = MP3_KBITS[3 if version == 3 else 2][index]
+        size = (144_000 if version == 3 else 72_000) * kbits // MP3_RATES[version][rate] + (third >> 1 & 1)
+        if at + size > len(data):
+            return
+        yield size, (version, rate, fourth >> 6 == 3)
+        at += size
+
+
+def after_id3(data: bytes | mmap.mmap) -> int:
+    """The byte after the ID3v2 tags that a file begins with; the size of a tag has 7 bits to the byte."""
+    at = 0
+    while data[at : at + 3] == b"ID3" and len(data) >= at + 10:
+        at += 10 + sum(
+            (byte & 127) << shift for byte, shift in zip(data[at + 6 : at + 10], (21, 14, 7, 0), strict=True)
+        )
+    return at
+
+
+def _counted(frame: bytes) -> tuple[int, int | None] | None:
+    """How many frames, and bytes, a Xing or Info header announces; None where it counts none."""
+    at = max(frame.find(b"Xing", 0, 64), frame.find(b"Info", 0, 64))
+    if at < 0 or len(frame) < at + 16 or not frame[at + 7] & 1:
+        return None
+    frames, size = struct.unpack_from(">II", frame, at + 8)
+    return frames, size if frame[at + 7] & 2 else None
+
+
+def _is_tag(data: mmap.mmap, at: int) -> bool:
+    """Whether what follows the last frame is nothing but an APE tag, an ID3v1 tag, or both."""
+    if data[at : at + 8] == b"APETAGEX" and len(data) >= at + 32:
+        at += 32 + int.from_bytes(data[at + 12 : at + 16], "little")  # its head, and the rest with its foot
+    rest = len(data) - at
+    return rest == 0 or (rest == 128 and data[at : at + 3] == b"TAG")
