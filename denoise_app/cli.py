@@ -1,4 +1,4 @@
-"""The command line: denoise, replay, models, train, evaluate, bench.
+"""The command line: denoise, replay, models, train, evaluate, speed.
 
 Results go to standard output, as text or with --json as JSON; progress and errors go to standard error. The exit
 status is 0 when all went well, 1 when something failed, 2 for a wrong call, 130 after an interruption.
@@ -19,7 +19,7 @@ from denoise_app.version import __version__
 FAILED, INTERRUPTED = 1, 130
 LEADERBOARD = Path("results/leaderboard.json")
 PAIRS = Path("../shared/data/dev")  # the leaderboard's recordings, which are not the project's to give away
-SPEECH = Path("tests/golden/speech.flac")  # what the page on the losses shows
+SPEECH = Path("tests/golden/speech.flac")  # the recording on the page on the losses
 
 
 class Failure(Exception):
@@ -62,13 +62,15 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m denoise_app", description="Hear noisy speech clean.")
     parser.add_argument("--version", action="version", version=f"denoise-app {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for add in (add_denoise, add_replay, add_models, add_train, add_evaluate, add_bench):
+    for add in (add_denoise, add_replay, add_models, add_train, add_evaluate, add_speed):
         add(commands)
     return parser
 
 
-def add_command(commands: Any, run: Any, name: str, description: str) -> argparse.ArgumentParser:
-    command: argparse.ArgumentParser = commands.add_parser(name, help=description, description=description)
+def add_command(commands: Any, run: Any, name: str, description: str, hidden: bool = False) -> argparse.ArgumentParser:
+    """A command with what all of them have; a hidden one works without being listed."""
+    listed = {} if hidden else {"help": description}
+    command: argparse.ArgumentParser = commands.add_parser(name, description=description, **listed)
     command.set_defaults(run=run, threads=1)
     command.add_argument("--json", action="store_true", help="print the result as JSON")
     return command
@@ -105,7 +107,7 @@ def add_denoise(commands: Any) -> None:
     command.add_argument("inputs", nargs="+", metavar="IN", help="a sound file, or a folder of them")
     command.add_argument("-o", "--out", type=Path, required=True, metavar="FOLDER", help="keeps names and subfolders")
     command.add_argument("--model", help="or best, fast, live; default: the recommended one; `models` lists all")
-    command.add_argument("--loss", help="what the checkpoint was taught to make small; default: the model's best")
+    command.add_argument("--loss", help="the training loss of the checkpoint; default: the model's best")
     command.add_argument("--device", help="cpu, cuda, cuda:1, mps; default: the fastest that is there")
     command.add_argument("--strength", type=between(0, 100), default=100, metavar="PERCENT", help="default: 100")
     command.add_argument(
@@ -140,7 +142,7 @@ def run_denoise(args: argparse.Namespace) -> int:
     model, loss = entry.model, entry.loss
     denoiser = catalog.load(model, loss, args.device)
     settings = Settings(
-        strength=args.strength / 100,
+        strength=args.strength,
         max_attenuation_db=args.max_attenuation,
         high_band=args.high_band,
         loudness_lufs=args.loudness,
@@ -169,7 +171,7 @@ def run_denoise(args: argparse.Namespace) -> int:
 
 
 def outcome_text(outcome: Any) -> str:
-    """The line that tells a person what became of one file."""
+    """One file's result as a line of text."""
     if outcome.error:
         return f"failed: {outcome.error}"
     speed = outcome.seconds / outcome.computing
@@ -177,7 +179,7 @@ def outcome_text(outcome: Any) -> str:
 
 
 def outcome_data(outcome: Any) -> dict[str, Any]:
-    """What a program wants to know of one file."""
+    """One file's result as JSON."""
     if outcome.error:
         reason = getattr(outcome.error, "reason", "not-readable")  # an OSError carries none
         return {"input": str(outcome.job.source), "error": {"reason": reason, "message": str(outcome.error)}}
@@ -193,7 +195,7 @@ def outcome_data(outcome: Any) -> dict[str, Any]:
 
 
 def add_replay(commands: Any) -> None:
-    command = add_command(commands, run_replay, "replay", "Do again what the report of a result tells.")
+    command = add_command(commands, run_replay, "replay", "Repeat the run that a result's report describes.")
     command.add_argument("report", type=Path, metavar="REPORT", help="the report.json that came with a result")
     command.add_argument("recording", type=Path, metavar="IN", help="the recording that it was made from")
     command.add_argument("-o", "--out", type=Path, metavar="FILE", help="default: NAME.denoised beside the recording")
@@ -354,7 +356,7 @@ def run_plan(args: argparse.Namespace, given: dict[str, Any]) -> int:
 
 
 def run_data(outcome: Any) -> dict[str, Any]:
-    """What a program wants to know of one run."""
+    """One run's outcome as JSON."""
     return {
         "folder": str(outcome.folder),
         "steps": outcome.steps,
@@ -381,7 +383,9 @@ def add_evaluate(commands: Any) -> None:
     which.add_argument("--model", help="only this one, beside the noisy input")
     command.add_argument("--loss", help="default: the model's best")
     command.add_argument("--out", type=Path, metavar="FILE", help=f"add the rows to a leaderboard, as {LEADERBOARD}")
-    command.add_argument("--resume", action="store_true", help="keep what --out tells of these weights, add the rest")
+    command.add_argument(
+        "--resume", action="store_true", help="keep the scores of these weights in --out, add those that are missing"
+    )
     command.add_argument("--limit", type=positive, metavar="N", help="only this many pairs, evenly chosen")
     command.add_argument("--jobs", type=positive, default=1, metavar="N", help="processes side by side (default: 1)")
     command.add_argument("--time", action="store_true", help="time all rows again, one after another, on some pairs")
@@ -391,21 +395,24 @@ def add_evaluate(commands: Any) -> None:
     command.add_argument(
         "--readme", type=Path, metavar="FILE", help=f"write the tables of --out (default: {LEADERBOARD}) into this text"
     )
-    command.add_argument("--losses-page", type=Path, metavar="FILE", help="write what each loss does, with pictures")
+    command.add_argument(
+        "--losses-page", type=Path, metavar="FILE", help="write the page on what each loss does, with pictures"
+    )
 
 
 def run_evaluate(args: argparse.Namespace) -> int:
     from denoise_app.audio.files import read
 
     from .evaluation import evaluate, leaderboard, losses_page
+    from .evaluation.pairs import EvaluationError, find_pairs
 
-    telling = args.readme or args.cards or args.losses_page
-    if args.all and not telling and args.clean is None and args.noisy is None:
+    writing = args.readme or args.cards or args.losses_page
+    if args.all and not writing and args.clean is None and args.noisy is None:
         args.clean, args.noisy, args.out = PAIRS / "clean", PAIRS / "noisy", args.out or LEADERBOARD
     scoring = args.clean is not None
-    if scoring != (args.noisy is not None) or not (scoring or telling):
+    if scoring != (args.noisy is not None) or not (scoring or writing):
         raise Failure(
-            "give --clean and --noisy to score pairs, or --readme, --cards or --losses-page to tell of earlier scores"
+            "give --clean and --noisy to score pairs, or --readme, --cards or --losses-page to write earlier scores"
         )
     if args.loss is not None and args.model is None:
         raise Failure("--loss belongs to a --model")
@@ -421,7 +428,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
 
     try:
         if scoring:
-            pairs = evaluate.find_pairs(args.clean, args.noisy, args.limit)
+            pairs = find_pairs(args.clean, args.noisy, args.limit)
             wanted = evaluate.candidates(args.model, args.loss)
             board = evaluate.evaluate(
                 pairs, wanted, out=args.out, about=args.about, resume=args.resume, jobs=args.jobs, progress=show
@@ -441,25 +448,36 @@ def run_evaluate(args: argparse.Namespace) -> int:
         if args.losses_page is not None:
             for file in losses_page.write(args.losses_page, board, read(SPEECH)):
                 status(f"wrote {file}")
-    except (evaluate.EvaluationError, leaderboard.LeaderboardError) as error:
+    except (EvaluationError, leaderboard.LeaderboardError) as error:
         raise Failure(str(error)) from error
     report(args, board, leaderboard.table(board))
     return 0
 
 
-# bench
+# speed
 
 
-def add_bench(commands: Any) -> None:
-    command = add_command(commands, run_bench, "bench", "Measure speed, memory, start-up and click-to-result time.")
+def add_speed(commands: Any) -> None:
+    described = "Measure speed, memory, start-up and click-to-result time."
+    add_speed_options(add_command(commands, run_speed, "speed", described))
+    add_speed_options(add_command(commands, run_bench, "bench", described, hidden=True))
+
+
+def add_speed_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--model", action="append", metavar="NAME", help="only this one; may be given again")
     command.add_argument("--longest", type=between(1, 36_000), default=3600, metavar="SECONDS", help="default: an hour")
 
 
-def run_bench(args: argparse.Namespace) -> int:
-    from .evaluation import speed as bench
+def run_speed(args: argparse.Namespace) -> int:
+    from .evaluation import speed
 
-    durations = [seconds for seconds in bench.DURATIONS if seconds <= args.longest]
-    measured = bench.run(args.model, durations, say=lambda line: status(line, passing=True))
-    report(args, measured, bench.table(measured))
+    durations = [seconds for seconds in speed.DURATIONS if seconds <= args.longest]
+    measured = speed.run(args.model, durations, say=lambda line: status(line, passing=True))
+    report(args, measured, speed.table(measured))
     return 0
+
+
+def run_bench(args: argparse.Namespace) -> int:
+    """The name of `speed` up to version 0.1."""
+    status("note: this command is called speed now; bench goes on working")
+    return run_speed(args)

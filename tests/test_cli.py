@@ -15,8 +15,8 @@ import torch
 
 from denoise_app import cli
 from denoise_app.audio.clip import Clip
-from denoise_app.evaluation import evaluate, leaderboard
-from denoise_app.evaluation import speed as bench
+from denoise_app.evaluation import evaluate, leaderboard, speed
+from denoise_app.evaluation import pairs as pairs_of
 from denoise_app.inference import catalog, replay, threads
 from denoise_app.inference.engine import Settings
 from denoise_app.training import loop
@@ -114,7 +114,7 @@ def test_every_setting_reaches_the_engine(
     more = "--format flac --bit-depth 24 --model wiener"
     status, _, _ = call(capsys, "denoise", recordings, "-o", tmp_path, *options.split(), *more.split())
     assert status == 0
-    assert seen == [(Settings(0.5, 12.0, "keep", -23.0, -2.0, "flac", 24), "mid")]
+    assert seen == [(Settings(50.0, 12.0, "keep", -23.0, -2.0, "flac", 24), "mid")]
 
 
 def test_nothing_to_denoise_is_a_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -157,7 +157,7 @@ def test_replay_gives_the_samples_of_the_report(
     source = recordings / "good.wav"
     assert call(capsys, "denoise", source, "-o", tmp_path, "--model", "wiener", "--strength", 60)[0] == 0
     prints = replay.fingerprint(source), replay.fingerprint(tmp_path / source.name)
-    told = replay.told(replay.Receipt("wiener", None, None, None, "each", Settings(strength=0.6), *prints))
+    told = replay.as_json(replay.Receipt("wiener", None, None, None, "each", Settings(strength=60.0), *prints))
     (tmp_path / "report.json").write_text(json.dumps(told))
     code, found = answer(capsys, "replay", tmp_path / "report.json", source, "-o", tmp_path / "again.wav")
     assert code == 0 and found["same_samples"] is True
@@ -265,18 +265,25 @@ def test_training_that_cannot_start_says_why(
     assert told.startswith("error: ") and reason in told
 
 
-def test_bench_measures_what_it_is_told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_speed_measures_what_it_is_told_and_bench_is_its_former_name(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[tuple[object, object]] = []
 
     def run(models: object, durations: object, say: object) -> dict[str, object]:
         seen.append((models, durations))
         return {"machine": "this"}
 
-    monkeypatch.setattr(bench, "run", run)
-    monkeypatch.setattr(bench, "table", lambda measured: f"on {measured['machine']}")
-    assert call(capsys, "bench", "--model", "gru", "--model", "nlms", "--longest", 600)[:2] == (0, "on this\n")
-    assert answer(capsys, "bench") == (0, {"machine": "this"})
-    assert seen == [(["gru", "nlms"], [10.0, 600.0]), (None, [10.0, 600.0, 3600.0])]
+    monkeypatch.setattr(speed, "run", run)
+    monkeypatch.setattr(speed, "table", lambda measured: f"on {measured['machine']}")
+    options = "--model", "gru", "--model", "nlms", "--longest", 600
+    assert call(capsys, "speed", *options) == (0, "on this\n", "")
+    assert answer(capsys, "speed") == (0, {"machine": "this"})
+    status, printed, told = call(capsys, "bench", *options)
+    assert (status, printed) == (0, "on this\n") and "called speed now" in told
+    assert seen == [(["gru", "nlms"], [10.0, 600.0]), (None, [10.0, 600.0, 3600.0]), (["gru", "nlms"], [10.0, 600.0])]
+    listed = cli.build_parser().format_help()
+    assert "speed" in listed and "bench" not in listed
 
 
 def test_a_leaderboard_needs_both_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -290,7 +297,7 @@ def test_scores_of_all_go_from_the_development_pairs_into_the_leaderboard(
 ) -> None:
     board = leaderboard.read(ROOT / "results" / "leaderboard.json")
     seen: list[object] = []
-    monkeypatch.setattr(evaluate, "find_pairs", lambda clean, noisy, limit: seen.extend([clean, noisy]))
+    monkeypatch.setattr(pairs_of, "find_pairs", lambda clean, noisy, limit: seen.extend([clean, noisy]))
     monkeypatch.setattr(evaluate, "evaluate", lambda pairs, wanted, out, **_: seen.extend([out, len(wanted)]) or board)
     assert call(capsys, "evaluate", "--all")[0] == 0
     pairs = Path("../shared/data/dev")

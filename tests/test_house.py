@@ -170,6 +170,14 @@ def test_imports_go_downstairs_and_words_stay_in_their_rooms(path: Path) -> None
     assert strays(name, tree) == []
 
 
+def test_the_page_imports_no_training() -> None:
+    """Floors allow it, but a page that denoises has no use for optimizers and loops."""
+    for path in sorted((ROOT / PACKAGE / "ui").rglob("*.py")):
+        name = path.relative_to(ROOT).as_posix()
+        found = imports(name, ast.parse(path.read_text(encoding="utf-8"), filename=name))
+        assert [other for other in found if room(other) == "training"] == [], name
+
+
 def test_every_file_lies_in_a_room() -> None:
     for path in SOURCES[:-1]:
         assert own_room(path.relative_to(ROOT).as_posix()) in FLOORS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.ndimage import maximum_filter1d
+from scipy.signal import detrend
 
 from denoise_app.audio.clip import Samples
 
@@ -21,6 +23,7 @@ STEP_REACH = 4  # cells on each side of a step: 0.2 s
 LEAST_STEP = 0.01  # of full scale; a smaller one is followed within a second
 STEP_IN_SIGMAS = 0.25  # of what remains of the sound without its offset
 OFFSET_IN_SIGMAS = 0.05  # softer by 26 dB than the sound itself an offset does nothing, and is no offset
+SWAY = 2  # standard deviations of the cells' means: those of rumble and pink noise sway, an offset stands or drifts
 CHANCE = 6  # standard errors that the mean of white noise stays below
 JUMP_SECONDS = 0.01  # around the most likely place of a step, where a jump of its height is looked for
 
@@ -174,15 +177,17 @@ class OffsetRemover:
         last = min([self._end, cell + REACH, *(step for step in steps if step >= cell)])
         if first >= last:
             return 0.0
-        mean = self._mean(row, first, last)
-        sigma = np.sqrt(max(0.0, self._mean(row, first, last, of=1) - mean * mean))
-        least = sigma * max(OFFSET_IN_SIGMAS, CHANCE / np.sqrt((last - first) * self._cell))
-        opening = (abs(mean) - least) / least if least else np.inf  # a gate that does not flutter
-        return float(mean * np.clip(opening, 0, 1)) if mean else 0.0
+        means, squares = self._cells[:, row, first - self._dropped : last - self._dropped]
+        mean = float(means.mean())
+        sigma = math.sqrt(max(0.0, float(squares.mean()) - mean * mean))
+        by_chance = CHANCE * sigma / math.sqrt((last - first) * self._cell)
+        least = max(OFFSET_IN_SIGMAS * sigma, SWAY * float(detrend(means).std()), by_chance)
+        opening = 2 * (abs(mean) - least) / least if least else math.inf  # a gate that does not flutter
+        return mean * min(max(opening, 0.0), 1.0) if mean else 0.0
 
-    def _mean(self, row: int, first: int, last: int, of: int = 0) -> float:
-        """The mean of a channel's samples over cells, or of their squares."""
-        return float(self._cells[of, row, first - self._dropped : last - self._dropped].mean())
+    def _mean(self, row: int, first: int, last: int) -> float:
+        """The mean of a channel over cells."""
+        return float(self._cells[0, row, first - self._dropped : last - self._dropped].mean())
 
     def _give(self, end: int) -> Samples:
         """The samples up to `end`, without offset."""

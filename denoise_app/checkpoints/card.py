@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from denoise_app.metrics.table import shown
+
 from .manifest import Manifest
 
 TAG = "denoise-app"
@@ -25,28 +27,14 @@ OPEN_DATA_CREDITS = (
     "Surrey Room A responses: MIT",
     "AISHELL-3 (for choosing among states and for the scores, not for training): Apache 2.0",
 )
-"""What the recordings behind the bundled weights ask to be said, for `Manifest.credits`."""
+"""The credits that the training data of the bundled weights require, for `Manifest.credits`."""
 
-NOTES = {  # a word in a credit -> what is to be said beside it
+NOTES = {  # a word in a credit -> the note that it requires
     "CC BY-SA": "Recordings under CC BY-SA are named above as such. None of them is passed on here, changed or "
-    "unchanged, and we hold that weights are no adaptation of the sound that they were learnt from. No court has "
+    "unchanged, and we hold that weights are no adaptation of the recordings that they were trained on. No court has "
     "settled that: whoever must be sure can train without these sources.",
     "ODbL": "Contains information from PTDB-TUG, which is made available under the Open Database License (ODbL) 1.0: "
     "these weights are a work produced from it among others, and the database itself is not passed on.",
-}
-
-SCORE_TITLES = {  # metric -> title and decimals
-    "pesq_wb": ("PESQ-WB", 2),
-    "pesq_nb": ("PESQ-NB", 2),
-    "stoi": ("STOI", 3),
-    "estoi": ("ESTOI", 3),
-    "si_sdr": ("SI-SDR, dB", 1),
-    "snr": ("SNR, dB", 1),
-    "segmental_snr": ("segmental SNR, dB", 1),
-    "lsd": ("log-spectral distance, dB", 1),
-    "dnsmos_sig": ("DNSMOS SIG (estimated)", 2),
-    "dnsmos_bak": ("DNSMOS BAK (estimated)", 2),
-    "dnsmos_ovrl": ("DNSMOS OVRL (estimated)", 2),
 }
 
 
@@ -89,15 +77,14 @@ def _facts(manifest: Manifest) -> str:
 
 
 def _scores(manifest: Manifest) -> str:
-    known = [key for key in SCORE_TITLES if key in manifest.scores]
+    known = [metric for metric in shown("evaluate") if metric.key in manifest.scores]
     if not known:
         return ""
     rows = ["| metric | noisy | denoised |", "| --- | ---: | ---: |"]
-    for key in known:
-        title, decimals = SCORE_TITLES[key]
-        before = manifest.noisy_scores.get(key)
-        noisy = "" if before is None else f"{before:.{decimals}f}"
-        rows.append(f"| {title} | {noisy} | {manifest.scores[key]:.{decimals}f} |")
+    for metric in known:
+        before = manifest.noisy_scores.get(metric.key)
+        noisy = "" if before is None else metric.text(before)
+        rows.append(f"| {metric.heading} | {noisy} | {metric.text(manifest.scores[metric.key])} |")
     about = f"Means over {manifest.scored_on}.\n\n" if manifest.scored_on else ""
     return "## Scores\n\n" + about + "\n".join(rows)
 
@@ -120,7 +107,7 @@ def _training(manifest: Manifest) -> str:
 def _licence(manifest: Manifest) -> str:
     lines = ["## Licence and credits", "", f"These weights are released under {manifest.licence}."]
     if manifest.credits:
-        lines += ["They hold no recording. They were learnt from recordings by others, with thanks:", ""]
+        lines += ["They hold no recording. They were trained on recordings by others, with thanks:", ""]
         lines += [f"- {credit}" for credit in manifest.credits]
     notes = [note for word, note in NOTES.items() if any(word in credit for credit in manifest.credits)]
     return "\n".join(lines) + "".join(f"\n\n{note}" for note in notes)

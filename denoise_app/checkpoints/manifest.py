@@ -1,4 +1,4 @@
-"""What a checkpoint says of itself: the schema of config.json, read as if a stranger had written it."""
+"""The manifest of a checkpoint: the schema of config.json, validated as untrusted input."""
 
 from __future__ import annotations
 
@@ -83,15 +83,15 @@ class Manifest:
 
     Attributes:
         model: A name of `models.registry.MODELS`.
-        loss: The name of the loss it was taught by; with the model's it is the folder: <model>/<loss>.
+        loss: The name of its training loss; with the model's it is the folder: <model>/<loss>.
         config: Fields of the model's Config that differ from its defaults: numbers, strings, booleans.
         loss_config: Weights and settings of the loss, likewise.
         favours: One sentence for people on what this loss makes of speech, by language code.
         training: How it came about, any JSON: data, hours_seen, steps, seed, commit, minutes, curve, ...
-        languages: Codes of the languages it heard in training.
+        languages: Codes of the languages in its training data.
         licence: SPDX name in lower case.
         credits: What the training data asks to be said: one line per source.
-        scores: Metric (a key of `metrics.report.METRICS`) -> mean after denoising.
+        scores: Metric (a key of `metrics.table.METRICS`) -> mean after denoising.
         noisy_scores: The same means before.
         scored_on: One line on which recordings.
         real_time_factor: Seconds of processor time that a second of sound takes the engine, on the machine that scored

@@ -121,7 +121,7 @@ def _macs(model: str, config: tuple[tuple[str, Any], ...]) -> int:
 
 
 def annotate(folder: Path, **changes: Any) -> Manifest:
-    """Change what a checkpoint says of itself (scores, credits, ...), in config.json and card; the weights stay.
+    """Update the manifest of a checkpoint (scores, credits, ...), in config.json and card; the weights stay.
 
     Args:
         changes: Fields of `Manifest` that are not read from the module or the file.

@@ -1,4 +1,4 @@
-"""Which code a denoiser without weights is: the counterpart of a checkpoint's digest."""
+"""The digest of a classical denoiser's code, as a checkpoint's is of its weights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HOUSE = __name__.partition(".")[0] + "."
 
 
 def code_sha256(module: str) -> str:
-    """Sha256 over the files of a module of the house and of those in the house that it imports, and so on.
+    """Sha256 over the files of a module of this package and of those in it that it imports, and so on.
 
     Args:
         module: Its dotted name; it has been imported.
@@ -30,7 +30,7 @@ def code_sha256(module: str) -> str:
 
 
 def _imports(module: ModuleType) -> Iterator[str]:
-    """Names of the house's modules whose functions, classes or selves stand in a module."""
+    """Names of this package's modules that a module imports, or whose functions or classes it imports."""
     for value in vars(module).values():
         name = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
         if isinstance(name, str) and name.startswith(HOUSE) and name in sys.modules:

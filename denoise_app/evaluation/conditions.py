@@ -1,4 +1,4 @@
-"""What recordings suffer beside noise, done to pairs of noisy and clean ones: the rows that tell how robust one is.
+"""What recordings suffer beside noise, applied to pairs of noisy and clean ones: the columns on robustness.
 
 Each condition is a pure function of the pair and of a generator seeded by the pair's name, so that every denoiser is
 scored on the same samples.
@@ -29,7 +29,7 @@ FAR_DB = -20.0  # of a voice across the room, against one at the microphone
 FAR_SNR_DB = 20.0  # of the far voice: the room is quiet
 FAR_PAUSE = 0.5  # seconds between the two
 
-Pair = tuple[Samples, Samples]
+Sides = tuple[Samples, Samples]
 """(noisy, clean), (time,) each."""
 
 
@@ -44,10 +44,10 @@ class Condition:
     """
 
     title: str
-    treat: Callable[[Samples, Samples, int, np.random.Generator], Pair]
+    treat: Callable[[Samples, Samples, int, np.random.Generator], Sides]
 
 
-def treated(condition: str, name: str, noisy: Samples, clean: Samples, sample_rate: int) -> Pair:
+def treated(condition: str, name: str, noisy: Samples, clean: Samples, sample_rate: int) -> Sides:
     """The pair of a name under a condition of `CONDITIONS`; without speech it stays as it is."""
     if not clean.any():
         return noisy, clean
@@ -56,7 +56,7 @@ def treated(condition: str, name: str, noisy: Samples, clean: Samples, sample_ra
     return CONDITIONS[condition].treat(noisy, clean, sample_rate, rng)
 
 
-def _band_limited(noisy: Samples, clean: Samples, sample_rate: int, rng: np.random.Generator) -> Pair:
+def _band_limited(noisy: Samples, clean: Samples, sample_rate: int, rng: np.random.Generator) -> Sides:
     """Nothing above 4 kHz, as of a recording at 8 kHz in a file of a higher rate."""
 
     def narrow(samples: Samples) -> Samples:
@@ -66,19 +66,19 @@ def _band_limited(noisy: Samples, clean: Samples, sample_rate: int, rng: np.rand
     return narrow(noisy), narrow(clean)
 
 
-def _clipped(noisy: Samples, clean: Samples, sample_rate: int, rng: np.random.Generator) -> Pair:
+def _clipped(noisy: Samples, clean: Samples, sample_rate: int, rng: np.random.Generator) -> Sides:
     """Overdriven: cut off at a quarter of the peak; the clean one is not."""
     limit = CLIP * np.abs(noisy).max()
     return noisy.clip(-limit, limit), clean
 
 
-def _quiet(noisy: Samples, clean: Samples, sample_rate: int, rng: np.random.Generator) -> Pair:
+def _quiet(noisy: Samples, clean: Samples, sample_rate: int, rng: np.random.Generator) -> Sides:
     """At -55 dBFS, in steps of 16 bits."""
     gain = np.float32(QUIET_RMS / np.sqrt(np.mean(noisy.astype(np.float64) ** 2)))
     return (np.round(gain * noisy / STEP) * STEP).astype(np.float32), gain * clean
 
 
-def _reverberant(noisy: Samples, clean: Samples, sample_rate: int, rng: np.random.Generator) -> Pair:
+def _reverberant(noisy: Samples, clean: Samples, sample_rate: int, rng: np.random.Generator) -> Sides:
     """The voice in a room by the image method, the noise as it was; clean is its first 50 ms, as in training.
 
     The noise is what is in the noisy recording and not in the clean one. The voice keeps its energy.
@@ -90,12 +90,12 @@ def _reverberant(noisy: Samples, clean: Samples, sample_rate: int, rng: np.rando
     return gain * heard + (noisy - clean), gain * target
 
 
-def _music(noisy: Samples, clean: Samples, sample_rate: int, rng: np.random.Generator) -> Pair:
+def _music(noisy: Samples, clean: Samples, sample_rate: int, rng: np.random.Generator) -> Sides:
     """Music by rule instead of the noise, 5 dB below the active voice."""
     return mix.mix_at_snr(clean, mix.noise("music", clean.size, sample_rate, rng), MUSIC_SNR_DB, sample_rate)[0], clean
 
 
-def _near_and_far(noisy: Samples, clean: Samples, sample_rate: int, rng: np.random.Generator) -> Pair:
+def _near_and_far(noisy: Samples, clean: Samples, sample_rate: int, rng: np.random.Generator) -> Sides:
     """A near voice, half a second of pause, then the recording itself as a far one: an interview in a quiet room.
 
     The near one is the same recording, 20 dB louder; the noise goes on below both, 20 dB below the far one.
@@ -106,12 +106,12 @@ def _near_and_far(noisy: Samples, clean: Samples, sample_rate: int, rng: np.rand
     return target + np.resize(hiss[::-1], target.size)[::-1], target  # the far voice has its own noise
 
 
-def _offset(noisy: Samples, clean: Samples, sample_rate: int, rng: np.random.Generator) -> Pair:
+def _offset(noisy: Samples, clean: Samples, sample_rate: int, rng: np.random.Generator) -> Sides:
     """Off zero by a tenth to three tenths of full scale, as cheap converters are; what goes beyond is cut off."""
     return (noisy + np.float32(rng.choice([-1, 1]) * rng.uniform(*OFFSET))).clip(-1, 1), clean
 
 
-def _clean_input(noisy: Samples, clean: Samples, sample_rate: int, rng: np.random.Generator) -> Pair:
+def _clean_input(noisy: Samples, clean: Samples, sample_rate: int, rng: np.random.Generator) -> Sides:
     """15 to 30 dB of active voice over noise: what a denoiser had better leave alone."""
     return clean + _noise_at(rng.uniform(*CLEAN_SNR_DB), noisy, clean, sample_rate), clean
 

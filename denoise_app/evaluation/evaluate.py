@@ -1,16 +1,14 @@
-"""Scores of denoisers on pairs of clean and noisy files: the leaderboard, through the engine that people hear."""
+"""Scores of denoisers on pairs of clean and noisy files, through the engine that the product uses: the leaderboard."""
 
 from __future__ import annotations
 
-import csv
-import hashlib
 import itertools
 import math
 import multiprocessing
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,59 +17,32 @@ import numpy as np
 import numpy.typing as npt
 
 from denoise_app.audio.clip import Clip, Samples
-from denoise_app.audio.convert import mid, resample
-from denoise_app.audio.files import probe, read
+from denoise_app.audio.convert import resample
+from denoise_app.audio.files import probe
 from denoise_app.checkpoints import store
 from denoise_app.classical import CLASSICAL
 from denoise_app.inference import catalog, engine
 from denoise_app.metrics import attenuation
 from denoise_app.metrics.errors import MetricUnavailable
 from denoise_app.metrics.report import score
+from denoise_app.metrics.table import keys
 
 from . import leaderboard
 from .code import code_sha256
 from .conditions import CONDITIONS, treated
 from .leaderboard import NOISY, Board, Row
+from .pairs import GROUPS, EvaluationError, Pair, PairFiles, fingerprint, mono, spread
 
-KEYS = (
-    "pesq_wb",
-    "pesq_nb",
-    "stoi",
-    "estoi",
-    "si_sdr",
-    "snr",
-    "segmental_snr",
-    "lsd",
-    "dnsmos_sig",
-    "dnsmos_bak",
-    "dnsmos_ovrl",
-)
-CONDITION_KEYS = ("pesq_wb", "stoi", "si_sdr")  # DNSMOS takes longer than all the rest
 CONDITION_PAIRS = 26  # evenly spread: a fifth of the development set
 TIMED_PAIRS, TIMED_ROUNDS = 13, 3  # evenly spread; other work only adds to a time, so the quickest round counts
-GROUPS = ("snr_db", "language")  # columns of pairs.csv by which scores are also told
 RESAMPLES = 2000  # of the bootstrap; the interval's ends then move by a few hundredths of its width between seeds
 
 Scores = dict[str, float | None]
 
 
-class EvaluationError(ValueError):
-    """The pairs cannot be used; the message says why and what to do."""
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A clean file, the noisy one of the same name, and what pairs.csv says of them ("snr_db", "language")."""
-
-    name: str
-    clean: Path
-    noisy: Path
-    groups: dict[str, str] = field(default_factory=dict)
-
-
 @dataclass(frozen=True)
 class Candidate:
-    """What is scored: a model with the loss it was taught by, or the noisy input as it is."""
+    """What is scored: a model and its training loss, or the noisy input as it is."""
 
     model: str
     loss: str | None = None
@@ -99,128 +70,69 @@ class PairScore:
         speech_attenuated: dB that the speech lost; None where there is none.
     """
 
-    pair: Pair
+    pair: PairFiles
     scores: Scores
     seconds: float
     computing: float
     speech_attenuated: float | None = None
 
 
-def find_pairs(clean: Path, noisy: Path, limit: int | None = None) -> list[Pair]:
-    """Every file of the noisy folder with the clean one of the same name, sorted by name.
-
-    Args:
-        clean, noisy: Folders. A pairs.csv beside the noisy one, with a column `name` (with or without suffix), tells
-            the groups.
-        limit: Take this many, evenly spread over the sorted names.
-
-    Raises:
-        EvaluationError: no folder, no pair, or a noisy file without its clean one.
-    """
-    for folder in (clean, noisy):
-        if not folder.is_dir():
-            raise EvaluationError(f"{folder} is not a folder")
-    names = sorted(path.name for path in noisy.iterdir() if path.is_file() and not path.name.startswith("."))
-    if not names:
-        raise EvaluationError(f"{noisy} holds no file")
-    lonely = [name for name in names if not (clean / name).is_file()]
-    if lonely:
-        raise EvaluationError(f"{len(lonely)} noisy files have no clean one of the same name; the first is {lonely[0]}")
-    listed = _groups(noisy.parent / "pairs.csv")
-    groups = [listed.get(name) or listed.get(Path(name).stem) or {} for name in names]
-    pairs = [Pair(name, clean / name, noisy / name, group) for name, group in zip(names, groups, strict=True)]
-    return pairs if limit is None else spread(pairs, limit)
-
-
-def spread(pairs: Sequence[Pair], limit: int) -> list[Pair]:
-    """At most so many of them, at even distances."""
-    if limit >= len(pairs):
-        return list(pairs)
-    return [pairs[i] for i in np.linspace(0, len(pairs) - 1, limit).round().astype(int)]
-
-
-def _groups(listing: Path) -> dict[str, dict[str, str]]:
-    if not listing.is_file():
-        return {}
-    with listing.open(newline="", encoding="utf-8") as lines:
-        rows = list(csv.DictReader(lines))
-    return {row["name"]: {key: row[key] for key in GROUPS if row.get(key)} for row in rows if row.get("name")}
-
-
-def fingerprint(pairs: Iterable[Pair]) -> str:
-    """Sha256 over names and bytes of all pairs: rows with another one were scored on other data."""
-    digest = hashlib.sha256()
-    for pair in pairs:
-        for path in (pair.clean, pair.noisy):
-            digest.update(f"{pair.name}\0{path.stat().st_size}\0".encode())
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
 @cache
 def _ready(candidate: Candidate) -> Any:
     """The denoiser, loaded once per process and run once, so that no pair pays for what is set up on first use."""
-    denoiser = catalog.load(candidate.model, candidate.loss, "cpu")  # where the real-time factor is told for
+    denoiser = catalog.load(candidate.model, candidate.loss, "cpu")  # which the real-time factor is of
     engine.denoise(Clip(np.zeros((1, denoiser.sample_rate), np.float32), denoiser.sample_rate), denoiser)
     return denoiser
 
 
-def _mono(path: Path) -> Clip:
-    clip = read(path)
-    return clip.with_samples(mid(clip.samples))
-
-
 def score_pair(
-    pair: Pair, candidate: Candidate, condition: str | None = None, keys: Sequence[str] | None = None
+    files: PairFiles, candidate: Candidate, condition: str | None = None, wanted: Sequence[str] | None = None
 ) -> PairScore:
     """Denoise one pair's noisy file, channels averaged, and compare it with the clean one.
 
     Args:
-        condition: One of `CONDITIONS`, which both undergo before.
-        keys: The metrics; without them KEYS, and under a condition CONDITION_KEYS.
+        condition: One of `CONDITIONS`, applied to both sides first.
+        wanted: The metrics; without them all of "evaluate", and under a condition those of the summary, since DNSMOS
+            takes longer than all the rest.
 
     Raises:
         AudioError: a file cannot be read.
         EvaluationError: the two files differ in length or rate.
     """
-    clean, noisy = _mono(pair.clean), _mono(pair.noisy)
-    if (clean.frames, clean.sample_rate) != (noisy.frames, noisy.sample_rate):
-        raise EvaluationError(
-            f"{pair.name}: clean has {clean.frames} samples at {clean.sample_rate} Hz, noisy {noisy.frames} at "
-            f"{noisy.sample_rate} Hz; a pair is equal in both"
-        )
-    scored = noisy.frames
+    pair = files.load()
+    scored = pair.noisy.size
     if condition is not None:
-        both = treated(condition, pair.name, noisy.samples[0], clean.samples[0], noisy.sample_rate)
-        noisy, clean = (clip.with_samples(one[None]) for clip, one in zip((noisy, clean), both, strict=True))
-    heard, computing = (noisy, 0.0) if candidate.model == NOISY else _denoised(noisy, candidate)
-    if keys is None:
-        keys = KEYS if condition is None else CONDITION_KEYS
-    before, after, target = (clip.samples[0, clip.frames - scored :] for clip in (noisy, heard, clean))
-    values = score(after, heard.sample_rate, target, keys)
-    lost = _speech_attenuated(before, after, target, heard.sample_rate)
-    return PairScore(pair, {key: _number(value) for key, value in values.items()}, noisy.seconds, computing, lost)
+        pair = Pair(*treated(condition, files.name, pair.noisy, pair.clean, pair.sample_rate), pair.sample_rate)
+    noisy = Clip(pair.noisy[None], pair.sample_rate)
+    processed, computing = (noisy, 0.0) if candidate.model == NOISY else _denoised(noisy, candidate)
+    if wanted is None:
+        wanted = keys("evaluate" if condition is None else "summary")
+    sides = (pair.noisy, processed.samples[0], pair.clean)
+    before, after, target = (side[side.size - scored :] for side in sides)  # a condition may put sound before it
+    values = score(after, pair.sample_rate, target, wanted)
+    lost = _speech_attenuated(before, after, target, pair.sample_rate)
+    return PairScore(files, {key: _number(value) for key, value in values.items()}, noisy.seconds, computing, lost)
 
 
-def _speech_attenuated(noisy: Samples, heard: Samples, clean: Samples, sample_rate: int) -> float | None:
+def _speech_attenuated(noisy: Samples, processed: Samples, clean: Samples, sample_rate: int) -> float | None:
     """dB that the speech lost, as the page tells it where a clean recording is given."""
-    noisy, heard, clean = resample(np.stack([noisy, heard, clean]), sample_rate, attenuation.STFT.sample_rate)
-    return attenuation.shadow_attenuation(noisy, heard, clean).speech_db
+    sides = np.stack([noisy, processed, clean])
+    return attenuation.shadow_attenuation(*resample(sides, sample_rate, attenuation.STFT.sample_rate)).speech_db
 
 
 def _denoised(noisy: Clip, candidate: Candidate) -> tuple[Clip, float]:
     """A result, and the seconds of processor time that the engine took."""
     denoiser = _ready(candidate)
     started = time.process_time()
-    heard = engine.denoise(noisy, denoiser)
-    return heard, time.process_time() - started
+    processed = engine.denoise(noisy, denoiser)
+    return processed, time.process_time() - started
 
 
 def _number(value: float | MetricUnavailable) -> float | None:
     return value if isinstance(value, float) and math.isfinite(value) else None
 
 
-Task = tuple[Pair, Candidate, str | None, Sequence[str] | None]
+Task = tuple[PairFiles, Candidate, str | None, Sequence[str] | None]
 """The arguments of `score_pair`."""
 View = tuple[str | None, Sequence[str] | None]
 """Of them the condition and the metrics."""
@@ -316,9 +228,9 @@ def candidates(model: str | None = None, loss: str | None = None) -> list[Candid
 
 
 def describe(candidate: Candidate) -> dict[str, Any]:
-    """What the leaderboard says of a candidate beside its scores.
+    """The columns of the leaderboard that are no scores.
 
-    `sha256` tells one training from the next: of the weights, or of the code where there are none.
+    `sha256`, of the weights or, where there are none, of the code, identifies the version that was scored.
     """
     facts: dict[str, Any] = {"model": candidate.model, "loss": candidate.loss}
     if candidate.model == NOISY:
@@ -341,7 +253,7 @@ def _identity(row: Row) -> tuple[Any, ...]:
     return row["model"], row["loss"], row.get("sha256")
 
 
-def _started(out: Path | None, pairs: Sequence[Pair], about: str | None) -> Board:
+def _started(out: Path | None, pairs: Sequence[PairFiles], about: str | None) -> Board:
     """The leaderboard so far, without rows of denoisers that are gone; an empty one where there is none."""
     minutes = sum(probe(pair.noisy).seconds for pair in pairs) / 60
     data = {
@@ -361,7 +273,7 @@ def _started(out: Path | None, pairs: Sequence[Pair], about: str | None) -> Boar
 
 
 def evaluate(
-    pairs: Sequence[Pair],
+    pairs: Sequence[PairFiles],
     wanted: Sequence[Candidate],
     *,
     out: Path | None = None,
@@ -377,7 +289,7 @@ def evaluate(
         out: The leaderboard's file. Rows of other candidates stay in it; each new row is written when it is done, and
             again with each of its conditions, which are scored on CONDITION_PAIRS pairs.
         about: One line on the recordings, for people.
-        resume: Keep what `out` tells of these very weights, or of this very code, and add what it does not.
+        resume: Keep the scores in `out` of these very weights, or of this very code, and add those that are missing.
         jobs: Processes that score side by side.
         progress: Called with the candidate, the condition or None, its pairs done, and its pairs in all.
 
@@ -396,14 +308,14 @@ def evaluate(
         for candidate in wanted
         for view in _missing(rows.get(_identity(facts[candidate])), len(some))
     ]
-    results = score_all([(pair, candidate, *view) for candidate, view, heard in runs for pair in heard], jobs)
-    for candidate, view, heard in runs:
+    results = score_all([(pair, candidate, *view) for candidate, view, own in runs for pair in own], jobs)
+    for candidate, view, own in runs:
         condition, _ = view
         scored: list[PairScore] = []
-        for result in itertools.islice(results, len(heard)):
+        for result in itertools.islice(results, len(own)):
             scored.append(result)
             if progress:
-                progress(candidate, condition, len(scored), len(heard))
+                progress(candidate, condition, len(scored), len(own))
         if view == UNTREATED:
             row = facts[candidate] | summarise(scored)
         elif view == SPEECH_ATTENUATED:
@@ -429,30 +341,32 @@ def _missing(row: Row | None, pairs: int) -> list[View]:
 
 
 def _with_condition(row: Row, condition: str, scored: Sequence[PairScore]) -> Row:
-    told = row.get("conditions", {}) | {condition: _part(scored)}
-    return row | {"conditions": {name: told[name] for name in CONDITIONS if name in told}}
+    known = row.get("conditions", {}) | {condition: _part(scored)}
+    return row | {"conditions": {name: known[name] for name in CONDITIONS if name in known}}
 
 
-def timed(board: Board, pairs: Sequence[Pair], progress: Callable[[Candidate, int, int], None] | None = None) -> Board:
+def timed(
+    board: Board, pairs: Sequence[PairFiles], progress: Callable[[Candidate, int, int], None] | None = None
+) -> Board:
     """The board with the real-time factor of every denoiser taken anew, one after another on this machine.
 
-    Times of several days, machines, or numbers of jobs tell nothing beside each other.
+    Times of several days, machines, or numbers of jobs cannot be compared.
 
     Args:
         board: Its rows are of denoisers that are at hand.
         pairs: TIMED_PAIRS of them are denoised, in TIMED_ROUNDS over all rows.
         progress: Called with the candidate, the timings done, and all of them.
     """
-    clips = [_mono(pair.noisy) for pair in spread(pairs, TIMED_PAIRS)]
+    clips = [mono(pair.noisy) for pair in spread(pairs, TIMED_PAIRS)]
     seconds = sum(clip.seconds for clip in clips)
     quickest: dict[tuple[Any, ...], float] = {}
-    heard = [row for row in board["rows"] if row["model"] != NOISY] * TIMED_ROUNDS
-    for done, row in enumerate(heard, 1):
+    timings = [row for row in board["rows"] if row["model"] != NOISY] * TIMED_ROUNDS
+    for done, row in enumerate(timings, 1):
         candidate = Candidate(row["model"], row["loss"])
         factor = sum(_denoised(clip, candidate)[1] for clip in clips) / seconds
         quickest[_identity(row)] = min(factor, quickest.get(_identity(row), math.inf))
         if progress:
-            progress(candidate, done, len(heard))
+            progress(candidate, done, len(timings))
     rows = (
         row | {"rtf": round(quickest[_identity(row)], 5)} if _identity(row) in quickest else row
         for row in board["rows"]

@@ -9,22 +9,14 @@ from typing import Any
 
 from denoise_app.losses import LOSSES
 from denoise_app.metrics import report
-from denoise_app.metrics.report import METRICS
+from denoise_app.metrics.table import METRICS, Metric, keys, shown
 
 from .conditions import CONDITIONS
 
 FORMAT_VERSION = 2
 NOISY = "noisy"  # the row of the input as it is
 LANGUAGES = {"en": "English", "zh": "Mandarin"}
-ARROWS = {"higher": "↑", "lower": "↓", "neither": ""}
-COLUMNS = {  # metric -> its heading and its decimals
-    "pesq_wb": ("PESQ-WB", 2),
-    "stoi": ("STOI", 3),
-    "si_sdr": ("SI-SDR dB", 1),
-    "segmental_snr": ("segmental SNR dB", 1),
-    "lsd": ("LSD dB", 1),
-    "dnsmos_ovrl": ("DNSMOS", 2),
-}
+ROBUSTNESS = ("si_sdr", "stoi")  # what the table by language and condition holds
 
 Board = dict[str, Any]
 Row = dict[str, Any]
@@ -75,16 +67,11 @@ def table(board: Board) -> str:
         "loss",
         "parameters",
         "delay",
-        *(heading(title, key) for key, (title, _) in COLUMNS.items()),
+        *(metric.heading for metric in shown("leaderboard")),
         "speech attenuated dB ↓",
         "real-time factor ↓",
     ]
     return markdown(head, [_cells(row) for row in board["rows"]], names=2)
-
-
-def heading(title: str, key: str) -> str:
-    """A metric's title with an arrow to where it is better."""
-    return f"{title} {ARROWS[METRICS[key].better]}".rstrip()
 
 
 def markdown(head: Sequence[str], lines: Sequence[Sequence[str]], names: int = 1) -> str:
@@ -94,7 +81,7 @@ def markdown(head: Sequence[str], lines: Sequence[Sequence[str]], names: int = 1
 
 
 def _cells(row: Row) -> list[str]:
-    scores = [_cell(row["scores"].get(key), decimals) for key, (_, decimals) in COLUMNS.items()]
+    scores = [_cell(row["scores"].get(metric.key), metric) for metric in shown("leaderboard")]
     scores.append(_attenuated(row))
     if row["model"] == NOISY:
         return [*_names(row), "", "", *scores, ""]
@@ -102,8 +89,8 @@ def _cells(row: Row) -> list[str]:
     return [*_names(row), parameters, f"{row['latency_ms']:g} ms", *scores, f"{row['rtf']:.4f}"]
 
 
-def _cell(score: Mapping[str, float] | None, decimals: int) -> str:
-    return f"{score['mean']:.{decimals}f} ± {spread(score):.{decimals}f}" if score else ""
+def _cell(score: Mapping[str, float] | None, metric: Metric) -> str:
+    return f"{metric.text(score['mean'])} ± {metric.text(spread(score))}" if score else ""
 
 
 def _attenuated(part: Part | None) -> str:
@@ -123,7 +110,7 @@ def spread(score: Mapping[str, float]) -> float:
 
 
 def quality(row: Row) -> float:
-    """By what rows are chosen: see `report.quality`."""
+    """The number that rows are ranked by: see `report.quality`."""
     return report.quality(means(row["scores"]))
 
 
@@ -146,13 +133,13 @@ def robustness(board: Board) -> str:
     for row in best(board["rows"]):
         languages = [row["by"].get("language", {}).get(language) for language in LANGUAGES]
         conditions = [row.get("conditions", {}).get(name) for name in CONDITIONS]
-        told = (_told(part, ("si_sdr", "stoi")) for part in (*languages, *conditions))
+        told = (_means(part, ROBUSTNESS) for part in (*languages, *conditions))
         lines.append([*_names(row), *told, _attenuated(row.get("conditions", {}).get("near-and-far"))])
     return markdown(head, lines, names=2)
 
 
 def matrix(board: Board) -> str:
-    """What each model learnt from each loss, in Markdown; the best of a model is bold."""
+    """The summary of each model trained by each loss, in Markdown; the best loss of a model is bold."""
     rows = {(row["model"], row["loss"]): row for row in board["rows"] if row["loss"]}
     models = list(dict.fromkeys(model for model, _ in rows))
     chosen = {(row["model"], row["loss"]) for row in best(board["rows"])}
@@ -160,7 +147,7 @@ def matrix(board: Board) -> str:
     def cell(model: str, loss: str) -> str:
         if (model, loss) not in rows:
             return ""
-        text = _told(rows[model, loss], ("pesq_wb", "stoi", "si_sdr"))
+        text = _means(rows[model, loss], keys("summary"))
         return f"**{text}**" if (model, loss) in chosen else text
 
     lines = [[f"`{loss}`", *(cell(model, loss) for model in models)] for loss in LOSSES]
@@ -173,17 +160,17 @@ def _names(row: Row) -> list[str]:
     return [f"`{row['model']}`", f"`{row['loss']}`" if row["loss"] else ""]
 
 
-def _told(part: Part | None, keys: Sequence[str]) -> str:
+def _means(part: Part | None, wanted: Sequence[str]) -> str:
     """Means side by side; nothing where one of them is not known."""
     scores: Scores = part["scores"] if part else {}
-    if any(key not in scores for key in keys):
+    if any(key not in scores for key in wanted):
         return ""
-    return " / ".join(f"{scores[key]['mean']:.{COLUMNS[key][1]}f}" for key in keys)
+    return " / ".join(METRICS[key].text(scores[key]["mean"]) for key in wanted)
 
 
 def _counts(board: Board) -> str:
     """On how many pairs the conditions were scored."""
-    counts = {told["pairs"] for row in board["rows"] for told in row.get("conditions", {}).values()}
+    counts = {part["pairs"] for row in board["rows"] for part in row.get("conditions", {}).values()}
     some = " or ".join(map(str, sorted(counts))) or "none"
     return f"Means over {board['data']['pairs']} pairs by language, {some} of them under each condition:"
 
@@ -202,11 +189,11 @@ def into_text(text: str, board: Board) -> str:
     Raises:
         LeaderboardError: the marks are not there.
     """
-    for name, told in TABLES.items():
+    for name, written in TABLES.items():
         marks = f"<!-- {name} -->", f"<!-- /{name} -->"
         before, first, rest = text.partition(marks[0])
         _, last, after = rest.partition(marks[1])
         if not (first and last):
             raise LeaderboardError(f"the text has no place for the table: {marks[0]} and {marks[1]}")
-        text = f"{before}{first}\n{told(board)}\n{last}{after}"
+        text = f"{before}{first}\n{written(board)}\n{last}{after}"
     return text

@@ -1,26 +1,25 @@
-"""The page on what each loss does to the sound: measured, and shown on one mixture."""
+"""The page on what each training loss does to the sound: scores, and spectrograms of one mixture."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from denoise_app.audio.clip import Clip, Samples
 from denoise_app.audio.mix import mix_at_snr, noise
-from denoise_app.checkpoints.card import SCORE_TITLES
 from denoise_app.inference import catalog, engine
 from denoise_app.losses import LOSSES
 from denoise_app.metrics.attenuation import Attenuation, shadow_attenuation
-from denoise_app.metrics.report import METRICS
+from denoise_app.metrics.table import METRICS, Metric, shown
 from denoise_app.plots.picture import spectrograms_png
 from denoise_app.plots.spectrogram import spectrogram_db
 
-from .leaderboard import NOISY, Board, Row, heading, markdown
+from .leaderboard import NOISY, Board, Row, markdown
+from .pairs import Pair
 
-LAB = ("gru", "light-crn")  # the models that are taught by every loss from the same start on the same data
-BEYOND = "perceptual"  # the loss that is not: it begins where `frcrn` ended
+LAB = ("gru", "light-crn")  # the models that were trained with every loss from the same start on the same data
+BEYOND = "perceptual"  # the loss for fine-tuning, which starts from the end of `frcrn`
 NOISE, SNR_DB, SEED = "pink", 5.0, 0
 COLUMNS = 250  # of a picture
 ORDINALS = ("first", "second", "third", *(f"{number}th" for number in range(4, 20)))
@@ -28,22 +27,13 @@ ORDINALS = ("first", "second", "third", *(f"{number}th" for number in range(4, 2
 HEAD = """\
 # What each loss does to the sound
 
-A checkpoint is a model and the loss that it was taught by. Within one model of the lab every loss had the same start,
-the same examples in the same order, and the same time; `perceptual` alone, which is for models that have learnt to
-denoise, began where `frcrn` had ended, and is no part of the ranks below. This page is written by
+A checkpoint is a model trained with one loss. Within each model of the lab every loss was trained from the same initial
+weights, on the same examples in the same order, for the same time. `perceptual` alone is a loss for fine-tuning: its
+training started from the end of `frcrn`, so it is left out of the ranks below. This page is written by
 `python -m denoise_app evaluate --losses-page docs/losses.md`, from `results/leaderboard.json` and the checkpoints.
 
 *s* is the clean sound, *x* the noisy one, *ŝ* what the model makes of it; capitals are their short-time spectra. A loss
 *aims at* the metric that its equation is, or is nearest to."""
-
-
-@dataclass(frozen=True)
-class Mixture:
-    """Clean and noisy speech, (time,) each, at a rate in Hz."""
-
-    clean: Samples
-    noisy: Samples
-    sample_rate: int
 
 
 def write(path: Path, board: Board, speech: Clip) -> list[Path]:
@@ -82,20 +72,20 @@ def write(path: Path, board: Board, speech: Clip) -> list[Path]:
 
 
 def weights_shown() -> str:
-    """Which weights the pictures are of, as a comment: by it a page is known that is older than they are."""
+    """A comment with the weights behind the pictures, by which an outdated page is recognised."""
     lab = (entry for entry in catalog.entries() if entry.source == "bundled" and entry.model in LAB)
     names = (f"{entry.model}/{entry.loss} {entry.manifest.sha256[:12]}" for entry in lab if entry.manifest)
     return "\n".join(["<!-- the weights that are shown:", *sorted(names), "-->"])
 
 
-def mix(speech: Clip) -> Mixture:
+def mix(speech: Clip) -> Pair:
     """The mixture of the page."""
     clean = np.array(speech.samples[0])
     drawn = noise(NOISE, clean.size, speech.sample_rate, np.random.default_rng(SEED))
-    return Mixture(clean, mix_at_snr(clean, drawn, SNR_DB, speech.sample_rate)[0], speech.sample_rate)
+    return Pair(mix_at_snr(clean, drawn, SNR_DB, speech.sample_rate)[0], clean, speech.sample_rate)
 
 
-def spectrograms(mixture: Mixture, processed: Samples) -> bytes:
+def spectrograms(mixture: Pair, processed: Samples) -> bytes:
     """What is left and what was removed, side by side; of the mixture itself it and the clean sound."""
     other = mixture.clean if processed is mixture.noisy else mixture.noisy - processed
     return spectrograms_png([spectrogram_db(x, mixture.sample_rate, COLUMNS) for x in (processed, other)])
@@ -107,7 +97,7 @@ def definitions() -> str:
         [f"`{name}`", loss.equation.replace("|", "\\|"), _title(loss.aims_at), loss.favours["en"]]
         for name, loss in LOSSES.items()
     ]
-    return markdown(["loss", "what is made small", "aims at", "favours"], lines, names=4)
+    return markdown(["loss", "equation", "aims at", "favours"], lines, names=4)
 
 
 def measured(board: Board) -> str:
@@ -123,41 +113,42 @@ def measured(board: Board) -> str:
 
 
 def _matrix(noisy: list[Row], rows: list[Row]) -> str:
-    keys = [key for key in SCORE_TITLES if key in rows[0]["scores"]]
-    winners = {key: _ranked(rows, key)[0]["loss"] for key in keys}
+    metrics = [metric for metric in shown("evaluate") if metric.key in rows[0]["scores"]]
+    winners = {metric: _ranked(rows, metric.key)[0]["loss"] for metric in metrics}
 
-    def cell(row: Row, key: str) -> str:
-        if key not in row["scores"]:
+    def cell(row: Row, metric: Metric) -> str:
+        if metric.key not in row["scores"]:
             return ""
-        text = f"{row['scores'][key]['mean']:.{SCORE_TITLES[key][1]}f}"
-        return f"**{text}**" if row["loss"] == winners[key] else text
+        text = metric.text(row["scores"][metric.key]["mean"])
+        return f"**{text}**" if row["loss"] == winners[metric] else text
 
     lines = [
-        [f"`{row['loss']}`" if row["loss"] else "noisy", *(cell(row, key) for key in keys)] for row in noisy + rows
+        [f"`{row['loss']}`" if row["loss"] else "noisy", *(cell(row, metric) for metric in metrics)]
+        for row in noisy + rows
     ]
-    return markdown(["loss", *(heading(_title(key), key) for key in keys)], lines)
+    return markdown(["loss", *(metric.heading for metric in metrics)], lines)
 
 
 def _aims(rows: list[Row]) -> str:
-    """How each loss that aims at a metric stands in it among the losses of one model that had the same start."""
+    """The rank of each loss in the metric that it aims at, among the losses of one model with the same start."""
     rows = [row for row in rows if row["loss"] != BEYOND]
-    told = []
+    ranks = []
     for row in rows:
         aim = LOSSES[row["loss"]].aims_at
         if aim and aim in row["scores"] and len(rows) > 1:
             place = ORDINALS[_ranked(rows, aim).index(row)]
-            told.append(f"`{row['loss']}` is {place} of {len(rows)} in {_title(aim)}")
-    return f"In the metric that it aims at, {', '.join(told)}." if told else ""
+            ranks.append(f"`{row['loss']}` is {place} of {len(rows)} in {_title(aim)}")
+    return f"In the metric that it aims at, {', '.join(ranks)}." if ranks else ""
 
 
 def _ranked(rows: list[Row], key: str) -> list[Row]:
     """Rows that have a metric, the best first."""
-    sign = -1 if METRICS[key].better == "higher" else 1
-    return sorted((row for row in rows if key in row["scores"]), key=lambda row: sign * row["scores"][key]["mean"])
+    known = (row for row in rows if key in row["scores"])
+    return sorted(known, key=lambda row: row["scores"][key]["mean"], reverse=METRICS[key].better == "higher")
 
 
 def _title(key: str | None) -> str:
-    return SCORE_TITLES[key][0] if key else ""
+    return METRICS[key].title if key else ""
 
 
 def _introduced(folder: str) -> str:
@@ -165,9 +156,9 @@ def _introduced(folder: str) -> str:
 ## On one mixture
 
 Synthesised speech in {NOISE} noise at {SNR_DB:g} dB. Each picture shows on the left what a checkpoint leaves and on
-the right what it removes, up to 8 kHz, on one scale of 90 dB. What is taken from speech and from noise is told apart by
-shadow filtering: the gain that the checkpoint gives each cell of time and frequency is laid over the clean speech and
-over the noise alone.
+the right what it removes, up to 8 kHz, on one scale of 90 dB. Shadow filtering separates the attenuation of speech
+from that of noise: the gain that the checkpoint gives each cell of time and frequency is applied to the clean speech
+and to the noise alone.
 
 The mixture, and the clean speech:
 
@@ -176,9 +167,9 @@ The mixture, and the clean speech:
 
 def _shown(folder: str, model: str, attenuations: dict[str, Attenuation]) -> str:
     lines = [[f"`{loss}`", _decibels(it.speech_db), _decibels(it.noise_db)] for loss, it in attenuations.items()]
-    parts = [f"### `{model}` on it", markdown(["loss", "speech taken away, dB ↓", "noise taken away, dB ↑"], lines)]
+    parts = [f"### `{model}` on it", markdown(["loss", "speech attenuation, dB ↓", "noise attenuation, dB ↑"], lines)]
     for loss in attenuations:
-        picture = f"![What {model} taught by {loss} leaves, and what it removes]({folder}/{model}-{loss}.png)"
+        picture = f"![What {model} trained with {loss} leaves, and what it removes]({folder}/{model}-{loss}.png)"
         parts.append(f"`{loss}`: {LOSSES[loss].favours['en']}\n\n{picture}")
     return "\n\n".join(parts)
 
@@ -187,6 +178,6 @@ def _decibels(value: float | None) -> str:
     return "" if value is None else f"{value:.1f}"
 
 
-def _denoised(mixture: Mixture, model: str, loss: str) -> Samples:
+def _denoised(mixture: Pair, model: str, loss: str) -> Samples:
     clip = Clip(mixture.noisy[None], mixture.sample_rate)
     return engine.denoise(clip, catalog.load(model, loss, "cpu")).samples[0]

@@ -1,4 +1,4 @@
-"""How fast the house is, and how much memory it takes: `python -m denoise_app bench`.
+"""How fast the denoisers are, and how much memory they take: `python -m denoise_app speed`.
 
 Every measurement runs in a process of its own. Seconds depend on the machine; ratios between two measurements of one
 process hardly do, so speed is also given as a multiple of the time that the STFT pair takes for the same sound.
@@ -32,7 +32,8 @@ from denoise_app.denoiser import Denoiser
 from denoise_app.inference import catalog, device, engine, threads
 from denoise_app.inference.separation import runner
 from denoise_app.inference.sources import block_frames
-from denoise_app.metrics.report import METRICS, measure, score
+from denoise_app.metrics.report import measure, score
+from denoise_app.metrics.table import METRICS
 from denoise_app.plots.grid import COLUMNS, spectrogram_grid, waveform_grid
 from denoise_app.plots.spectrogram import describe, linked_figure, spectrogram_db, speech_attenuation
 from denoise_app.plots.waveform import envelope
@@ -63,7 +64,7 @@ def run(
     Args:
         models: Names in the catalogue; None for every denoiser at hand, each with its best loss.
         durations: Seconds of 48 kHz stereo whose memory is measured.
-        say: Told what is being measured.
+        say: Receives a line of text before each measurement.
 
     Returns:
         "machine", "startup", "comparison", and "denoisers": a row for each with "speed", "memory" and "click"; `table`
@@ -89,7 +90,7 @@ def run(
         }
         for i, (model, loss) in enumerate(pairs)
     ]
-    with tempfile.TemporaryDirectory(prefix="denoise-bench-") as folder:
+    with tempfile.TemporaryDirectory(prefix="denoise-speed-") as folder:
         source = Path(folder, "in.wav")
         for seconds in (CLICK_SECONDS, *durations):
             write_long(source, seconds)
@@ -119,7 +120,7 @@ def _elsewhere(task: str, count: int, **arguments: Any) -> Any:
 
 
 def machine() -> dict[str, Any]:
-    """What the absolute numbers hold for."""
+    """The machine that absolute numbers hold for."""
     chosen = device.choose()
     return {
         "processor": _processor(),

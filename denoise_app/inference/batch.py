@@ -1,4 +1,4 @@
-"""Many files, one after the other: where each goes, and what became of it."""
+"""Many files, one after the other: their targets and their outcomes."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from denoise_app.metrics.report import quality
 
 from .device import choose
 
-FALLBACK = "mmse-lsa"  # the best of those with nothing learnt
+FALLBACK = "mmse-lsa"  # the best of the classical ones
 QUICK = 0.1  # of real time: an hour of sound in six minutes of one core
 FAST_SHARE = 1 / 3  # of the time that the best takes
 LIVE_DELAY = 0.05  # seconds; with those of a microphone and a loudspeaker people talk over each other beyond 0.15
@@ -34,7 +34,7 @@ class Entry:
 
     Attributes:
         model: Its name.
-        loss: What the checkpoint was taught to make small; None for a classical one.
+        loss: The training loss of the checkpoint; None for a classical one.
         kind: "classical" or "neural".
         source: "built-in", "bundled" (in the folder of weights) or "hub" (pulled into the Hub's cache).
         sample_rate: Hz.
@@ -71,6 +71,36 @@ class Entry:
         return replace(entry, cached=found.cached)
 
 
+@dataclass(frozen=True)
+class Row:
+    """A denoiser in a line, for people.
+
+    Attributes:
+        name: "gru/hybrid" or "wiener", as `named` takes it.
+        model, loss, kind, source, sample_rate, causal: As `Entry` has them.
+        latency_ms: Milliseconds of look-ahead plus framing.
+        parameters: Learnt numbers; 0 for a classical one.
+        recommended: Whether it is used when none is named.
+    """
+
+    name: str
+    model: str
+    loss: str | None
+    kind: Literal["classical", "neural"]
+    source: Literal["built-in", "bundled", "hub"]
+    sample_rate: int
+    causal: bool
+    latency_ms: float
+    parameters: int
+    recommended: bool
+
+    def __str__(self) -> str:
+        causal = "causal" if self.causal else "not causal"
+        learnt = f"{self.parameters:>12,} parameters" if self.parameters else ""
+        facts = f"{self.kind:<10} {causal:<10}  {self.sample_rate / 1000:>4g} kHz {self.latency_ms:>5.0f} ms {learnt}"
+        return f"{self.name:<24} {facts}{'  recommended' if self.recommended else ''}".rstrip()
+
+
 def weights_folder() -> Path:
     """The folder of bundled checkpoints: DENOISE_WEIGHTS, else that of `resources.folder`."""
     named = os.environ.get("DENOISE_WEIGHTS", "").strip()
@@ -85,6 +115,26 @@ def entries(weights: Path | None = None) -> list[Entry]:
     """
     found = {(entry.model, entry.loss): entry for entry in [*pulled()[::-1], *_bundled(weights)]}
     return [*sorted(found.values(), key=lambda entry: (entry.model, entry.loss or "")), *_classical()]
+
+
+def rows() -> list[Row]:
+    """`entries`, a line each."""
+    best = recommended()
+    return [
+        Row(
+            name=f"{entry.model}/{entry.loss}" if entry.loss else entry.model,
+            model=entry.model,
+            loss=entry.loss,
+            kind=entry.kind,
+            source=entry.source,
+            sample_rate=entry.sample_rate,
+            causal=entry.causal,
+            latency_ms=1000 * entry.latency / entry.sample_rate,
+            parameters=entry.manifest.parameters if entry.manifest else 0,
+            recommended=(entry.model, entry.loss) == best,
+        )
+        for entry in entries()
+    ]
 
 
 def pulled() -> list[Entry]:
@@ -212,6 +262,28 @@ def _names(entry: Entry) -> tuple[str, str | None]:
     return entry.model, entry.loss
 
 
+def named(model: str | None = None, loss: str | None = None) -> tuple[str, str | None]:
+    """The model and the loss that somebody names: "gru/hybrid", a model and a loss, one of them, or nothing.
+
+    Raises:
+        TypeError: a name that is no text.
+        ValueError: two losses.
+
+    >>> named("gru/hybrid"), named("gru", "mse"), named("wiener")
+    (('gru', 'hybrid'), ('gru', 'mse'), ('wiener', None))
+    """
+    for what, name in (("model", model), ("loss", loss)):
+        if name is not None and not isinstance(name, str):
+            raise TypeError(f"a {what} is named by a text such as 'gru/hybrid', not {type(name).__name__}")
+    if model is None:
+        best, best_loss = recommended()
+        return best, loss or best_loss
+    family, _, own = model.partition("/")
+    if own and loss and own != loss:
+        raise ValueError(f"{model!r} names a loss itself: leave loss={loss!r} out")
+    return family, own or loss
+
+
 def recommended_loss(model: str) -> str | None:
     """The loss whose checkpoint of a model scores best; None for a classical one.
 
@@ -227,7 +299,7 @@ def _speed(entry: Entry) -> float:
 
 
 def _quality(entry: Entry) -> tuple[float, bool]:
-    """By what the best is chosen; what has no scores comes last, and of these the all-rounder first."""
+    """Sort key of checkpoints by quality; those without scores come last, `hybrid` first among them."""
     scores = entry.manifest.scores if entry.manifest else {}
     known = "pesq_wb" in scores and "si_sdr" in scores
     return quality(scores) if known else float("-inf"), entry.loss == "hybrid"

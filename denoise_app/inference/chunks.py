@@ -16,7 +16,7 @@ class Plan:
 
     Attributes:
         window: Samples of a chunk.
-        context: Samples at each inner end of a chunk that are heard but thrown away.
+        context: Samples at each inner end of a chunk that are processed but discarded.
         crossfade: Samples over which one chunk passes into the next, between their contexts.
         together: Chunks that are denoised as one batch.
 
@@ -73,15 +73,15 @@ class Chunks:
         self.reset()
 
     def reset(self) -> None:
-        """Forgets everything; the next push begins a new signal."""
-        self._heard = torch.zeros(self._batch, 0)  # from the beginning of the next chunk on
+        """Clear the state; the next push begins a new signal."""
+        self._pending = torch.zeros(self._batch, 0)  # from the beginning of the next chunk on
         self._fading = torch.zeros(self._batch, 0)  # the last chunk's part of the next crossfade
         self._first = True
 
     @torch.inference_mode()
     def push(self, block: Tensor) -> Tensor:
         """(batch, n) float32, n >= 0, on the denoiser's device -> the samples (batch, m) that are ready, m >= 0."""
-        self._heard = torch.cat([self._heard.to(block.device), block], dim=1)
+        self._pending = torch.cat([self._pending.to(block.device), block], dim=1)
         together, ready = self._plan.together, [block[:, :0]]
         while self._chunks_before_last() >= together:
             ready += self._run(together)
@@ -90,22 +90,22 @@ class Chunks:
     @torch.inference_mode()
     def finish(self) -> Tensor:
         """The samples (batch, m) that are left; `reset` before anything else is pushed."""
-        ready = [self._heard[:, :0]]
+        ready = [self._pending[:, :0]]
         if count := self._chunks_before_last():
             ready += self._run(count)
-        if self._heard.shape[1]:
-            ready.append(self._faded(self._denoiser(self._heard)))
+        if self._pending.shape[1]:
+            ready.append(self._faded(self._denoiser(self._pending)))
         return torch.cat(ready, dim=1)
 
     def _chunks_before_last(self) -> int:
-        """Chunks that are heard to their end and beyond."""
-        return max(0, -(-(self._heard.shape[1] - self._plan.window) // self._plan.stride))
+        """How many chunks have arrived whole, with more behind them."""
+        return max(0, -(-(self._pending.shape[1] - self._plan.window) // self._plan.stride))
 
     def _run(self, count: int) -> list[Tensor]:
         """What is settled by the next `count` chunks, denoised as one batch."""
-        chunks = self._heard.unfold(1, self._plan.window, self._plan.stride)[:, :count]  # (B, K, W)
+        chunks = self._pending.unfold(1, self._plan.window, self._plan.stride)[:, :count]  # (B, K, W)
         clean = self._denoiser(chunks.flatten(0, 1)).unflatten(0, (-1, count))  # flatten copies: chunks overlap
-        self._heard = self._heard[:, count * self._plan.stride :].clone()  # a view would keep the block alive
+        self._pending = self._pending[:, count * self._plan.stride :].clone()  # a view would keep the block alive
         return [self._joined(clean[:, k]) for k in range(count)]
 
     def _joined(self, clean: Tensor) -> Tensor:

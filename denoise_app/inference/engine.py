@@ -13,9 +13,8 @@ import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from math import inf, isfinite
+from math import isfinite
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -30,7 +29,8 @@ from denoise_app.denoiser import Denoiser
 from . import threads
 from .high_band import gain_at
 from .progress import Cancelled, Progress, Question, Report, Watch
-from .separation import Channels, Separation, disk_errors_explained, separate, separate_within
+from .separation import Separation, disk_errors_explained, separate, separate_within
+from .settings import Channels, HighBand, Settings
 from .sources import LevelMeter, Levels, block_frames, open_sound, window
 from .tracks import Track, resampled, with_low_band
 
@@ -51,55 +51,7 @@ __all__ = [
     "separate",
 ]
 
-HighBand = Literal["follow", "keep", "drop"]
-
 SEPARATING = 0.8  # of the time that `denoise_file` takes; the rest is rendering
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a user may change without running the denoiser again.
-
-    The output is d * input + (1 - d) * denoised with d = 1 - strength * (1 - 10^(-max_attenuation_db / 20)).
-
-    Attributes:
-        strength: 0 (the input as it is) to 1 (all that the denoiser does).
-        max_attenuation_db: Nothing is made softer by more than this; dB, 0 to inf.
-        high_band: What the denoised sound has above the denoiser's band: the input attenuated as the denoiser's top
-            band is ("follow"), the input ("keep"), nothing ("drop").
-        loudness_lufs: The integrated loudness to bring the output to; None to keep its level.
-        true_peak_dbtp: With a loudness: the true peak that the output stays below, even if it then is softer.
-        container: "wav", "flac", "ogg", "mp3", "m4a"; None for the input's, or the nearest that can be written.
-        bit_depth: 8, 16, 24 or 32; None for the input's. A container that has no such depth takes the next one.
-
-    Raises:
-        ValueError: a number is out of its range, or the high band's treatment is unknown.
-    """
-
-    strength: float = 1.0
-    max_attenuation_db: float = inf
-    high_band: HighBand = "follow"
-    loudness_lufs: float | None = None
-    true_peak_dbtp: float = -1.0
-    container: str | None = None
-    bit_depth: int | None = None
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.strength <= 1:
-            raise ValueError(f"strength lies in 0 to 1, not {self.strength}")
-        if not self.max_attenuation_db >= 0:
-            raise ValueError(f"the most attenuation is at least 0 dB, not {self.max_attenuation_db}")
-        if self.high_band not in ("follow", "keep", "drop"):
-            raise ValueError(f"the high band is treated by follow, keep or drop, not {self.high_band!r}")
-        if self.loudness_lufs is not None and not -70 <= self.loudness_lufs <= 0:
-            raise ValueError(f"a loudness lies in -70 to 0 LUFS, not {self.loudness_lufs}")
-        if not -70 <= self.true_peak_dbtp <= 0:
-            raise ValueError(f"a true peak lies in -70 to 0 dBTP, not {self.true_peak_dbtp}")
-
-    @property
-    def wet(self) -> float:
-        """The share of the denoised sound in the output, 0 to 1."""
-        return self.strength * (1 - from_db(-self.max_attenuation_db))
 
 
 DEFAULTS = Settings()

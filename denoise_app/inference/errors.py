@@ -1,4 +1,4 @@
-"""What this floor cannot do with a sound: the one table of its English sentences."""
+"""The errors of this package and their English sentences."""
 
 from __future__ import annotations
 
@@ -18,6 +18,16 @@ SENTENCES: dict[str, str] = {
     "chunk-not-finite": "The sound that came in holds values that are not numbers (NaN or infinity). It was left out.",
     "onto-input": "{target} is an input itself: choose another folder for the output.",
     "same-target": "{target} was just written from another input: denoise them into two folders.",
+    # settings
+    "bad-strength": "The strength needs a number from {low:g} to {high:g} %.",
+    "strength-in-percent": "Strength is told in percent, from 0 to 100: {given:g} would be {given:g} %. "
+    "Say {percent:g} for {percent:g} %.",
+    "bad-attenuation": "The most attenuation needs a number of {low:g} dB or more.",
+    "bad-loudness": "The loudness to bring the result to needs a number from {low:g} to {high:g} LUFS.",
+    "bad-true-peak": "The true peak to stay below needs a number from {low:g} to {high:g} dBTP.",
+    "bad-bit-depth": "The bit depth needs a whole number from {low:g} to {high:g}.",
+    "bad-high-band": "The band above the denoiser's is treated by one of: {known}.",
+    "bad-channels": "Channels are treated by one of: {known}.",
 }
 """Reason -> the English sentence, with the names of its facts in braces."""
 
@@ -30,3 +40,11 @@ class EngineError(AudioError):
     """
 
     sentences = SENTENCES
+
+
+class SettingError(EngineError):
+    """A setting that cannot be what it is.
+
+    >>> str(SettingError.of("strength-in-percent", given=0.8, percent=80))
+    'Strength is told in percent, from 0 to 100: 0.8 would be 0.8 %. Say 80 for 80 %.'
+    """

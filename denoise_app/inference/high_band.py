@@ -42,13 +42,13 @@ class TopBand:
         return self._stft.hop
 
     def push(self, dry: Samples, wet: Samples) -> Gains:
-        """Hears the same (rows, n) before and after the denoiser; returns the gains that are then known."""
-        heard = np.concatenate([self._past, np.stack([dry, wet])], axis=2)
-        count = (heard.shape[2] - self._stft.delay) // self.hop
-        self._past = heard[:, :, count * self.hop :].copy()  # a view would keep the block alive
+        """Push the same (rows, n) before and after the denoiser; returns the gains that are then known."""
+        pending = np.concatenate([self._past, np.stack([dry, wet])], axis=2)
+        count = (pending.shape[2] - self._stft.delay) // self.hop
+        self._past = pending[:, :, count * self.hop :].copy()  # a view would keep the block alive
         if not count:
             return np.zeros((0, dry.shape[0]), np.float32)
-        ready = torch.from_numpy(heard[:, :, : count * self.hop + self._stft.delay]).flatten(0, 1)
+        ready = torch.from_numpy(pending[:, :, : count * self.hop + self._stft.delay]).flatten(0, 1)
         energies = self._stft.frames(ready)[:, self._bins].abs().square().sum(1)  # (2 * rows, bins, N) -> (2 * rows, N)
         return self._smoothed(energies.unflatten(0, (2, -1)).numpy())
 
@@ -58,7 +58,7 @@ class TopBand:
         return np.concatenate([self.push(silence, silence), self._smoothed(self._tail[:, :, -1:])])
 
     def _smoothed(self, energies: Energies) -> Gains:
-        """The gains of all frames but the last of those that are heard."""
+        """The gains of all frames pushed so far but the last."""
         if not self._tail.shape[2]:
             self._tail = energies[:, :, :1]  # before the first frame it was as in it
         wide = np.concatenate([self._tail, energies], axis=2)

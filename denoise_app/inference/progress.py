@@ -1,4 +1,4 @@
-"""How far a long piece of work is, and how it is stopped."""
+"""Progress of long work, and its cancellation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Stage = Literal["separate", "measure", "render"]
 
 
 class Cancelled(Exception):
-    """The user wanted it no more; nothing of it is left on the disk."""
+    """The user cancelled; nothing of the work is left on the disk."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What was done to a recording, written down so that it can be done again, to the sample."""
+"""The report of a run, by which it can be repeated to the sample."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from denoise_app.version import __version__
 
 from . import catalog, engine
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+SHARES_VERSION = 1  # told strength as a share, 0 to 1, where it now is in percent
 MOST_BYTES = 1 << 20  # of a report; ours have some 4 kB
 LIBRARIES = ("torch", "numpy", "soxr", "soundfile")  # what the samples depend on
 
@@ -82,7 +83,7 @@ def versions() -> dict[str, str]:
     }
 
 
-def told(receipt: Receipt) -> dict[str, Any]:
+def as_json(receipt: Receipt) -> dict[str, Any]:
     """The part of a report that `read` needs, for JSON: what is infinite becomes null."""
     settings = {key: _finite(value) for key, value in asdict(receipt.settings).items()}
     return {
@@ -118,8 +119,9 @@ def read(path: Path) -> Receipt:
 def _receipt(report: Any) -> Receipt:
     if not isinstance(report, Mapping):
         raise ValueError("it holds no JSON object")
-    if report.get("version") != FORMAT_VERSION:
-        raise ValueError(f"its version is {report.get('version')!r}, not {FORMAT_VERSION}")
+    version = report.get("version")
+    if type(version) is not int or version not in (SHARES_VERSION, FORMAT_VERSION):
+        raise ValueError(f"its version is {version!r:.40}, not {FORMAT_VERSION}")
     denoiser, settings = _part(report, "denoiser"), dict(_part(report, "settings"))
     channels = settings.pop("channels", None)
     if channels not in get_args(engine.Channels):
@@ -130,22 +132,31 @@ def _receipt(report: Any) -> Receipt:
         revision=_text_or_none(denoiser, "revision"),
         sha256=_text_or_none(denoiser, "sha256"),
         channels=channels,
-        settings=_settings(settings),
+        settings=_settings(settings, in_shares=version == SHARES_VERSION),
         recording=_text(_part(report, "recording"), "samples_sha256"),
         output=_text(_part(report, "output"), "samples_sha256"),
     )
 
 
-def _settings(given: dict[str, Any]) -> engine.Settings:
+def _settings(given: dict[str, Any], in_shares: bool) -> engine.Settings:
     known = {field.name for field in fields(engine.Settings)}
     if set(given) != known:
         raise ValueError(f"its settings are {', '.join(sorted(given))} instead of {', '.join(sorted(known))}")
     if given["max_attenuation_db"] is None:
         given["max_attenuation_db"] = math.inf
-    try:
-        return engine.Settings(**given)
-    except TypeError as problem:
-        raise ValueError(f"a setting is of the wrong kind ({problem})") from problem
+    if in_shares and isinstance(given["strength"], int | float) and not isinstance(given["strength"], bool):
+        given["strength"] = _percent(given["strength"])
+    return engine.Settings(**given)
+
+
+def _percent(share: float) -> float:
+    """The percentage that is this share when it is divided by 100, to the last bit where there is one.
+
+    >>> 100 * 0.07, _percent(0.07), _percent(1)
+    (7.000000000000001, 7.0, 100)
+    """
+    near = round(100 * share, 10)
+    return near if near / 100 == share else 100 * share
 
 
 def _part(report: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -185,7 +196,7 @@ def _short(sha256: str | None) -> str:
 
 
 def replay(receipt: Receipt, recording: Path, out: Path, device: str | None = None) -> engine.Rendered:
-    """Does again what a receipt tells; the suffix of `out` should be that of the receipt's output.
+    """Repeats the run of a receipt; the suffix of `out` should be that of the receipt's output.
 
     Raises:
         CheckpointError, ReplayError, AudioError: As `denoiser` and `engine.denoise_file` do.

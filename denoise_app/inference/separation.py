@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import IO, Literal, Protocol
+from typing import IO, Protocol
 
 import numpy as np
 import torch
@@ -31,14 +31,13 @@ from .chunks import Chunks, Plan
 from .errors import EngineError
 from .high_band import Gains, TopBand
 from .progress import Question, Report, Watch
+from .settings import Channels, treatment
 from .sources import LevelMeter, Levels, block_frames, open_sound, window
 from .tracks import Queue
 
-Channels = Literal["each", "mid", "reference"]
-
 SIDE_BY_SIDE = 4  # signals that one call of a denoiser treats: two thirds of the time of one by one where it recurs
 SIDE_BY_SIDE_ON_GPU = 16
-WARM_UP_SECONDS = 2  # heard before a preview, for denoisers that learn the noise as they go
+WARM_UP_SECONDS = 2  # processed before a preview, for denoisers that estimate the noise as they go
 
 
 @dataclass(frozen=True)
@@ -234,9 +233,7 @@ def _beyond_the_end(info: FileInfo, start: float) -> AudioError:
 
 def _suited(denoiser: Denoiser, channels: Channels, info: FileInfo) -> Denoiser:
     """The denoiser for this treatment of channels."""
-    if channels not in ("each", "mid", "reference"):
-        raise ValueError(f"channels are treated by each, mid or reference, not {channels!r}")
-    if channels != "reference":
+    if treatment(channels) != "reference":
         return denoiser
     with_reference: Callable[[], Denoiser] | None = getattr(denoiser, "with_reference", None)
     if with_reference is None:
@@ -264,7 +261,7 @@ def _work_files(work: Path) -> Iterator[tuple[Path, Path]]:
 
 @contextmanager
 def disk_errors_explained(name: str) -> Iterator[None]:
-    """Turns what the system says against writing into an AudioError."""
+    """Turns an OSError while writing into an AudioError."""
     try:
         yield
     except OSError as error:
@@ -282,7 +279,7 @@ class Runner(Protocol):
 
 
 def runner(denoiser: Denoiser, rows: int) -> Runner:
-    """A causal denoiser carries its state from block to block; another one hears chunks that overlap."""
+    """A causal denoiser carries its state from block to block; another one processes chunks that overlap."""
     if denoiser.causal and isinstance(denoiser, StreamingDenoiser):
         return Blocks(denoiser, rows)
     together = (SIDE_BY_SIDE if device_of(denoiser) == "cpu" else SIDE_BY_SIDE_ON_GPU) // rows
@@ -305,7 +302,7 @@ class _Run:
         rows: Signals side by side.
         sample_rate: Of the blocks, in Hz.
         files: Get what is taken away, float32 (time, rows), and the gains of the top band, float32 (frames, rows).
-        skip: Samples at the denoiser's rate that are heard but not kept.
+        skip: Samples at the denoiser's rate that are processed but not kept.
     """
 
     def __init__(
@@ -320,7 +317,7 @@ class _Run:
         self._skip = skip
 
     def push(self, block: Samples) -> None:
-        """Hears (rows, n) float32."""
+        """Push (rows, n) float32."""
         self._hear(self._resampler.push(block))
 
     def finish(self) -> None:

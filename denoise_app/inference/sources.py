@@ -1,4 +1,4 @@
-"""Sound in blocks, whether it lies in a file or in memory, and what is told of it on the way."""
+"""Sound in blocks, whether from a file or from memory, and its levels, measured on the way."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class LevelMeter:
         self._frames = 0
 
     def push(self, block: Samples) -> None:
-        """Hears (channels, n) float32."""
+        """Push (channels, n) float32."""
         frames = block.shape[1]
         self._loudness.push(block)
         self._peak = max(self._peak, peak(block))

@@ -1,7 +1,7 @@
-"""What a checkpoint was taught to make small.
+"""Training losses.
 
 A loss is a pure function `(estimate, clean, noisy) -> parts` of waveforms (batch, time) at a common level. Its parts
-are named scalars, already weighted: their sum is what training makes small, and the log shows each.
+are named scalars, already weighted: training minimises their sum, and the log has each of them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Loss:
     Attributes:
         function: (estimate, clean, noisy), (batch, time) each -> named, weighted parts.
         favours: One sentence for people on what it makes of speech, by language code.
-        equation: What is made small, for people: s clean, x noisy, ŝ the estimate; capitals are their spectra.
+        equation: The loss in a line, for people: s clean, x noisy, ŝ the estimate; capitals are their spectra.
         aims_at: The metric (of `metrics.report`) that its equation is, or is nearest to; None where none stands out.
         late: More parts of the same kind, which join when a run has spent LATE of its budget. It may raise
             LossUnavailable, on silence too.

@@ -1,4 +1,4 @@
-"""Losses that ask a model of listeners."""
+"""Losses from perceptual models: PESQ and STOI."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _without(package: str) -> LossUnavailable:
 
 
 def pesq(estimate: Tensor, clean: Tensor, noisy: Tensor) -> dict[str, Tensor]:
-    """What PESQ-WB takes off its best score, differentiable (ITU-T P.862 and P.862.2), at a small weight.
+    """The distance from the best score of PESQ-WB, differentiable (ITU-T P.862 and P.862.2), at a small weight.
 
     d = 0.1 d_symmetric + 0.0309 d_asymmetric, the disturbances of loudness between the two sounds; the score is a
     logistic curve of 4.5 - d. The program is torch-pesq's, which aligns levels but not times; its two recursive filters
@@ -57,7 +57,7 @@ def pesq(estimate: Tensor, clean: Tensor, noisy: Tensor) -> dict[str, Tensor]:
 
 
 def stoi(estimate: Tensor, clean: Tensor, noisy: Tensor) -> dict[str, Tensor]:
-    """What short-time objective intelligibility takes off 1 (Taal et al. 2011; as a loss after Fu et al. 2018).
+    """1 minus the short-time objective intelligibility (Taal et al. 2011; as a loss after Fu et al. 2018).
 
     1 - the mean correlation of the two sounds' envelopes in third-octave bands over 384 ms (eq. 1 to 6 of Taal et al.).
     Spectra are those of the other losses, 32 ms at 16 kHz in place of 25.6 ms at 10 kHz. Pauses are left out by the

@@ -1,4 +1,4 @@
-"""Losses made of losses."""
+"""Weighted sums of losses."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def frcrn(estimate: Tensor, clean: Tensor, noisy: Tensor) -> dict[str, Tensor]:
 
 
 def frcrn_perceptual(estimate: Tensor, clean: Tensor, noisy: Tensor) -> dict[str, Tensor]:
-    """`frcrn` with two models of listeners beside it from the first step, for a model that has learnt to denoise.
+    """`frcrn` with PESQ and STOI beside it from the first step, for fine-tuning a model that denoises already.
 
     Their weights give them gradients as long as that of `frcrn` on such a model. (B, T) each, at 16 kHz ->
     the parts of `frcrn`, "pesq" and "stoi".

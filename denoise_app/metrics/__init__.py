@@ -1,1 +1,1 @@
-"""How good a recording is, with and without a clean reference."""
+"""Quality metrics, with and without a clean reference."""

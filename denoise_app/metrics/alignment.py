@@ -94,7 +94,7 @@ def align(noisy: Samples, clean: Samples, sample_rate: int) -> Alignment:
 
 
 def overlap(noisy: Samples, clean: Samples, alignment: Alignment) -> tuple[Samples, Samples]:
-    """What both recordings hold, (time,) each and of equal lengths; the clean one is turned round where inverted.
+    """What both recordings hold, (time,) each and of equal lengths; the clean one's polarity is inverted where needed.
 
     >>> overlap(np.arange(4), np.arange(3), Alignment(1, 1.0)), overlap(np.arange(4), np.arange(3), Alignment(-1, -1.0))
     ((array([1, 2, 3]), array([0, 1, 2])), (array([0, 1]), array([-1, -2])))

@@ -1,4 +1,4 @@
-"""How much of the speech and how much of the noise a denoiser took away, told apart."""
+"""Speech attenuation and noise attenuation, separated by shadow filtering."""
 
 from __future__ import annotations
 

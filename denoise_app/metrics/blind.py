@@ -1,7 +1,7 @@
-"""What can be told of a recording without a clean reference: estimates, and to be shown as such.
+"""Metrics without a clean reference: estimates, and to be shown as such.
 
 Signals are NumPy (time,) at any rate, full scale 1. Cost and memory are bounded: of a recording longer than the
-excerpts named below only these are listened to, spread evenly over it, and only they are copied.
+excerpts named below only these are evaluated, spread evenly over it, and only they are copied.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def warm_up() -> threading.Thread:
         try:
             _rate(_dnsmos_network(), np.zeros(DNSMOS_WINDOW, np.float32))
         except MetricUnavailable:
-            return  # whoever asks for a score is told so
+            return  # the call for a score raises the same
 
     thread = threading.Thread(target=load, name="dnsmos-warm-up", daemon=True)
     thread.start()
@@ -171,7 +171,7 @@ def estimate_snr(samples: Samples, sample_rate: int) -> float:
     * typing on a keyboard by rule (likewise): bias +8.1, mean absolute error 8.1.
 
     Where it fails: voices in the background, music and hum with a pitch read too high, whispering and hoarse voices
-    too low, and above 20 dB it tells only that little noise is left.
+    too low, and above 20 dB it shows only that little noise is left.
 
     Raises:
         MetricUnavailable: the sound is silent.
@@ -269,10 +269,10 @@ def pause_attenuation_db(noisy: Samples, processed: Samples, sample_rate: int) -
         np.square(fit(samples[None], count * length)[0].reshape(count, length), dtype=np.float64).mean(axis=1)
         for samples in (noisy, processed)
     )
-    heard = before > 10 ** (SILENCE_DB / 10)
-    if not heard.any():
+    audible = before > 10 ** (SILENCE_DB / 10)
+    if not audible.any():
         raise MetricUnavailable("silent", metric="Attenuation")
-    pauses = heard & (before <= np.quantile(before[heard], QUIET_QUANTILE))
+    pauses = audible & (before <= np.quantile(before[audible], QUIET_QUANTILE))
     return _level_db(float(before[pauses].mean())) - _level_db(float(after[pauses].mean()))
 
 

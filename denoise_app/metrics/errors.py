@@ -12,7 +12,7 @@ SENTENCES: dict[str, str] = {
 
 
 class MetricUnavailable(Exception):
-    """A metric cannot be told here; nothing is wrong with the program.
+    """A metric has no value for this sound; nothing is wrong with the program.
 
     Args:
         reason: Stable kebab-case key, such as "not-installed"; translations are found by it.

@@ -1,4 +1,4 @@
-"""Which parts of a long recording are listened to, so that a metric's cost does not grow with it."""
+"""Which excerpts of a long recording are evaluated, so that a metric's cost is bounded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What listening tests show: whether a difference is heard at all, and which of several versions is preferred.
+"""Statistics of listening tests: is a difference audible (A/B/X), and which of several versions is preferred.
 
 Pure functions of answers; nothing here knows what was listened to.
 """
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
-SIGNIFICANT = 0.05  # p below this is by custom taken for more than luck
+SIGNIFICANT = 0.05  # level of significance: p below this is by custom taken for more than chance
 PRIOR = 1.0  # comparisons with an average opponent that each version is given beforehand, half of them won
 NORMAL_95 = 1.959964  # 97.5 % of a normal distribution lie below this many standard deviations
 CLOSE_ENOUGH = 1e-10  # change of a score at which the iteration ends
@@ -22,8 +22,8 @@ LONGEST_STEP = 1.0  # of a score at once: from far away Newton's own step may ov
 MOST_ROUNDS = 100  # far more than it takes, one for each unit of score and a handful at the end
 
 
-def luck(right: int, trials: int) -> float:
-    """The chance to be right as often or more by guessing in an A/B/X test: the one-sided exact binomial test.
+def binomial_p_value(right: int, trials: int) -> float:
+    """The p-value of an A/B/X test: the chance to be right as often or more by guessing (one-sided exact binomial).
 
     P(X >= right) for X ~ Bin(trials, 1/2), as a share from 0 to 1; the smaller, the less it can have been luck. It is
     worked out in whole numbers and rounded once. It holds for a number of trials that was fixed beforehand: who stops
@@ -33,7 +33,7 @@ def luck(right: int, trials: int) -> float:
     Raises:
         ValueError: Not 0 <= right <= trials.
 
-    >>> [round(luck(right, 10), 4) for right in (0, 5, 8, 9, 10)]
+    >>> [round(binomial_p_value(right, 10), 4) for right in (0, 5, 8, 9, 10)]
     [1.0, 0.623, 0.0547, 0.0107, 0.001]
     """
     if not 0 <= right <= trials:
@@ -41,13 +41,13 @@ def luck(right: int, trials: int) -> float:
     return sum(math.comb(trials, k) for k in range(right, trials + 1)) / 2**trials
 
 
-def enough(trials: int) -> int | None:
-    """How many right answers of `trials` are the fewest that luck explains with less than 5 %; None where none are.
+def fewest_right(trials: int) -> int | None:
+    """The fewest right answers of `trials` that are significant at the 5 % level; None where no number is.
 
-    >>> [enough(trials) for trials in (4, 5, 10, 50)]
+    >>> [fewest_right(trials) for trials in (4, 5, 10, 50)]
     [None, 5, 9, 32]
     """
-    return next((right for right in range(trials + 1) if luck(right, trials) < SIGNIFICANT), None)
+    return next((right for right in range(trials + 1) if binomial_p_value(right, trials) < SIGNIFICANT), None)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Models of listeners that need the clean recording: PESQ and STOI.
+"""Perceptual metrics that need the clean recording: PESQ and STOI.
 
 Signals are NumPy (time,) of equal lengths at any rate, full scale 1. Both measures were made for utterances of some
 seconds: of a recording longer than 30 s, four windows of 30 s spread evenly over it are scored and averaged.
@@ -29,7 +29,7 @@ MOST_EXCERPTS = 4
 SHORTEST = 0.4  # s: PESQ needs 0.25, STOI thirty frames of 12.8 ms
 TOO_FEW_FRAMES = 1e-5  # what pystoi returns, to the bit, where fewer than thirty frames are loud enough
 
-# pystoi warns of it, too; whoever calls is told by an exception. Filters are the whole process's, so this one is set
+# pystoi warns of it, too; callers get an exception. Filters are the whole process's, so this one is set
 # once and never changed around a call, where another thread would find or lose it.
 warnings.filterwarnings("ignore", "Not enough STFT frames to compute intermediate intelligibility", RuntimeWarning)
 
@@ -59,7 +59,7 @@ def pesq_wb(clean: Samples, processed: Samples, sample_rate: int) -> float:
 def pesq_nb(clean: Samples, processed: Samples, sample_rate: int) -> float:
     """PESQ of telephone speech (ITU-T P.862, mapped by P.862.1), about 1.0 to 4.55, higher is better.
 
-    Otherwise as `pesq_wb`; 16 kHz go in, and the model listens to 300 to 3400 Hz of it.
+    Otherwise as `pesq_wb`; 16 kHz go in, and the model evaluates 300 to 3400 Hz of it.
 
     >>> time = np.arange(16000) / 16000
     >>> buzz = sum(np.sin(2 * np.pi * 150 * k * time) / k for k in range(1, 12)) * np.sin(4 * np.pi * time).clip(0)
@@ -75,7 +75,7 @@ def pesq_nb(clean: Samples, processed: Samples, sample_rate: int) -> float:
 
 
 def pesq_torch(clean: Samples, processed: Samples, sample_rate: int) -> float:
-    """PESQ-WB as the package torch-pesq tells it, which needs no compiler and stands in where pesq is not installed.
+    """PESQ-WB by the package torch-pesq, which needs no compiler and stands in where pesq is not installed.
 
     It aligns levels but not times; on 60 files it was 0.02 away from the ITU's program in the mean, correlated by
     0.999. It is a number of its own and never passes for `pesq_wb`. Otherwise as there.

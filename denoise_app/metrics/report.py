@@ -1,133 +1,14 @@
-"""The table of metrics, and all of them at once."""
+"""All metrics at once: of one recording, or before and after denoising."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Literal
-
-import numpy as np
-import torch
-from torch import Tensor
 
 from denoise_app.audio.clip import Samples
-from denoise_app.audio.convert import resample
-from denoise_app.audio.level import LoudnessMeter
 
-from . import blind, perceptual, signal
 from .errors import MetricUnavailable
-
-SPECTRAL_RATE = 16_000  # Hz, at which log-spectral distances are quoted
-BLOCK = 1 << 20  # samples
-
-
-@dataclass(frozen=True)
-class Take:
-    """One recording to be measured.
-
-    Attributes:
-        samples: (time,), full scale 1.
-        sample_rate: Hz.
-        clean: The same without noise, aligned, (time,); None where nobody has it.
-    """
-
-    samples: Samples
-    sample_rate: int
-    clean: Samples | None = None
-
-    def __post_init__(self) -> None:
-        if self.samples.ndim != 1 or (self.clean is not None and self.clean.shape != self.samples.shape):
-            other = "" if self.clean is None else f" and {self.clean.shape}"
-            raise ValueError(f"a metric takes (time,), and as much of the reference, not {self.samples.shape}{other}")
-
-    @property
-    def reference(self) -> Samples:
-        if self.clean is None:
-            raise ValueError("this metric needs the clean recording")
-        return self.clean
-
-    @cached_property
-    def pair(self) -> tuple[Tensor, Tensor]:
-        """Itself and the reference, (time,) each."""
-        return _tensor(self.samples), _tensor(self.reference)
-
-    @cached_property
-    def spectral_pair(self) -> tuple[Tensor, Tensor]:
-        """Itself and the reference at SPECTRAL_RATE, (time,) each."""
-        both = resample(np.stack([self.samples, self.reference]), self.sample_rate, SPECTRAL_RATE)
-        return _tensor(both[0]), _tensor(both[1])
-
-    @cached_property
-    def dnsmos(self) -> blind.DnsMos:
-        """Three scores from one run of the network."""
-        return blind.dnsmos(self.samples, self.sample_rate)
-
-
-@dataclass(frozen=True)
-class Metric:
-    """One line of the table.
-
-    Attributes:
-        key: What programs call it.
-        unit: "dB", "dBFS" (dB relative to full scale), "LUFS", "MOS" (mean opinion score), or "" for a plain number.
-        better: Which way improvement lies.
-        needs_reference: It compares with a clean recording.
-        slow: It takes a tenth of a second or more for ten seconds of sound.
-        compute: Its value; raises MetricUnavailable where it has none.
-    """
-
-    key: str
-    unit: str
-    better: Literal["higher", "lower", "neither"]
-    needs_reference: bool
-    slow: bool
-    compute: Callable[[Take], float]
-
-
-def _listener(judge: Callable[[Samples, Samples, int], float]) -> Callable[[Take], float]:
-    return lambda take: judge(take.reference, take.samples, take.sample_rate)
-
-
-_TABLE = (
-    Metric("snr", "dB", "higher", True, False, lambda take: float(signal.snr(*take.pair))),
-    Metric("si_sdr", "dB", "higher", True, False, lambda take: float(signal.si_sdr(*take.pair))),
-    Metric(
-        "segmental_snr",
-        "dB",
-        "higher",
-        True,
-        False,
-        lambda take: float(signal.segmental_snr(*take.pair, take.sample_rate)),
-    ),
-    Metric("pesq_wb", "MOS", "higher", True, True, _listener(perceptual.pesq_wb)),
-    Metric("pesq_nb", "MOS", "higher", True, True, _listener(perceptual.pesq_nb)),
-    Metric("stoi", "", "higher", True, True, _listener(perceptual.stoi)),
-    Metric("estoi", "", "higher", True, True, _listener(perceptual.estoi)),
-    Metric("lsd", "dB", "lower", True, False, lambda take: float(signal.log_spectral_distance(*take.spectral_pair))),
-    Metric("mse", "", "lower", True, False, lambda take: float(signal.mse(*take.pair))),
-    Metric(
-        "snr_estimated", "dB", "higher", False, True, lambda take: blind.estimate_snr(take.samples, take.sample_rate)
-    ),
-    Metric("dnsmos_sig", "MOS", "higher", False, True, lambda take: take.dnsmos.sig),
-    Metric("dnsmos_bak", "MOS", "higher", False, True, lambda take: take.dnsmos.bak),
-    Metric("dnsmos_ovrl", "MOS", "higher", False, True, lambda take: take.dnsmos.ovrl),
-    Metric(
-        "noise_floor", "dBFS", "lower", False, False, lambda take: blind.noise_floor_db(take.samples, take.sample_rate)
-    ),
-    Metric(
-        "speech_level",
-        "dBFS",
-        "neither",
-        False,
-        False,
-        lambda take: blind.speech_level_db(take.samples, take.sample_rate),
-    ),
-    Metric("loudness", "LUFS", "neither", False, False, lambda take: _loudness(take)),
-)
-METRICS: dict[str, Metric] = {metric.key: metric for metric in _TABLE}
-"""Every metric by its key, in the order in which they are shown."""
+from .table import METRICS, Metric, Take
 
 
 @dataclass(frozen=True)
@@ -135,7 +16,7 @@ class Measured:
     """A metric's value before and after denoising.
 
     Attributes:
-        before, after: In the metric's unit; None where it could not be told.
+        before, after: In the metric's unit; None where there is none.
         unavailable: Why not, where one of them is None.
     """
 
@@ -153,7 +34,7 @@ def score(
         samples: (time,), full scale 1, at any rate; the metrics resample as they need.
         sample_rate: Hz.
         clean: The same without noise, (time,) and aligned.
-        keys: Which metrics; all that can be told with or without a reference where None.
+        keys: Which metrics; all that are possible, with or without a reference, where None.
 
     Returns:
         Key -> value in the metric's unit, or the reason why there is none; in the order of METRICS.
@@ -182,7 +63,7 @@ def measure(
 def paired(
     before: dict[str, float | MetricUnavailable], after: dict[str, float | MetricUnavailable]
 ) -> dict[str, Measured]:
-    """What `score` said before and after denoising, by metric: so that what was before is measured once for many."""
+    """The scores before and after denoising, by metric, so that many results share one measurement of the input."""
     return {key: _measured(before[key], after[key]) for key in before}
 
 
@@ -228,18 +109,3 @@ def _measured(before: float | MetricUnavailable, after: float | MetricUnavailabl
     reasons = [value for value in (before, after) if isinstance(value, MetricUnavailable)]
     numbers = [None if isinstance(value, MetricUnavailable) else value for value in (before, after)]
     return Measured(numbers[0], numbers[1], reasons[0] if reasons else None)
-
-
-def _tensor(samples: Samples) -> Tensor:
-    return torch.tensor(samples)  # a copy: arrays that must not be written to would draw a warning
-
-
-def _loudness(take: Take) -> float:
-    """Loudness of the whole, with a block of it in memory."""
-    meter = LoudnessMeter(1, take.sample_rate)
-    for start in range(0, take.samples.size, BLOCK):
-        meter.push(take.samples[None, start : start + BLOCK])
-    value = meter.finish()
-    if not math.isfinite(value):
-        raise MetricUnavailable("silent", metric="Loudness")
-    return value

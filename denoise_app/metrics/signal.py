@@ -14,11 +14,11 @@ from torch import Tensor
 
 from denoise_app.spectral.stft import Stft
 
-MOST_DB = 100.0  # ratios end here: float32 tells no more, and losses need a finite value
+MOST_DB = 100.0  # ratios end here: float32 resolves no more, and losses need a finite value
 SLACK = 10 ** (-MOST_DB / 10)
 SILENCE = 1e-12  # energy below a thousandth of one 16-bit step in one sample
 SEGMENT_SECONDS = 0.03  # Hansen and Pellom 1998; with 75 % overlap as in Loizou's comp_snr
-SEGMENT_DB = (-10.0, 35.0)  # ibid.: beyond these a frame's ratio is no longer heard
+SEGMENT_DB = (-10.0, 35.0)  # ibid.: beyond these a frame's ratio is inaudible
 FLOOR_DB = -90.0  # of a full-scale sine, the bottom of the spectrograms: what lies below counts as being there
 STFT = Stft()
 

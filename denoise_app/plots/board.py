@@ -1,4 +1,4 @@
-"""The leaderboard as figures: model by loss, quality against cost, and how a training went."""
+"""The leaderboard as figures: model by loss, quality against cost, and training curves."""
 
 from __future__ import annotations
 

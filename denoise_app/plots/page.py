@@ -1,4 +1,4 @@
-"""A figure as a page of its own, which opens anywhere and asks nobody for anything."""
+"""A figure as a self-contained HTML page."""
 
 from __future__ import annotations
 

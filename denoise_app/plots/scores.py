@@ -1,4 +1,4 @@
-"""Scores as figures: what denoisers gain over the SNR of what they are given."""
+"""Scores as figures: improvement over the input SNR."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ def sweep_figure(
     theme: Theme = "light",
     words: Words = ENGLISH,
 ) -> go.Figure:
-    """Improvement against the SNR of what came in: a panel for each metric, a curve with its name for each denoiser.
+    """Improvement against the input SNR: a panel for each metric, a curve with its name for each denoiser.
 
     Args:
-        curves: At most six are told apart by symbol and dashes.
+        curves: Symbol and dashes distinguish at most six.
         axes: From the top.
         snrs: The ends of the axis that they share, dB; it does not move while points come.
         theme: Of the page.

@@ -46,8 +46,8 @@ OCTAVES = (62.5, 125.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0, 16000.0, 3
 class SpectrogramData:
     """Levels over frequency and time, as fine as they were analysed; figures draw at most 256 rows of it.
 
-    A column is the mean power of its frames of 32 ms, of which a long sound has many. What tells speech from noise
-    is lost in such means, so it is kept of every frame: some 2 kB for a second.
+    A column is the mean power of its frames of 32 ms, of which a long sound has many. What separates speech
+    from noise is lost in such means, so it is kept of every frame: some 2 kB for a second.
 
     Attributes:
         db: (bins, columns) int8, dB relative to full scale, -90 to 0.
@@ -95,11 +95,11 @@ class SpectrogramBuilder:
         self._speech: list[tuple[Decibels, npt.NDArray[np.int8]]] = []
         self._pending: Samples = np.zeros(self._length // 2, np.float32)  # the first frame is centred on sample 0
         self._frames = 0
-        self._heard = 0
+        self._pushed = 0
 
     def push(self, block: Samples) -> None:
-        """Hears (time,) float32 of any length."""
-        self._heard += block.size
+        """Push (time,) float32 of any length."""
+        self._pushed += block.size
         self._pending = np.concatenate([self._pending, block])
         ready = max(0, (self._pending.size - self._length) // self._hop + 1)
         self._take(self._pending, ready)
@@ -107,7 +107,7 @@ class SpectrogramBuilder:
 
     def data(self) -> SpectrogramData:
         """The spectrogram of all that was pushed; nothing may be pushed after it."""
-        rest = -(-self._heard // self._hop) - self._frames  # frames whose middle lies inside the sound
+        rest = -(-self._pushed // self._hop) - self._frames  # frames whose middle lies inside the sound
         self._take(np.concatenate([self._pending, np.zeros(self._length, np.float32)]), max(rest, 0))
         columns = max(1, int(np.count_nonzero(self._counts)))
         mean = self._power[:columns] / np.maximum(self._counts[:columns, None], 1)
@@ -147,7 +147,7 @@ class SpectrogramBuilder:
 
 
 class SpeechFeatures:
-    """What tells speech from noise in a frame.
+    """Features that separate speech from noise in a frame.
 
     Args:
         hertz: (bins,) of the power spectra.
@@ -246,14 +246,14 @@ LEAST_BANDS = 2  # that must stand out at once
 def speech_attenuation(before: SpectrogramData, after: SpectrogramData) -> Floats:
     """How much speech itself was attenuated along time: (columns,) in dB, NaN in columns without clear speech.
 
-    It is told from cells of 160 Hz (100 to 4100 Hz) and one frame of 32 ms. A cell counts as speech where the frame
+    It is measured in cells of 160 Hz (100 to 4100 Hz) and one frame of 32 ms. A cell counts as speech where the frame
     is voiced, and the level before stands 12 dB above the floor of its band: there at most a tenth of the power is
     steady noise, so that removing all of it lowers the level by less than half a dB, and what is lost beyond that was
     speech. A column's value is the mean over its cells of the level before minus the level after, each in dB, so that
     a weak harmonic counts as much as a strong one; it is negative where speech was raised. Frames with fewer than two
     such cells are left out.
 
-    Both must be at the same gain, without any loudness correction. Voiceless sounds cannot be told from noise and are
+    Both must be at the same gain, without any loudness correction. Voiceless sounds are too much like noise and are
     left out. Other voices and barking dogs count as speech: removing them shows as attenuation, and so does removing
     noise that bursts out under a vowel. Had a perfect denoiser removed recorded noise of many kinds, 9 to 16 % of the
     columns with speech would still show more than 3 dB at 5 to 20 dB SNR, and a fifth at 0 and -5 dB (360 mixtures;

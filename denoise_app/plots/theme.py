@@ -1,4 +1,4 @@
-"""How figures look: colours, heights, words. The only place where a colour is named."""
+"""Colours, sizes and default words of all figures. Colours are named here alone."""
 
 from __future__ import annotations
 
@@ -52,12 +52,11 @@ class Words:
     time: str = "Time (s)"
     frequency: str = "Frequency (Hz)"
     level: str = "dBFS"
-    amplitude: str = "Amplitude"
     difference: str = "dB"
     attenuation: str = "Speech attenuation (dB)"
     noise_attenuation: str = "Noise attenuation (dB)"
     energy: str = "Energy (dBFS)"
-    crossings: str = "Zero crossings (share)"
+    crossings: str = "Zero-crossing rate"
     snr: str = "Input SNR (dB)"
 
 

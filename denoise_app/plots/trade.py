@@ -1,4 +1,4 @@
-"""What denoisers take from the noise, and what from the speech: a point for each."""
+"""Noise attenuation against speech attenuation: a point for each denoiser."""
 
 from __future__ import annotations
 

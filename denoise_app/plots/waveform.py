@@ -11,11 +11,14 @@ import plotly.graph_objects as go
 
 from denoise_app.audio.clip import Samples
 
-from .theme import ENGLISH, PALETTES, PANEL_HEIGHT, Theme, Words, label, name, stack
+from .theme import ENGLISH, PALETTES, Theme, Words, label, name, stack
 
 Floats = npt.NDArray[np.float32]
 
 MOST_COLUMNS = 1000
+ACTIVITY_HEIGHT = 76  # px: two curves of each of four sounds fill a phone's screen
+HISS = 0.5  # zero-crossing rate of white noise
+HEADROOM = 1.6  # of the axis over the highest zero-crossing rate, for the panel's name
 MOST_ATTENUATION = 20.0  # dB, the strip's lower end at least: what lost more is lost
 
 
@@ -49,26 +52,26 @@ class EnvelopeBuilder:
         columns = min(max_columns, self._expected)
         self._low = np.full(columns, np.inf, np.float32)
         self._high = np.full(columns, -np.inf, np.float32)
-        self._heard = 0
+        self._pushed = 0
 
     def push(self, block: Samples) -> None:
-        """Hears (time,) float32 of any length."""
+        """Push (time,) float32 of any length."""
         if not block.size:
             return
-        places = (self._heard + np.arange(block.size)) * len(self._low) // self._expected
+        places = (self._pushed + np.arange(block.size)) * len(self._low) // self._expected
         places = np.minimum(places, len(self._low) - 1)
         first = np.flatnonzero(np.diff(places, prepend=-1))
         columns = places[first]
         self._low[columns] = np.minimum(self._low[columns], np.minimum.reduceat(block, first))
         self._high[columns] = np.maximum(self._high[columns], np.maximum.reduceat(block, first))
-        self._heard += block.size
+        self._pushed += block.size
 
     def data(self) -> Envelope:
         """The envelope of what was pushed so far."""
         known = np.isfinite(self._low)
         if not known.any():
             return Envelope(np.zeros(1, np.float32), np.zeros(1, np.float32), 0.0)
-        return Envelope(self._low[known], self._high[known], self._heard / self._rate)
+        return Envelope(self._low[known], self._high[known], self._pushed / self._rate)
 
 
 def envelope(samples: Samples, sample_rate: int, max_columns: int = MOST_COLUMNS) -> Envelope:
@@ -128,16 +131,26 @@ def add_attenuation(
 
 
 def activity_figure(
-    times: Floats, energy_db: Floats, crossings: Floats, *, theme: Theme = "light", words: Words = ENGLISH
+    times: Floats, sounds: Sequence[tuple[str, Floats, Floats]], *, theme: Theme = "light", words: Words = ENGLISH
 ) -> go.Figure:
-    """Short-time energy in dBFS above zero-crossing rate, both (frames,), at `times` (frames,) in s."""
-    figure = stack([PANEL_HEIGHT // 2, PANEL_HEIGHT // 2], theme, words)
-    colour = PALETTES[theme].marks[1]
-    figure.add_trace(_line(times, energy_db, words.energy, colour))
-    figure.add_trace(_line(times, crossings, words.crossings, colour, "y2"))
-    figure.update_layout(yaxis={"range": [-90, 0], "nticks": 4}, yaxis2={"range": [0, 1], "nticks": 3})
-    label(figure, 0, words.energy)
-    label(figure, 1, words.crossings)
+    """Short-time energy of each sound above each other, and below them likewise their zero-crossing rates.
+
+    Args:
+        times: (frames,) s, those of all sounds.
+        sounds: Name, energy in dBFS and zero-crossing rate from 0 to 1, (frames,) each.
+        theme: Of the page.
+        words: In the reader's language.
+    """
+    curves = [(f"{title} · {words.energy}", energy) for title, energy, _ in sounds]
+    curves += [(f"{title} · {words.crossings}", crossings) for title, _, crossings in sounds]
+    figure = stack([ACTIVITY_HEIGHT] * len(curves), theme, words)
+    most = max((float(crossings.max(initial=0)) for _, _, crossings in sounds), default=0.0)
+    for k, (title, values) in enumerate(curves):
+        figure.add_trace(_line(times, values, title, PALETTES[theme].marks[1], name("y", k)))
+        is_energy = k < len(sounds)
+        span = [-90, 0] if is_energy else [0, HEADROOM * max(HISS, most)]
+        figure.update_layout({name("yaxis", k): {"range": span, "nticks": 3}})
+        label(figure, k, title, "bottom" if is_energy else "top")  # where speech leaves room
     return figure
 
 

@@ -1,1 +1,1 @@
-"""Mixing, the training loop, and the scoring of checkpoints."""
+"""Training: data, mixing, the loop, validation, plans of many runs."""

@@ -110,7 +110,7 @@ def loss_parts(loss: Loss, model: nn.Module, noisy: Tensor, clean: Tensor, progr
     """The loss of a batch at a common level (the loss normalisation of Braun and Tashev 2020).
 
     Args:
-        loss: What is made small.
+        loss: The training loss.
         model: Noisy to clean, (B, T) to (B, T).
         noisy, clean: (B, T) each.
         progress: Share of the run's budget that is spent; the loss's late parts join beyond LATE.
@@ -131,15 +131,15 @@ def _steps(run: Run, mixer: Mixer, recorder: Recorder | None, stopped: threading
         parts = loss_parts(loss, model, *batch, run.progress)
         total, norm = _gradients(run, parts)
         batch = mixer.batch(config.seed, run.step + 1, ranks.rank, ranks.size)  # while a GPU is at the step yet
-        learnt = run.update(norm)
-        bad = 0 if learnt else bad + 1
+        stepped = run.update(norm)
+        bad = 0 if stepped else bad + 1
         if bad >= MOST_BAD_STEPS:
             raise TrainingError(f"the loss was not finite {bad} times in a row; the last good state is in {config.out}")
         now = time.monotonic()
         spent = now - clock if ranks.leads else 0.0  # one clock for all, so that all end at the same step
         halt, run.seconds = ranks.agree(stopped.is_set(), run.seconds + spent)
         clock = now
-        if recorder and learnt:
+        if recorder and stepped:
             recorder.note(total, parts, norm)
         if run.seconds - checked >= config.validate_minutes * 60 or run.progress >= 1:
             if recorder:

@@ -234,8 +234,8 @@ class Mixer:
     def batch(self, seed: int, step: int, rank: int = 0, size: int = 1) -> tuple[Tensor, Tensor]:
         """The (noisy, clean) examples of a step, (batch, time) each; the same for the same seed and step.
 
-        Of `size` processes each draws all their examples and mixes its own: two with batches of 8 hear what one with
-        a batch of 16 hears.
+        Of `size` processes each draws all their examples and mixes its own: two with batches of 8 train on the same
+        examples as one with a batch of 16.
         """
         rng = np.random.default_rng((seed, step))
         rooms, batch = self.rooms.shape[0], self.recipe.batch

@@ -129,14 +129,14 @@ def train_all(planned: Sequence[Planned], jobs: int, say: Say) -> list[Ended]:
     say(f"{len(planned)} runs, of which {len(ended)} are finished")
     waiting = [each for each in planned if each.name not in ended]
     running: dict[Connection, tuple[Planned, SpawnProcess]] = {}
-    told = False
+    stopping = False
     with interruptible() as stopped:
         while running or (waiting and not stopped.is_set()):
-            if stopped.is_set() and not told:
-                told = True
+            if stopped.is_set() and not stopping:
+                stopping = True
                 for _, process in running.values():
-                    process.terminate()  # which it takes as a wish to save and end
-            while not told and len(running) < jobs and (each := _next(waiting, ended)):
+                    process.terminate()  # it saves its state and ends
+            while not stopping and len(running) < jobs and (each := _next(waiting, ended)):
                 say(f"{each.name}: begins, {len(waiting)} more wait")
                 running.update([_start(each, say)])
             for receiver in _ended(running):
@@ -147,13 +147,13 @@ def train_all(planned: Sequence[Planned], jobs: int, say: Say) -> list[Ended]:
 
 
 def _check_sound(planned: Sequence[Planned], say: Say) -> None:
-    """Decode, and read the validation pairs, once for all runs that hear the same."""
+    """Decode, and read the validation pairs, once for all runs with the same data."""
     seen = set()
     for config in (each.config for each in planned):
         rate = Run(config, Ranks()).sample_rate
-        heard = (config.clean, config.noise, config.rir, config.cache, config.valid_clean, config.valid_noisy, rate)
-        if heard not in seen:
-            seen.add(heard)
+        data = (config.clean, config.noise, config.rir, config.cache, config.valid_clean, config.valid_noisy, rate)
+        if data not in seen:
+            seen.add(data)
             load_corpora(config, rate, say)
             if config.valid_clean:
                 Validator.load(config, rate, say)
@@ -166,7 +166,7 @@ def _ended(running: Iterable[Connection]) -> list[Connection]:
 
 
 def _next(waiting: list[Planned], ended: dict[str, Ended]) -> Planned | None:
-    """Take the first run that waits for none out of the list; end those on the way that wait in vain."""
+    """Take the first run that waits for none out of the list; end those on the way whose start has failed."""
     for each in list(waiting):
         start = ended.get(each.after.name) if each.after else None
         if start and not start.finished:
@@ -184,7 +184,7 @@ def _start(each: Planned, say: Say) -> tuple[Connection, tuple[Planned, SpawnPro
     process = context.Process(target=_work, args=(each, say, sender), name=each.name, daemon=True)
     with _interrupts_ignored():
         process.start()
-    sender.close()  # the process has its own: when it dies, the receiver is told
+    sender.close()  # the process has its own end: when it dies, the receiver sees the end of the pipe
     return receiver, (each, process)
 
 
@@ -216,7 +216,7 @@ def _work(each: Planned, say: Say, sender: Connection) -> None:
 
 
 def _end(receiver: Connection, each: Planned, process: SpawnProcess) -> Ended:
-    """What a process has said at its end; one that was told to end may have been too young to say anything."""
+    """The result of a process that has ended; one that was stopped before its imports were done has sent none."""
     try:
         end: Ended = receiver.recv()
     except EOFError:
@@ -224,7 +224,7 @@ def _end(receiver: Connection, each: Planned, process: SpawnProcess) -> Ended:
     process.join()
     if end.outcome or end.error or process.exitcode == -signal.SIGTERM:
         return end
-    return Ended(each.name, error=f"its process ended without a word (status {process.exitcode})")
+    return Ended(each.name, error=f"its process ended unexpectedly (status {process.exitcode})")
 
 
 def _words(end: Ended) -> str:

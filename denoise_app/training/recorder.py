@@ -1,4 +1,4 @@
-"""What is written down of a run: scores, the log, the best checkpoint, the state, and lines for people."""
+"""Records of a run: scores, the log, the best checkpoint, the state, and status lines."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ MOST_POINTS = 200  # in the checkpoint's card: a manifest has a largest size, a 
 
 
 class Recorder:
-    """Keeps the books of a run; where several processes train together only the first has one.
+    """Writes the records of a run; where several processes train together only the first has one.
 
     Args:
         run: What is trained.
-        corpora: What it hears, by name, for the checkpoint's manifest.
+        corpora: Its data by name, for the checkpoint's manifest.
         validator: None where there is nothing to validate on.
         say: Receives a line of text at every report.
     """
@@ -44,7 +44,7 @@ class Recorder:
         self, run: Run, corpora: dict[str, Corpus], validator: Validator | None, say: Callable[[str], None]
     ) -> None:
         self.run, self.corpora, self.validator, self.say = run, corpora, validator, say
-        self.heard: list[float] = []  # losses since the last check
+        self.losses: list[float] = []  # losses since the last check
         self.recent: list[float] = []  # losses since the last point of the curve
         self.drawn = run.progress
         self.reported = run.seconds
@@ -68,14 +68,14 @@ class Recorder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with suppress(OSError):  # a full disk has been told of, or is told of by `error`
+        with suppress(OSError):  # a full disk has been reported, or is by `error`
             if self.log:
                 self.log.close()
 
     def note(self, total: Tensor, parts: dict[str, Tensor], norm: Tensor) -> None:
         """One step, of which the loss, its parts and the length of the gradient are known."""
         run = self.run
-        self.heard.append(total.item())
+        self.losses.append(total.item())
         self.recent.append(total.item())
         if run.progress - self.drawn >= 1 / CURVE_POINTS:
             self._draw({})
@@ -86,9 +86,9 @@ class Recorder:
             self._report({})
 
     def begin(self) -> None:
-        """Say what the checkpoint scores that the run starts from. It is not kept: another loss may have taught it."""
+        """Score the checkpoint that the run starts from. It is not kept: it may have been trained with another loss."""
         if self.validator:
-            self.say("  ".join(["the start", *_told(self._validated())]))
+            self.say("  ".join(["the start", *_texts(self._validated())]))
 
     def check(self) -> None:
         """Validate the averaged weights, keep them where they are the best so far, save the state, report."""
@@ -100,7 +100,7 @@ class Recorder:
             store.save(run.config.out, run.average, _manifest(run, self.corpora))
         run.save()
         self._report(scores)
-        self.heard = []
+        self.losses = []
 
     def _validated(self) -> dict[str, float]:
         """Scores of the averaged weights, on the curve and in the log."""
@@ -132,17 +132,17 @@ class Recorder:
         self.recent, self.drawn = [], run.progress
 
     def _loss(self) -> float:
-        return sum(self.heard) / max(len(self.heard), 1)
+        return sum(self.losses) / max(len(self.losses), 1)
 
     def _report(self, scores: dict[str, float]) -> None:
         run = self.run
         self.reported = run.seconds
         left = run.seconds / max(run.progress, 1e-6) * (1 - run.progress)
         said = [f"step {run.step}", f"{run.progress:.0%}", f"loss {self._loss():.4f}"]
-        self.say("  ".join([*said, *_told(scores), f"{duration(left)} left"]))
+        self.say("  ".join([*said, *_texts(scores), f"{duration(left)} left"]))
 
 
-def _told(scores: dict[str, float]) -> list[str]:
+def _texts(scores: dict[str, float]) -> list[str]:
     return [f"{name} {value:.3f}" for name, value in scores.items()]
 
 
@@ -159,7 +159,7 @@ def duration(seconds: float) -> str:
 
 
 def _manifest(run: Run, corpora: dict[str, Corpus]) -> Manifest:
-    """What the checkpoint says of how it came about."""
+    """The manifest of the checkpoint: model, loss, data, recipe, curve."""
     config = run.config
     data = {name: {"files": len(corpus.names), "hours": round(corpus.hours, 3)} for name, corpus in corpora.items()}
     return Manifest(

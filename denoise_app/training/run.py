@@ -1,4 +1,4 @@
-"""One run: everything that changes while it trains, and what is saved of it."""
+"""One run: the state that changes while it trains, and how it is saved."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a run starts: what can be wrong with it before its first step, and the weights of an earlier one."""
+"""Checks before a run's first step, and its initial weights from a checkpoint."""
 
 from __future__ import annotations
 
@@ -88,7 +88,10 @@ def checkpoint_folder(init: Path) -> Path:
 
 
 def initialise(model: nn.Module, init: Path) -> float:
-    """Give a model the weights of a checkpoint, widened where it is wider; returns the hours that they have heard.
+    """Give a model the weights of a checkpoint, widened where it is wider.
+
+    Returns:
+        Hours of noisy speech that the checkpoint was trained on.
 
     Raises:
         TrainingError: there is none.

@@ -1,4 +1,4 @@
-"""A trained model as a wider one that computes the same, so that the larger one need not begin with nothing.
+"""A trained model as a wider one that computes the same, as the initial weights of the larger one.
 
 Source: Chen, Goodfellow and Shlens 2016, "Net2Net: accelerating learning via knowledge transfer". Each channel becomes
 several alike, and what read it reads its copies in equal shares. The readers' fresh weights are kept as far as they

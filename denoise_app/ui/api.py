@@ -9,11 +9,11 @@ from typing import Any
 
 import gradio as gr
 
+from denoise_app.inference.settings import treatment
 from denoise_app.ui.clean import work
-from denoise_app.ui.clean.settings import NO_LIMIT_DB, channels_from, settings_from
+from denoise_app.ui.clean.settings import NO_LIMIT_DB, settings_from
 from denoise_app.ui.clean.work import Order, Result
 from denoise_app.ui.parts.language import say_for
-from denoise_app.ui.parts.measured import QUICK
 from denoise_app.ui.parts.orders import WORK
 from denoise_app.ui.parts.receipt import report
 from denoise_app.ui.worker.session import Sessions
@@ -73,10 +73,10 @@ def endpoint(worker: Worker, sessions: Sessions) -> Callable[..., Iterator[Answe
             settings = settings_from(
                 strength, max_attenuation_db, high_band, loudness_lufs or None, true_peak_dbtp, format, bit_depth
             )
-            order = Order(session.adopt(Path(audio)), offer, channels_from(channels), settings)
+            order = Order(session.adopt(Path(audio)), offer, treatment(channels), settings)
             *_, result = work.denoise(worker, session, order, session.begin(), preview=False)
             assert isinstance(result, Result)
-            *_, measured = work.measure(worker, session, result, [QUICK])
+            *_, measured = work.measure(worker, session, result, slow=[False])
             told = report(work.made(measured))  # while the files have the names that it looks for
             removed = _named(work.write_removed(result), result.copy_name("removed"))
             yield _named(result.after, result.copy_name("denoised")), removed, told

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from denoise_app.audio.clip import Clip
+from denoise_app.audio.mix import NOISES, noise
 from denoise_app.audio.offset import Offset, OffsetRemover
 
 Array = npt.NDArray[np.float32]
@@ -46,6 +47,18 @@ def test_sound_without_an_offset_passes_bit_by_bit(voice: Array) -> None:
         clean, offset = removed(moved(samples, 0))
         assert np.array_equal(clean, moved(samples, 0))
         assert not offset.at(0, samples.shape[1]).any()
+
+
+@pytest.mark.parametrize("kind", NOISES)
+def test_slow_noise_is_no_offset(voice: Array, kind: str) -> None:
+    """What sways within seconds stays, or loses of itself what nobody hears: the wander below half a hertz."""
+    for seed in range(3):
+        sound = noise(kind, 8 * RATE, RATE, np.random.default_rng(seed), voice[0])[None]
+        sound *= np.float32(0.1) / sound.std()
+        change = removed(sound)[0] - sound
+        wander = np.fft.irfft(np.fft.rfft(sound)[:, : 4 * 8], 8 * RATE)  # below 4 Hz
+        assert change.std() <= max(wander.std(), 1e-9)
+        assert change.std() < 0.02
 
 
 @pytest.mark.parametrize("offset", [0.3, -0.3, 0.05, 0.01])

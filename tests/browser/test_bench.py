@@ -143,7 +143,10 @@ def test_a_sweep_grows_is_cancelled_and_goes_on_on_a_phone(browser: Any, served:
     visit.page.locator("#bench-sweep-said summary").click()
     visit.check_width()
     visit.run()
+    visit.page.wait_for_function("document.querySelector('#bench-activity .js-plotly-plot')?.data.length === 8")
+    visit.page.locator("#bench-activity-said summary").click()
     visit.check_width()
+    assert visit.page.locator("#bench-activity-said tbody tr").count() == 3  # the noisy side and two denoisers
     told = visit.page.locator("#bench-outcome").inner_text()
     assert re.findall(r"[A-Za-z]{3,} [a-z]{2,} [a-z]{2,}", re.sub(r"\S+\.wav", "", told)) == []
     visit.close()

@@ -32,7 +32,7 @@ def test_says_what_is_known(whole: Manifest) -> None:
     text = card(whole)
     assert whole.sha256 in text and f"{whole.parameters:,} parameters" in text
     assert "16000 Hz" in text and "256 ms" in text and "causal" in text
-    assert "| PESQ-WB | 1.36 | 1.70 |" in text and "| SI-SDR, dB |  | 9.5 |" in text
+    assert "| PESQ-WB ↑ | 1.36 | 1.70 |" in text and "| SI-SDR dB ↑ |  | 9.5 |" in text
     assert "The all-rounder." in text and "均衡之选。" in text
     assert "hours seen: 0.5" in text and "curve" not in text
     assert "Some speech: somebody, CC BY 4.0" in text

@@ -380,7 +380,7 @@ def test_without_a_hub_what_is_not_cached_is_explained(
     assert error["reason"] == reason and "Bundled" in error["message"]
     found, problems = listing(client, "friend/never-pulled")
     assert found == [] and [problem["reason"] for problem in problems] == [reason]
-    assert client.call("denoise_app.checkpoints.hub.offline") == (setting == "offline")
+    assert client.call("huggingface_hub.is_offline_mode") == (setting == "offline")
 
 
 def test_an_author_who_is_no_longer_on_the_list_is_gone_from_the_cache_too(kept: str, offline: Any) -> None:

@@ -6,7 +6,7 @@ import json
 import sys
 import types
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +17,18 @@ import torch
 from torch import Tensor
 
 from denoise_app.audio.clip import Clip
-from denoise_app.audio.mix import mix_at_snr, noise
 from denoise_app.checkpoints import store
 from denoise_app.checkpoints.card import card
 from denoise_app.checkpoints.manifest import Manifest
 from denoise_app.evaluation import evaluate, leaderboard
 from denoise_app.evaluation.code import code_sha256
 from denoise_app.evaluation.conditions import CONDITIONS, treated
-from denoise_app.evaluation.evaluate import Candidate, EvaluationError, Pair, PairScore
+from denoise_app.evaluation.evaluate import Candidate, PairScore
 from denoise_app.evaluation.leaderboard import LeaderboardError
+from denoise_app.evaluation.pairs import EvaluationError, PairFiles, find_pairs
 from denoise_app.losses import LOSSES
-from denoise_app.metrics.report import METRICS, score
+from denoise_app.metrics.report import score
+from denoise_app.metrics.table import METRICS, keys, shown
 from denoise_app.models.registry import build
 
 NOISY = Candidate("noisy")
@@ -54,78 +55,10 @@ def nothing_loaded() -> Iterator[None]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only a few metrics and no conditions, for what does not depend on which."""
-    monkeypatch.setattr(evaluate, "KEYS", QUICK)
+    for metric in shown("evaluate"):
+        if metric.key not in QUICK:
+            monkeypatch.setitem(METRICS, metric.key, replace(metric, shown=()))
     monkeypatch.setattr(evaluate, "CONDITIONS", {})
-
-
-@pytest.fixture
-def folders(tmp_path: Path, speech: Clip) -> tuple[Path, Path]:
-    """Three pairs of 2 s in white noise at -5, 5 and 15 dB, the last one in another language."""
-    clean, noisy = tmp_path / "clean", tmp_path / "noisy"
-    clean.mkdir()
-    noisy.mkdir()
-    rng = np.random.default_rng(1)
-    lines = ["name,language,snr_db,speech"]
-    for number, (snr, language) in enumerate([(-5, "en"), (5, "en"), (15, "zh")]):
-        part = speech.samples[0, number * 2 * RATE : (number + 1) * 2 * RATE]
-        mixture, _ = mix_at_snr(part, noise("white", part.size, RATE, rng), snr, RATE)
-        name = f"{language}_{number}_{snr:+d}dB"
-        soundfile.write(clean / f"{name}.flac", 0.5 * part, RATE, subtype="PCM_24")
-        soundfile.write(noisy / f"{name}.flac", 0.5 * mixture, RATE, subtype="PCM_24")
-        lines.append(f"{name},{language},{snr},somebody")
-    (tmp_path / "pairs.csv").write_text("\n".join(lines) + "\n")
-    return clean, noisy
-
-
-# pairs
-
-
-def test_pairs_are_found_with_their_groups(folders: tuple[Path, Path]) -> None:
-    pairs = evaluate.find_pairs(*folders)
-    assert [pair.name for pair in pairs] == ["en_0_-5dB.flac", "en_1_+5dB.flac", "zh_2_+15dB.flac"]
-    assert pairs[2].groups == {"language": "zh", "snr_db": "15"}
-    assert pairs[0].clean == folders[0] / pairs[0].name and pairs[0].noisy == folders[1] / pairs[0].name
-
-
-def test_a_limit_spreads_over_all_pairs(folders: tuple[Path, Path]) -> None:
-    assert [pair.name[:4] for pair in evaluate.find_pairs(*folders, limit=2)] == ["en_0", "zh_2"]
-    assert len(evaluate.find_pairs(*folders, limit=1)) == 1
-    assert len(evaluate.find_pairs(*folders, limit=9)) == 3
-
-
-def test_pairs_without_a_list_have_no_groups(folders: tuple[Path, Path]) -> None:
-    (folders[0].parent / "pairs.csv").unlink()
-    assert all(pair.groups == {} for pair in evaluate.find_pairs(*folders))
-
-
-def test_a_noisy_file_without_its_clean_one_is_an_error(folders: tuple[Path, Path]) -> None:
-    next(folders[0].iterdir()).unlink()
-    with pytest.raises(EvaluationError, match="no clean one"):
-        evaluate.find_pairs(*folders)
-
-
-def test_folders_that_are_none_or_empty_are_errors(tmp_path: Path) -> None:
-    with pytest.raises(EvaluationError, match="not a folder"):
-        evaluate.find_pairs(tmp_path / "a", tmp_path)
-    (tmp_path / "a").mkdir()
-    (tmp_path / "b").mkdir()
-    with pytest.raises(EvaluationError, match="no file"):
-        evaluate.find_pairs(tmp_path / "a", tmp_path / "b")
-
-
-def test_a_pair_of_two_lengths_is_an_error(folders: tuple[Path, Path]) -> None:
-    pair = evaluate.find_pairs(*folders)[0]
-    samples, _ = soundfile.read(pair.noisy)
-    soundfile.write(pair.noisy, samples[:-1], RATE)
-    with pytest.raises(EvaluationError, match="equal in both"):
-        evaluate.score_pair(pair, NOISY)
-
-
-def test_the_fingerprint_is_of_the_bytes(folders: tuple[Path, Path]) -> None:
-    before = evaluate.fingerprint(evaluate.find_pairs(*folders))
-    assert before == evaluate.fingerprint(evaluate.find_pairs(*folders))
-    soundfile.write(folders[1] / "en_1_+5dB.flac", np.zeros(2 * RATE), RATE, subtype="PCM_24")
-    assert before != evaluate.fingerprint(evaluate.find_pairs(*folders))
 
 
 # statistics
@@ -146,8 +79,8 @@ def test_one_value_is_its_own_interval() -> None:
 
 def test_groups_have_intervals_of_their_own() -> None:
     values = np.random.default_rng(3).uniform(0.4, 0.9, 20)
-    pairs = [Pair("x", Path("x"), Path("x"), {"language": language}) for language in ("en", "zh") * 10]
-    empty = dict.fromkeys(evaluate.KEYS)
+    pairs = [PairFiles("x", Path("x"), Path("x"), {"language": language}) for language in ("en", "zh") * 10]
+    empty = dict.fromkeys(keys("evaluate"))
     results = [PairScore(pair, empty | {"stoi": float(v)}, 2.0, 0.1) for pair, v in zip(pairs, values, strict=True)]
     row = evaluate.summarise(results)
     for language, own in (("en", values[::2]), ("zh", values[1::2])):
@@ -159,8 +92,8 @@ def test_groups_have_intervals_of_their_own() -> None:
 
 def test_a_summary_leaves_out_what_could_not_be_told() -> None:
     def result(snr: str, pesq: float | None, stoi: float) -> PairScore:
-        pair = Pair("x", Path("x"), Path("x"), {"snr_db": snr})
-        return PairScore(pair, dict.fromkeys(evaluate.KEYS) | {"pesq_wb": pesq, "stoi": stoi}, 2.0, 0.1)
+        pair = PairFiles("x", Path("x"), Path("x"), {"snr_db": snr})
+        return PairScore(pair, dict.fromkeys(keys("evaluate")) | {"pesq_wb": pesq, "stoi": stoi}, 2.0, 0.1)
 
     row = evaluate.summarise([result("15", 2.0, 0.5), result("-5", None, 0.7), result("5", 1.0, 0.9)])
     assert row["pairs"] == 3
@@ -176,19 +109,19 @@ def test_a_summary_leaves_out_what_could_not_be_told() -> None:
 
 
 def test_the_noisy_row_is_the_metrics_of_the_files_themselves(folders: tuple[Path, Path]) -> None:
-    pair = evaluate.find_pairs(*folders)[1]
+    pair = find_pairs(*folders)[1]
     clean, noisy = (soundfile.read(path, dtype="float32")[0] for path in (pair.clean, pair.noisy))
     result = evaluate.score_pair(pair, NOISY)
     assert result.computing == 0 and result.seconds == 2
-    assert result.scores == pytest.approx(score(noisy, RATE, clean, evaluate.KEYS))
-    assert set(evaluate.KEYS) <= set(METRICS)
+    assert result.scores == pytest.approx(score(noisy, RATE, clean, keys("evaluate")))
+    assert set(keys("evaluate")) <= set(METRICS)
     assert result.scores["snr"] == pytest.approx(5, abs=2)  # mixed on active speech, so a little less
 
 
 def test_a_denoiser_is_scored_through_the_engine(
     folders: tuple[Path, Path], quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pairs = evaluate.find_pairs(*folders)
+    pairs = find_pairs(*folders)
     nothing_done = Candidate("identity")
     monkeypatch.setattr(evaluate.catalog, "load", lambda model, loss, device: Identity())
     before, after = evaluate.score_pair(pairs[0], NOISY), evaluate.score_pair(pairs[0], nothing_done)
@@ -199,17 +132,17 @@ def test_a_denoiser_is_scored_through_the_engine(
 
 
 def test_denoising_white_noise_scores_higher(folders: tuple[Path, Path], quick: None) -> None:
-    pair = evaluate.find_pairs(*folders)[1]
+    pair = find_pairs(*folders)[1]
     before, after = evaluate.score_pair(pair, NOISY), evaluate.score_pair(pair, Candidate("mmse-lsa"))
     assert after.scores["si_sdr"] > before.scores["si_sdr"] + 1  # type: ignore[operator]
 
 
 def test_two_processes_give_the_scores_of_one(folders: tuple[Path, Path]) -> None:
-    noisy, other = evaluate.find_pairs(*folders)[:2]
+    noisy, other = find_pairs(*folders)[:2]
     tasks = [(noisy, NOISY, None, None), (other, Candidate("wiener"), None, None), (other, NOISY, "music", None)]
     alone, together = list(evaluate.score_all(tasks, 1)), list(evaluate.score_all(tasks, 2))
     assert [result.pair for result in together] == [noisy, other, other]
-    assert set(together[2].scores) == set(evaluate.CONDITION_KEYS)
+    assert set(together[2].scores) == set(keys("summary"))
     for one, two in zip(alone, together, strict=True):
         assert two.scores == pytest.approx(one.scores, abs=1e-3)
 
@@ -238,7 +171,7 @@ Board = Callable[..., dict[str, Any]]
 def board(folders: tuple[Path, Path], tmp_path: Path, counted: list[Candidate]) -> Board:
     def make(*models: str, **options: Any) -> dict[str, Any]:
         wanted = [Candidate(model) for model in models]
-        return evaluate.evaluate(evaluate.find_pairs(*folders), wanted, out=tmp_path / "board.json", **options)
+        return evaluate.evaluate(find_pairs(*folders), wanted, out=tmp_path / "board.json", **options)
 
     return make
 
@@ -292,7 +225,7 @@ def test_times_are_taken_anew_and_the_quickest_of_three_rounds_counts(
     monkeypatch.setattr(evaluate, "_denoised", taken)
     made = board("noisy", "wiener", "mmse-lsa")
     told: list[tuple[int, int]] = []
-    found = evaluate.timed(made, evaluate.find_pairs(*folders), lambda _, done, count: told.append((done, count)))
+    found = evaluate.timed(made, find_pairs(*folders), lambda _, done, count: told.append((done, count)))
     assert {row["model"]: row["rtf"] for row in found["rows"]} == {"noisy": 0.01, "wiener": 0.15, "mmse-lsa": 0.1}
     assert sorted(heard[:2]) == sorted(heard[2:4]) == ["mmse-lsa", "wiener"]  # all of them in each round
     assert told[-1] == (6, 6) and len(told) == 6
@@ -403,14 +336,14 @@ def test_resuming_adds_what_the_speech_lost_to_a_row_of_an_earlier_version_and_s
 def test_what_the_speech_lost_is_told_by_the_clean_recording(
     folders: tuple[Path, Path], quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pair = evaluate.find_pairs(*folders)[1]
-    assert evaluate.score_pair(pair, NOISY, keys=()).speech_attenuated == 0
+    pair = find_pairs(*folders)[1]
+    assert evaluate.score_pair(pair, NOISY, wanted=()).speech_attenuated == 0
     monkeypatch.setattr(Identity, "__call__", lambda self, heard: heard / 2)
     monkeypatch.setattr(evaluate.catalog, "load", lambda model, loss, device: Identity())
-    halved = evaluate.score_pair(pair, Candidate("identity"), keys=())
+    halved = evaluate.score_pair(pair, Candidate("identity"), wanted=())
     assert halved.speech_attenuated == pytest.approx(6.02, abs=0.05) and halved.scores == {}
     soundfile.write(pair.clean, np.zeros(2 * RATE), RATE)
-    assert evaluate.score_pair(pair, NOISY, keys=()).speech_attenuated is None
+    assert evaluate.score_pair(pair, NOISY, wanted=()).speech_attenuated is None
 
 
 def test_of_a_far_voice_after_a_near_one_only_the_far_one_is_scored(
@@ -425,26 +358,26 @@ def test_of_a_far_voice_after_a_near_one_only_the_far_one_is_scored(
 
     monkeypatch.setattr(Identity, "__call__", softer)
     monkeypatch.setattr(evaluate.catalog, "load", lambda model, loss, device: Identity())
-    result = evaluate.score_pair(evaluate.find_pairs(*folders)[1], Candidate("identity"), "near-and-far")
+    result = evaluate.score_pair(find_pairs(*folders)[1], Candidate("identity"), "near-and-far")
     assert result.speech_attenuated == pytest.approx(6.02, abs=0.05)
-    assert set(result.scores) == set(evaluate.CONDITION_KEYS)
+    assert set(result.scores) == set(keys("summary"))
 
 
 def test_a_summary_tells_the_median_of_what_the_speech_lost_and_what_one_in_twenty_exceeds() -> None:
-    pair = Pair("x", Path("x"), Path("x"))
+    pair = PairFiles("x", Path("x"), Path("x"))
     lost = [None, *map(float, range(101))]
     row = evaluate.summarise([PairScore(pair, dict.fromkeys(QUICK), 2.0, 0.1, one) for one in lost])
     assert row["speech_attenuated"] == {"median": 50.0, "worst": 95.0}
 
 
 def test_a_condition_is_scored_on_the_treated_pair(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    pair = evaluate.find_pairs(*folders)[2]
+    pair = find_pairs(*folders)[2]
     noisy, clean = (soundfile.read(path, dtype="float32")[0] for path in (pair.noisy, pair.clean))
     for condition in ("band-limited", "reverberant"):
         result = evaluate.score_pair(pair, NOISY, condition)
         heard, target = treated(condition, pair.name, noisy, clean, RATE)
-        assert result.scores == pytest.approx(score(heard, RATE, target, evaluate.CONDITION_KEYS))
-        assert result.scores != pytest.approx(score(noisy, RATE, clean, evaluate.CONDITION_KEYS))
+        assert result.scores == pytest.approx(score(heard, RATE, target, keys("summary")))
+        assert result.scores != pytest.approx(score(noisy, RATE, clean, keys("summary")))
     seen: list[Tensor] = []
     monkeypatch.setattr(Identity, "__call__", lambda self, heard: seen.append(heard.clone()) or heard.clone())
     monkeypatch.setattr(evaluate.catalog, "load", lambda model, loss, device: Identity())
@@ -505,7 +438,7 @@ def test_scores_go_into_the_cards_of_the_weights_that_have_them(
     weights = tmp_path / "weights"
     monkeypatch.setenv("DENOISE_WEIGHTS", str(weights))
     scored, changed = put(weights, "hybrid"), put(weights, "log-mag")
-    made = evaluate.evaluate(evaluate.find_pairs(*folders), evaluate.candidates(), about="three recordings")
+    made = evaluate.evaluate(find_pairs(*folders), evaluate.candidates(), about="three recordings")
     assert {row["loss"] for row in made["rows"] if row["model"] == "gru"} == {"hybrid", "log-mag"}
     put(weights, "log-mag", seed=1)
     assert evaluate.annotate(made) == [scored]

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from denoise_app.evaluation import speed as bench
-from denoise_app.metrics.report import METRICS
+from denoise_app.evaluation import speed
+from denoise_app.metrics.table import METRICS
 
 
 @pytest.fixture
@@ -22,22 +22,22 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
 
     def here(task: str, threads: int, **arguments: Any) -> Any:
         calls.append((task, threads))
-        return bench.TASKS[task](**json.loads(json.dumps(arguments)))
+        return speed.TASKS[task](**json.loads(json.dumps(arguments)))
 
-    monkeypatch.setattr(bench, "_elsewhere", here)
-    monkeypatch.setattr(bench, "SPEED_SECONDS", 1)
-    monkeypatch.setattr(bench, "CLICK_SECONDS", 1.0)
-    monkeypatch.setattr(bench, "ROUNDS", 1)
-    monkeypatch.setattr(bench, "CLICK_ROUNDS", 1)
-    monkeypatch.setattr(bench, "startup", lambda: {"python": 0.25, "torch": 2.25, "denoise_app": 0.5, "engine": 3.0})
+    monkeypatch.setattr(speed, "_elsewhere", here)
+    monkeypatch.setattr(speed, "SPEED_SECONDS", 1)
+    monkeypatch.setattr(speed, "CLICK_SECONDS", 1.0)
+    monkeypatch.setattr(speed, "ROUNDS", 1)
+    monkeypatch.setattr(speed, "CLICK_ROUNDS", 1)
+    monkeypatch.setattr(speed, "startup", lambda: {"python": 0.25, "torch": 2.25, "denoise_app": 0.5, "engine": 3.0})
     light = {key: metric for key, metric in METRICS.items() if not key.startswith("dnsmos")}
-    monkeypatch.setattr(bench, "METRICS", light)
+    monkeypatch.setattr(speed, "METRICS", light)
     return calls
 
 
 def test_everything_is_measured_and_shown(quick: list[tuple[str, int]]) -> None:
     lines: list[str] = []
-    report = bench.run(["wiener", "wiener"], [2.0, 3.0], say=lines.append)
+    report = speed.run(["wiener", "wiener"], [2.0, 3.0], say=lines.append)
     assert [task for task, _ in quick] == ["speed", "speed", "click", "memory", "memory", "comparison"]
     assert [threads for task, threads in quick if task == "speed"] == [1, 2]
     assert json.loads(json.dumps(report)) == report
@@ -53,7 +53,7 @@ def test_everything_is_measured_and_shown(quick: list[tuple[str, int]]) -> None:
     assert compared["names"] == ["wiener"] and list(compared["seconds"]) == list(compared["ratios"]) == steps
     ratios = {compared["seconds"][step] / compared["ratios"][step] for step in ("first sound", "figures")}
     assert max(ratios) == pytest.approx(min(ratios)) and 0.01 < compared["megabytes"] < 2
-    text = bench.table(report)
+    text = speed.table(report)
     for words in (
         "wiener",
         "1 thread ",
@@ -70,18 +70,18 @@ def test_everything_is_measured_and_shown(quick: list[tuple[str, int]]) -> None:
 
 
 def test_the_work_is_done_in_a_process_of_its_own() -> None:
-    assert bench._elsewhere("speed", 1, pairs=[]) == []
+    assert speed._elsewhere("speed", 1, pairs=[]) == []
 
 
 @pytest.mark.parametrize("seconds", [0.5, 10.0, 23.0])
 def test_the_long_file_has_the_length_that_is_said(tmp_path: Path, seconds: float) -> None:
-    bench.write_long(tmp_path / "in.wav", seconds)
+    speed.write_long(tmp_path / "in.wav", seconds)
     info = soundfile.info(tmp_path / "in.wav")
     assert (info.samplerate, info.channels, info.duration) == (48_000, 2, seconds)
 
 
 def test_its_sound_is_like_speech_in_noise() -> None:
-    samples = bench.noisy(2, 3.0, 16_000)
+    samples = speed.noisy(2, 3.0, 16_000)
     assert samples.shape == (2, 48_000) and np.abs(samples).max() < 1
     levels = np.sqrt(np.square(samples[0]).reshape(-1, 800).mean(1))  # 50 ms
     assert levels.max() > 5 * levels.min() > 0
@@ -89,10 +89,10 @@ def test_its_sound_is_like_speech_in_noise() -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux forgets a peak")
 def test_the_peak_of_memory_is_seen_and_forgotten() -> None:
-    bench.forget_peak()
-    before = bench.peak_resident()
-    block = np.ones(50 * bench.MEGABYTE // 8)
-    assert bench.peak_resident() - before == pytest.approx(50, abs=5)
+    speed.forget_peak()
+    before = speed.peak_resident()
+    block = np.ones(50 * speed.MEGABYTE // 8)
+    assert speed.peak_resident() - before == pytest.approx(50, abs=5)
     del block
-    bench.forget_peak()
-    assert math.isclose(bench.peak_resident(), bench.resident(), rel_tol=0.02)
+    speed.forget_peak()
+    assert math.isclose(speed.peak_resident(), speed.resident(), rel_tol=0.02)

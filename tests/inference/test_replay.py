@@ -29,12 +29,12 @@ def recording(tmp_path: Path, speech: Clip) -> Path:
 @pytest.fixture
 def report(tmp_path: Path, recording: Path) -> dict[str, Any]:
     """Of a result with settings that all differ from their defaults."""
-    settings = engine.Settings(0.8, 30.0, "keep", -20.0, -2.0, "flac", 16)
+    settings = engine.Settings(80.0, 30.0, "keep", -20.0, -2.0, "flac", 16)
     out = tmp_path / "first.flac"
     engine.denoise_file(recording, out, catalog.load("gru", "hybrid"), settings, channels="mid")
     weights = catalog.sha256("gru", "hybrid")
     prints = replay.fingerprint(recording), replay.fingerprint(out)
-    told = replay.told(Receipt("gru", "hybrid", None, weights, "mid", settings, *prints))
+    told = replay.as_json(Receipt("gru", "hybrid", None, weights, "mid", settings, *prints))
     parsed: dict[str, Any] = json.loads(json.dumps(told, allow_nan=False))
     return parsed
 
@@ -53,8 +53,25 @@ def test_the_same_samples_come_out(tmp_path: Path, recording: Path, report: dict
     np.testing.assert_array_equal(again.samples, first.samples)
 
 
+@pytest.mark.parametrize("percent", [0, 1, 7, 29, 57.5, 80, 99, 100])
+def test_a_report_of_the_first_format_tells_strength_as_a_share(
+    tmp_path: Path, report: dict[str, Any], percent: float
+) -> None:
+    share = percent / 100
+    report |= {"version": 1, "settings": report["settings"] | {"strength": share, "max_attenuation_db": None}}
+    settings = replay.read(written(tmp_path, report)).settings
+    assert settings.strength == percent and settings.wet == share  # so that the samples are the same
+
+
+def test_an_old_report_makes_the_same_samples(tmp_path: Path, recording: Path, report: dict[str, Any]) -> None:
+    report |= {"version": 1, "settings": report["settings"] | {"strength": 0.8}}
+    receipt = replay.read(written(tmp_path, report))
+    replay.replay(receipt, recording, tmp_path / "again.flac")
+    assert replay.fingerprint(tmp_path / "again.flac") == receipt.output
+
+
 def test_another_setting_gives_other_samples(tmp_path: Path, recording: Path, report: dict[str, Any]) -> None:
-    report["settings"]["strength"] = 0.7
+    report["settings"]["strength"] = 70
     receipt = replay.read(written(tmp_path, report))
     replay.replay(receipt, recording, tmp_path / "again.flac")
     assert replay.fingerprint(tmp_path / "again.flac") != receipt.output
@@ -96,7 +113,24 @@ def _without(name: str) -> Callable[[dict[str, Any]], object]:
         _without("settings"),
         _without("output"),
         lambda report: report | {"denoiser": {"model": 5}},
-        lambda report: report | {"settings": report["settings"] | {"strength": 7}},
+        lambda report: report | {"settings": report["settings"] | {"strength": 107}},
+        lambda report: report | {"settings": report["settings"] | {"strength": 0.8}},
+        lambda report: report | {"settings": report["settings"] | {"strength": True}},
+        lambda report: report | {"settings": report["settings"] | {"strength": None}},
+        lambda report: report | {"settings": report["settings"] | {"max_attenuation_db": "30"}},
+        lambda report: report | {"settings": report["settings"] | {"max_attenuation_db": 10**400}},
+        lambda report: report | {"settings": report["settings"] | {"high_band": ["keep"]}},
+        lambda report: report | {"settings": report["settings"] | {"loudness_lufs": [-20]}},
+        lambda report: report | {"settings": report["settings"] | {"bit_depth": 15.5}},
+        lambda report: report | {"settings": report["settings"] | {"container": 7}},
+        lambda report: report | {"settings": report["settings"] | {"channels": ["mid"]}},
+        lambda report: report | {"settings": list(report["settings"])},
+        lambda report: report | {"version": True},
+        lambda report: report | {"version": "2"},
+        lambda report: report | {"version": [1]},
+        lambda report: report | {"version": 1, "settings": report["settings"] | {"strength": 80}},
+        lambda report: report | {"version": 1, "settings": report["settings"] | {"strength": "0.8"}},
+        lambda report: report | {"version": 1, "settings": report["settings"] | {"strength": True}},
         lambda report: report | {"settings": report["settings"] | {"strength": "all"}},
         lambda report: report | {"settings": report["settings"] | {"__class__": "os.system"}},
         lambda report: report | {"settings": report["settings"] | {"channels": "left"}},

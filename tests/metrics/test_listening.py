@@ -12,7 +12,7 @@ import pytest
 import scipy.optimize
 import scipy.stats
 
-from denoise_app.metrics.listening import Score, Vote, bradley_terry, enough, luck
+from denoise_app.metrics.listening import Score, Vote, binomial_p_value, bradley_terry, fewest_right
 
 
 @pytest.mark.parametrize(
@@ -21,38 +21,38 @@ from denoise_app.metrics.listening import Score, Vote, bradley_terry, enough, lu
      (15, 20, 0.0207), (5, 5, 0.0312), (32, 50, 0.0325)],
 )  # fmt: skip
 def test_luck_is_that_of_the_binomial_table(right: int, trials: int, p: float) -> None:
-    assert luck(right, trials) == pytest.approx(p, abs=0.51e-4)
+    assert binomial_p_value(right, trials) == pytest.approx(p, abs=0.51e-4)
 
 
 def test_luck_is_exact_for_any_number_of_trials() -> None:
     for trials in (1, 5, 10, 50):
         for right in range(trials + 1):
             tested = scipy.stats.binomtest(right, trials, 0.5, alternative="greater").pvalue
-            assert luck(right, trials) == pytest.approx(tested, rel=1e-9)
+            assert binomial_p_value(right, trials) == pytest.approx(tested, rel=1e-9)
             ways = sum(math.comb(trials, k) for k in range(right, trials + 1))
-            assert luck(right, trials) == float(Fraction(ways, 2**trials))
-    assert luck(0, 0) == 1.0 and luck(1000, 1000) == 2.0**-1000
+            assert binomial_p_value(right, trials) == float(Fraction(ways, 2**trials))
+    assert binomial_p_value(0, 0) == 1.0 and binomial_p_value(1000, 1000) == 2.0**-1000
 
 
 def test_luck_is_that_of_people_who_guess() -> None:
     rng = np.random.default_rng(5)
     right = rng.integers(0, 2, (200_000, 10)).sum(axis=1)
-    assert np.mean(right >= 9) == pytest.approx(luck(9, 10), abs=0.001)
+    assert np.mean(right >= 9) == pytest.approx(binomial_p_value(9, 10), abs=0.001)
 
 
 @pytest.mark.parametrize(("right", "trials"), [(-1, 10), (11, 10), (1, 0)])
 def test_impossible_answers_are_refused(right: int, trials: int) -> None:
     with pytest.raises(ValueError, match="are right"):
-        luck(right, trials)
+        binomial_p_value(right, trials)
 
 
 def test_enough_is_the_fewest_that_luck_hardly_explains() -> None:
     for trials in range(1, 51):
-        fewest = enough(trials)
+        fewest = fewest_right(trials)
         if fewest is None:
             assert trials < 5
         else:
-            assert luck(fewest, trials) < 0.05 <= luck(fewest - 1, trials)
+            assert binomial_p_value(fewest, trials) < 0.05 <= binomial_p_value(fewest - 1, trials)
 
 
 # ------------------------------------------------------------------------------------------------------- preferences

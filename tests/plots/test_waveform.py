@@ -9,13 +9,8 @@ import plotly.graph_objects as go
 import pytest
 
 from denoise_app.plots.grid import waveform_grid
-from denoise_app.plots.theme import ENGLISH, STRIP_HEIGHT, stack
-from denoise_app.plots.waveform import (
-    EnvelopeBuilder,
-    activity_figure,
-    add_attenuation,
-    envelope,
-)
+from denoise_app.plots.theme import ENGLISH, STRIP_HEIGHT, Words, stack
+from denoise_app.plots.waveform import EnvelopeBuilder, Floats, activity_figure, add_attenuation, envelope
 
 RATE = 16_000
 
@@ -48,24 +43,13 @@ def test_fewer_samples_than_announced_end_earlier_and_more_are_kept() -> None:
 def test_no_sound_has_an_envelope() -> None:
     shape = envelope(np.zeros(0, np.float32), RATE)
     assert shape.low == shape.high == [0] and shape.seconds == 0
-    waveform_grid([("", shape)], 1).to_json()
+    waveform_grid([("silence", shape)], 1).to_json()
 
 
-def strip(attenuation: np.ndarray, times: np.ndarray) -> go.Figure:
-    """The strip alone."""
+def strip(attenuation: Floats, times: Floats) -> go.Figure:
     figure = stack([STRIP_HEIGHT], "light", ENGLISH)
     add_attenuation(figure, attenuation, times, 0, "light", ENGLISH)
     return figure
-
-
-def test_waveforms_are_drawn_on_one_scale_with_few_points() -> None:
-    sound = np.random.default_rng(1).uniform(-0.5, 0.5, 5 * RATE).astype(np.float32)
-    figure = waveform_grid([("A", envelope(sound, RATE)), ("B", envelope(sound / 2, RATE))], 1)
-    assert [trace.name for trace in figure.data] == ["A", "B"]
-    assert [axis.range[1] for axis in figure.select_yaxes()] == pytest.approx([0.5, 0.5], abs=1e-3)
-    assert tuple(figure.layout.xaxis.range) == (0, 5)
-    assert all(trace.x.size == 2000 for trace in figure.data)
-    assert len(figure.to_json()) < 60_000
 
 
 def test_the_strip_hangs_down_and_is_absent_without_speech() -> None:
@@ -85,10 +69,23 @@ def test_a_strip_without_any_speech_is_drawn() -> None:
     assert tuple(figure.layout.yaxis.range) == (20, 0)
 
 
-def test_energy_and_zero_crossings_share_the_time_axis() -> None:
+def test_energy_and_zero_crossings_of_all_sounds_share_one_time_axis_and_two_scales() -> None:
     times = np.arange(100, dtype=np.float32) / 100
-    figure = activity_figure(times, times - 60, times / 2)
-    assert [trace.yaxis for trace in figure.data] == ["y", "y2"]
+    sounds = [("clean", times - 60, times / 4), ("noisy", times - 30, times / 2), ("gru", times - 50, times * 0.7)]
+    figure = activity_figure(times, sounds, words=Words(energy="能量", crossings="过零率", time="时间"))
+    assert [trace.yaxis for trace in figure.data] == ["y", "y2", "y3", "y4", "y5", "y6"]
     assert {trace.xaxis for trace in figure.data} == {None}
-    assert figure.layout.yaxis.range[1] == 0 and tuple(figure.layout.yaxis2.range) == (0, 1)
-    np.testing.assert_array_equal(figure.data[1].y, times / 2)
+    names = [f"{sound} · {quantity}" for quantity in ("能量", "过零率") for sound in ("clean", "noisy", "gru")]
+    assert [note.text for note in figure.layout.annotations] == [trace.name for trace in figure.data] == names
+    tops = [figure.layout[f"yaxis{k or ''}"].domain[1] for k in ("", 2, 3, 4, 5, 6)]
+    assert tops == sorted(tops, reverse=True)  # one above the other
+    assert [figure.layout[axis].range[1] for axis in ("yaxis", "yaxis2", "yaxis3")] == [0, 0, 0]
+    for axis in ("yaxis4", "yaxis5", "yaxis6"):
+        assert tuple(figure.layout[axis].range) == (0, pytest.approx(1.6 * 0.693))
+    np.testing.assert_array_equal(figure.data[4].y, times / 2)
+
+
+def test_the_zero_crossing_rate_of_hiss_is_always_on_the_scale() -> None:
+    times = np.arange(3, dtype=np.float32)
+    figure = activity_figure(times, [("clean", times, 0 * times)])
+    assert tuple(figure.layout.yaxis2.range) == (0, 1.6 * 0.5)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from denoise_app.audio.clip import FileInfo
@@ -16,11 +17,12 @@ from denoise_app.evaluation.sweep import Point, Sweep
 from denoise_app.inference.catalog import Entry
 from denoise_app.inference.device import Device
 from denoise_app.inference.engine import Levels, Settings
+from denoise_app.metrics.activity import activity
 from denoise_app.ui import header
 from denoise_app.ui.bench import html as bench
 from denoise_app.ui.bench.work import Mix, Swept, Take, Trial
 from denoise_app.ui.blind import html as blind
-from denoise_app.ui.blind.work import Answer, Candidate, Outcome
+from denoise_app.ui.blind.work import Answer, Outcome, Stimulus
 from denoise_app.ui.clean import html as clean
 from denoise_app.ui.clean.work import Order
 from denoise_app.ui.compare import html as compare
@@ -46,6 +48,7 @@ MANIFEST = Manifest(
     training={"hours_seen": 2.0, "init": EVIL, "commit": EVIL, "data": {EVIL: {"hours": 1.0}}},
 )
 OFFER = Entry(EVIL, EVIL, "neural", "hub", 16_000, True, 0, MANIFEST, repo=EVIL, revision=EVIL, cached=False)
+QUIET = activity(np.zeros(16_000, np.float32), 16_000)
 NOTE = Note("unknown", EVIL, {"name": EVIL})
 ERROR = CheckpointError.of("no-manifest", name=EVIL)
 
@@ -83,7 +86,7 @@ def of_compare(say: Say) -> list[str]:
 
 
 def of_blind(say: Say) -> list[str]:
-    who = tuple(Candidate(key, EVIL, EVIL, None, PATH, 0.0) for key in (EVIL, "b"))
+    who = tuple(Stimulus(key, EVIL, EVIL, None, PATH, 0.0) for key in (EVIL, "b"))
     abx = Outcome("abx", EVIL, 5, who, (Answer(EVIL, "b", EVIL, "a"),))
     preference = replace(abx, kind="preference", answers=(Answer(EVIL, "b", None, "a"),))
     return [blind.votes(say, True, EVIL), *(blind.outcome(say, one, [], str) for one in (abx, preference))]
@@ -91,8 +94,8 @@ def of_blind(say: Say) -> list[str]:
 
 def of_bench(say: Say) -> list[str]:
     asked = Mix(PATH, EVIL, 0, 5.0)
-    takes = (Take(OFFER, PATH, {"si_sdr": 2.0}), Take(OFFER, error=ERROR))
-    trial = Trial(asked, PATH, PATH, 16_000, 5.0, None, (NOTE,), {"si_sdr": 1.0}, takes)
+    takes = (Take(OFFER, PATH, {"si_sdr": 2.0}, activity=QUIET), Take(OFFER, error=ERROR))
+    trial = Trial(asked, PATH, PATH, 16_000, 5.0, None, (NOTE,), {"si_sdr": 1.0}, QUIET, QUIET, takes)
     found = Sweep()
     found.points.append(Point(OFFER.key, 0.0, {"si_sdr": 1.0}, {"si_sdr": 2.0}))
     found.failures[OFFER.key] = ERROR
@@ -100,6 +103,7 @@ def of_bench(say: Say) -> list[str]:
     return [
         bench.trial_heading(say, trial),
         bench.scores_table(say, trial),
+        bench.said_of_activity(say, trial),
         bench.swept_heading(say, swept),
         bench.said_of_sweep(say, swept),
     ]

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from denoise_app.evaluation.sweep import STAND_IN, SWEPT, Point, Score
+from denoise_app.evaluation.sweep import Point, Score
 from denoise_app.inference.catalog import Entry
+from denoise_app.metrics.activity import Activity, deviation
 from denoise_app.metrics.alignment import Alignment
 from denoise_app.metrics.errors import MetricUnavailable
-from denoise_app.metrics.report import METRICS, Metric
+from denoise_app.metrics.table import ARROWS, Metric, keys, named
 from denoise_app.plots.scores import Axis, Curve
 from denoise_app.ui.parts import numbers
 from denoise_app.ui.parts.denoiser import name
@@ -30,7 +31,6 @@ from denoise_app.ui.parts.markup import (
     titled,
     working,
 )
-from denoise_app.ui.parts.measured import UNITS
 from denoise_app.ui.parts.player import NOISY, Version
 from denoise_app.ui.parts.problems import explained
 from denoise_app.ui.parts.recording import notes
@@ -38,9 +38,7 @@ from denoise_app.ui.texts import Say
 
 from .work import Doing, Mix, Swept, Trial
 
-DIGITS = {"pesq_wb": 2, "pesq_nb": 2, STAND_IN: 2, "stoi": 3, "estoi": 3}
-LEAST_SPANS = {"si_sdr": 5.0, "pesq_wb": 0.5, STAND_IN: 0.5, "stoi": 0.05}  # of an axis, in the metric's unit
-SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+LEAST_STEPS = 50  # of a metric's last digit that an axis spans at least
 CLEAN = "clean"
 
 
@@ -116,7 +114,7 @@ def scores_table(say: Say, trial: Trial) -> Markup:
     for key, before in trial.before.items():
         values = [before, *(take.scores[key] for take in takes)]
         reasons += [value for value in values if isinstance(value, MetricUnavailable)]
-        rows.append(_row(say, key, values, heads))
+        rows.append(_row(say, named(key), values, heads))
     told = dict.fromkeys(say(f"metric.{reason.reason}", **reason.facts) for reason in reasons)
     failed = [_failure(say, take.offer, take.error) for take in trial.takes if take.error]
     caption = say("bench.table")
@@ -128,62 +126,64 @@ def _failure(say: Say, offer: Entry, error: Exception) -> str:
     return say("bench.failed", name=name(say, offer), reason=explained(say, error))
 
 
-def _title(say: Say, key: str) -> str:
-    """A metric's name; "bench.snr" is the slider's."""
-    return say("bench.snr-true" if key == "snr" else f"bench.{key}")
-
-
-def _metric(key: str) -> Metric:
-    return METRICS["pesq_wb" if key == STAND_IN else key]
-
-
-def _row(say: Say, key: str, values: Sequence[Score], heads: Sequence[str]) -> Markup:
+def _row(say: Say, metric: Metric, values: Sequence[Score], heads: Sequence[str]) -> Markup:
     """A metric: the value of the noisy side, then each result with its change; the best of several is marked."""
-    metric = _metric(key)
     known = [value for value in values[1:] if isinstance(value, float)]
-    best = _text(key, (max if metric.better == "higher" else min)(known)) if len(known) > 1 else None
-    if len({_text(key, value) for value in known}) < 2:
-        best = None
-    cells = [tag("td", _plain(say, key, values[0]), data_head=heads[1])]
+    differ = len({numbers.value(metric, value) for value in known}) > 1
+    best = numbers.value(metric, metric.best(known)) if differ else None
+    cells = [tag("td", _plain(say, metric, values[0]), data_head=heads[1])]
     for value, title in zip(values[1:], heads[2:], strict=True):
-        cells.append(tag("td", _changed(say, key, values[0], value, best), data_head=title))
-    arrow = "↑" if metric.better == "higher" else "↓"
-    about = " · ".join(part for part in (say(UNITS[metric.unit]), f"{arrow} {say(f'compare.{metric.better}')}") if part)
-    return row(tag("th", _title(say, key), " ", tag("small", about), scope="row"), *cells)
+        cells.append(tag("td", _changed(say, metric, values[0], value, best), data_head=title))
+    direction = f"{ARROWS[metric.better]} {say(f'compare.{metric.better}')}"
+    about = " · ".join(part for part in (numbers.unit(say, metric), direction) if part)
+    return row(tag("th", numbers.title(say, metric), " ", tag("small", about), scope="row"), *cells)
 
 
-def _plain(say: Say, key: str, value: Score) -> str:
-    return _text(key, value) if isinstance(value, float) else missing(say("cards.none"))
+def _plain(say: Say, metric: Metric, value: Score) -> str:
+    return numbers.value(metric, value) if isinstance(value, float) else missing(say("cards.none"))
 
 
-def _changed(say: Say, key: str, before: Score, after: Score, best: str | None) -> str:
+def _changed(say: Say, metric: Metric, before: Score, after: Score, best: str | None) -> str:
     if not (isinstance(before, float) and isinstance(after, float)):
-        return _plain(say, key, after)
-    text, change = _text(key, after), after - before
+        return _plain(say, metric, after)
+    text, change = numbers.value(metric, after), after - before
     mark = Markup(" ") + tag("span", say("compare.best"), class_="tag") if text == best else ""
-    if text == _text(key, before):
+    if text == numbers.value(metric, before):
         return Markup("{}{} {}").format(text, mark, tag("small", "= ", heard(say("cards.same")), class_="change"))
     word, arrow = ("rises", "▲") if change > 0 else ("falls", "▼")
-    tone = "good" if (change > 0) == (_metric(key).better == "higher") else "bad"
-    amount = _power(change) if key == "mse" else numbers.signed(change, DIGITS.get(key, 1))
+    tone = "good" if (change > 0) == (metric.better == "higher") else "bad"
+    amount = numbers.change(metric, change)
     difference = tag("small", seen(arrow), heard(say(f"cards.{word}")), f" {amount}", class_=f"change {tone}")
     return Markup("{}{} {}").format(tag("span", text, class_="now"), mark, difference)
 
 
-def _text(key: str, value: float) -> str:
-    return _power(value) if key == "mse" else numbers.plain(value, DIGITS.get(key, 1))
+def activities(say: Say, trial: Trial) -> list[tuple[str, Activity]]:
+    """The sounds of the figure of energy and zero crossings: clean, noisy, and every denoiser that came out."""
+    takes = [(name(say, take.offer), take.activity) for take in trial.heard]
+    return [
+        (say(f"bench.version.{CLEAN}"), trial.clean_activity),
+        (say(f"bench.version.{NOISY}"), trial.noisy_activity),
+        *((title, found) for title, found in takes if found is not None),
+    ]
 
 
-def _power(value: float) -> str:
-    """A small number with its power of ten.
-
-    >>> _power(0.00123), _power(-0.00123), _power(0.0)
-    ('1.2·10⁻³', '−1.2·10⁻³', '0')
-    """
-    if value == 0:
-        return "0"
-    digits, exponent = f"{value:.1e}".split("e")
-    return f"{digits}·10{str(int(exponent)).translate(SUPERSCRIPTS)}".replace("-", numbers.MINUS)
+def said_of_activity(say: Say, trial: Trial) -> Markup:
+    """That figure in a sentence and in a table: how far each sound lies from the clean one."""
+    (_, clean), *others = activities(say, trial)
+    apart = [(title, deviation(found, clean)) for title, found in others]
+    facts = {"noisy": numbers.plain(apart[0][1].energy_db)}
+    told = say("bench.said-activity-noisy", **facts)
+    if results := apart[1:]:
+        title, nearest = min(results, key=lambda result: result[1].energy_db)
+        told = say("bench.said-activity", **facts, name=title, db=numbers.plain(nearest.energy_db))
+    heads = [head(say(f"bench.{key}")) for key in ("sound", "energy-apart", "crossings-apart")]
+    rows = []
+    for title, found in apart:
+        cells = (numbers.plain(found.energy_db), numbers.plain(found.crossings, 3))
+        rows.append(row(row_head(title), *(tag("td", cell) for cell in cells)))
+    caption = say("bench.activity-table")
+    folded = tag("details", tag("summary", caption), region(caption, table(heads, rows), "scrolls"))
+    return tag("div", tag("p", told), folded, class_="figure-said")
 
 
 def _decibels(snr_db: float) -> str:
@@ -197,15 +197,15 @@ def _decibels(snr_db: float) -> str:
 def swept_keys(swept: Swept) -> list[str]:
     """The metrics of a sweep: torch-pesq's in place of PESQ's where that is what there is."""
     points = swept.found.points
-    return list(points[0].before) if points else list(SWEPT)
+    return list(points[0].before) if points else list(keys("summary"))
 
 
 def axes(say: Say, swept: Swept) -> list[Axis]:
     """The panels of its figure."""
     found = []
-    for key in swept_keys(swept):
-        unit = say(UNITS[_metric(key).unit])
-        found.append(Axis(key, f"{_title(say, key)} ({unit})" if unit else _title(say, key), LEAST_SPANS[key]))
+    for metric in map(named, swept_keys(swept)):
+        least = LEAST_STEPS * 10.0 ** -(metric.digits or 0)
+        found.append(Axis(metric.key, numbers.title_and_unit(say, metric), least))
     return found
 
 
@@ -237,12 +237,12 @@ def said_of_sweep(say: Say, swept: Swept) -> Markup:
     told = [text for offer in swept.offers if (text := _range(say, swept, offer))]
     failures = swept.found.failures
     failed = [_failure(say, offer, failures[offer.key]) for offer in swept.offers if offer.key in failures]
-    keys = swept_keys(swept)
+    swept_metrics = swept_keys(swept)
     heads = [say("bench.snr-in"), say("model.heading"), *(axis.title for axis in axes(say, swept))]
     names = {offer.key: name(say, offer) for offer in swept.offers}
     rows = []
     for point in swept.found.points:
-        cells = (names[point.name], *(_improvement(say, point, key) for key in keys))
+        cells = (names[point.name], *(_improvement(say, point, key) for key in swept_metrics))
         title = f"{_decibels(point.snr_db)} {say('unit.db')}"
         rows.append(row(row_head(title), *(tag("td", cell) for cell in cells)))
     caption = say("bench.sweep-table")
@@ -264,4 +264,4 @@ def _range(say: Say, swept: Swept, offer: Entry) -> str:
 
 def _improvement(say: Say, point: Point, key: str) -> str:
     value = point.improvement(key)
-    return numbers.signed(value, DIGITS.get(key, 1)) if value is not None else say("cards.none")
+    return numbers.change(named(key), value) if value is not None else say("cards.none")

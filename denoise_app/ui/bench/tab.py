@@ -10,11 +10,13 @@ from typing import Any
 import gradio as gr
 
 from denoise_app.audio.mix import NOISES
-from denoise_app.evaluation.sweep import HIGHEST_SNR, LOWEST_SNR, MOST_SECONDS, snrs
+from denoise_app.evaluation.pairs import HIGHEST_SNR, LOWEST_SNR, MOST_SECONDS
+from denoise_app.evaluation.sweep import snrs
 from denoise_app.inference.catalog import Entry
 from denoise_app.plots.scores import sweep_figure
 from denoise_app.plots.theme import Theme
 from denoise_app.plots.theme import Words as FigureWords
+from denoise_app.plots.waveform import activity_figure
 from denoise_app.ui.parts.denoiser import name
 from denoise_app.ui.parts.downloads import links
 from denoise_app.ui.parts.language import say_for
@@ -174,6 +176,11 @@ class BenchTab:
             self.heading = gr.HTML(elem_id="bench-heading")
             self.player = build_player(LANGUAGES, elem_id="bench-player")
             self.table = gr.HTML(elem_id="bench-table")
+            with gr.Column(elem_classes=["sheet"], elem_id="bench-along-time"):
+                gr.HTML(words.made("html.bench-activity", lambda say: heading(say("bench.activity"), 3)))
+                self.activity = gr.Plot(label=words("bench.activity-plot"), show_label=False, elem_id="bench-activity")
+                gr.HTML(words.made("html.bench-activity-help", lambda say: hint(say("bench.activity-help"))))
+                self.activity_said = gr.HTML(elem_id="bench-activity-said")
         with gr.Column(elem_id="bench-sweep", elem_classes=["sheet"]):
             self.swept = gr.HTML(elem_id="bench-swept")
             self.plot = gr.Plot(label=words("bench.plot"), show_label=False, elem_id="bench-plot")
@@ -198,7 +205,8 @@ class BenchTab:
             *(self.pair_noisy, self.pair_clean, self.offers, self.step, self.theme),
         }
         curve = [self.swept, self.plot, self.sweep_said]
-        shown = [self.empty, self.heading, self.player, self.table, self.downloads]
+        along_time = [self.activity, self.activity_said]
+        shown = [self.empty, self.heading, self.player, self.table, *along_time, self.downloads]
         wire = self.orders.wire
         run = wire(self.start, self.on_run, asked, shown, "#bench-outcome", **WORK)
         sweep = wire(self.begin, self.on_sweep, asked, [self.empty, *curve, self.downloads], "#bench-outcome", **SWEEP)
@@ -265,7 +273,10 @@ class BenchTab:
             asked = self._mix(say, given) if given[self.mode] == "mix" else self._recorded(say, given)
             offers = self._chosen(say, given)
             for step in work.run(self._site.worker, session, asked, offers, job):
-                yield self._shown(say, step) if isinstance(step, Trial) else {self.said: html.progress(say, step)}
+                if isinstance(step, Trial):
+                    yield self._shown(say, step, given[self.theme])
+                else:
+                    yield {self.said: html.progress(say, step)}
             yield self._offered(say, session)
 
         yield from self.orders.carry_out(say, session, carry_out)
@@ -310,7 +321,7 @@ class BenchTab:
         token = self._site.downloads.offer(session.folder, bundle)
         return {self.downloads: links(say, token, {"bench": bundle.archive})}
 
-    def _shown(self, say: Say, trial: Trial) -> Updates:
+    def _shown(self, say: Say, trial: Trial, theme: Theme) -> Updates:
         """A trial on the page; what is heard first is the first result, as soon as there is one."""
         versions = html.versions(say, trial)
         selected = versions[2].key if len(versions) > 2 else NOISY
@@ -319,8 +330,17 @@ class BenchTab:
             self.heading: html.trial_heading(say, trial),
             self.player: player_value(versions, selected=selected),
             self.table: html.scores_table(say, trial),
+            self.activity: self._along_time(say, trial, theme),
+            self.activity_said: html.said_of_activity(say, trial),
             self.downloads: "",
         }
+
+    @staticmethod
+    def _along_time(say: Say, trial: Trial, theme: Theme) -> Any:
+        """Energy and zero crossings of all sounds above each other."""
+        words = FigureWords(time=say("plots.time"), energy=say("bench.energy"), crossings=say("bench.crossings"))
+        sounds = [(title, one.energy_db, one.crossings) for title, one in html.activities(say, trial)]
+        return activity_figure(trial.clean_activity.times, sounds, theme=theme, words=words)
 
     def _drawn(self, say: Say, swept: Swept, theme: Theme) -> Updates:
         """A sweep on the page, with the points that it has."""

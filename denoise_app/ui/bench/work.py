@@ -15,11 +15,14 @@ from denoise_app.audio import files
 from denoise_app.audio.clip import Clip
 from denoise_app.audio.encodings import Encoding
 from denoise_app.audio.notes import Note
+from denoise_app.evaluation import pairs
 from denoise_app.evaluation import sweep as evaluation
-from denoise_app.evaluation.sweep import Candidate, Pair, Score, Scores, Sweep, scores
+from denoise_app.evaluation.pairs import Pair
+from denoise_app.evaluation.sweep import Score, Scores, Sweep, System, scores
 from denoise_app.inference.catalog import Entry
 from denoise_app.inference.engine import Cancelled, Progress
 from denoise_app.inference.progress import Question, Report
+from denoise_app.metrics.activity import Activity, activity
 from denoise_app.metrics.alignment import Alignment
 from denoise_app.ui.parts.downloads import Bundle, csv_text
 from denoise_app.ui.parts.excerpts import loudness
@@ -88,6 +91,7 @@ class Take:
         scores: True metrics.
         gain_db: What makes it as loud as its neighbours, at most 0.
         error: Why it failed.
+        activity: Its energy and zero crossings along time.
     """
 
     offer: Entry
@@ -95,6 +99,7 @@ class Take:
     scores: Scores = field(default_factory=dict)
     gain_db: float = 0.0
     error: Exception | None = None
+    activity: Activity | None = None
 
 
 @dataclass(frozen=True)
@@ -109,6 +114,7 @@ class Trial:
         before: True metrics of the noisy side.
         takes: In the order of the denoisers.
         levels: File -> loudness in LUFS, of the clean and the noisy side.
+        clean_activity, noisy_activity: Energy and zero crossings of both sides along time.
     """
 
     asked: Mix | Recorded
@@ -119,6 +125,8 @@ class Trial:
     alignment: Alignment | None
     notes: tuple[Note, ...]
     before: Scores
+    clean_activity: Activity
+    noisy_activity: Activity
     takes: tuple[Take, ...] = ()
     levels: tuple[tuple[Path, float], ...] = ()
 
@@ -220,8 +228,8 @@ def run(
 
 def _pair(asked: Mix | Recorded) -> Pair:
     if isinstance(asked, Recorded):
-        return evaluation.pair(asked.noisy, asked.clean)
-    return evaluation.mix(evaluation.prepare(asked.clean, asked.noise, asked.seed), asked.snr_db)
+        return pairs.pair(asked.noisy, asked.clean)
+    return pairs.mix(pairs.prepare(asked.clean, asked.noise, asked.seed), asked.snr_db)
 
 
 def _trial(asked: Mix | Recorded, pair: Pair, room: Path) -> Trial:
@@ -238,6 +246,8 @@ def _trial(asked: Mix | Recorded, pair: Pair, room: Path) -> Trial:
         alignment=pair.alignment,
         notes=pair.notes,
         before=scores(pair, pair.noisy),
+        clean_activity=activity(pair.clean, pair.sample_rate),
+        noisy_activity=activity(pair.noisy, pair.sample_rate),
         levels=tuple((path, loudness(path)) for path in paths),
     )
 
@@ -245,7 +255,8 @@ def _trial(asked: Mix | Recorded, pair: Pair, room: Path) -> Trial:
 def _take(worker: Worker, pair: Pair, offer: Entry, out: Path, report: Report, stopped: Question) -> tuple[Take, float]:
     """A result and its loudness."""
     samples = evaluation.denoise(pair, worker.offers.load(offer), out, report, stopped)
-    return Take(offer, out, scores(pair, samples)), loudness(out)
+    take = Take(offer, out, scores(pair, samples), activity=activity(samples, pair.sample_rate))
+    return take, loudness(out)
 
 
 def _matched(trial: Trial) -> Trial:
@@ -269,18 +280,16 @@ def sweep(
         Cancelled: The job was told to stop; what has come so far stays.
     """
     yield Doing("mixing")
-    made = evaluation.prepare(asked.clean, asked.noise, asked.seed)
+    made = pairs.prepare(asked.clean, asked.noise, asked.seed)
     _check(job)
     swept = Swept(asked, offers, at, Sweep())
     session.show(replace(found(session), swept=swept))
-    candidates = [
-        Candidate(offer.key, f"{offer.key} {_weights(offer)}", partial(worker.offers.load, offer)) for offer in offers
+    systems = [
+        System(offer.key, f"{offer.key} {_weights(offer)}", partial(worker.offers.load, offer)) for offer in offers
     ]
     working = Background(
         worker,
-        lambda report, stopped: evaluation.sweep(
-            made, candidates, at, worker.measurements, swept.found, report, stopped
-        ),
+        lambda report, stopped: evaluation.sweep(made, systems, at, worker.measurements, swept.found, report, stopped),
         job,
     )
     shown = 0

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from markupsafe import Markup
 
-from denoise_app.metrics.listening import SIGNIFICANT, Score, enough
+from denoise_app.metrics.listening import SIGNIFICANT, Score, fewest_right
 from denoise_app.ui.parts.markup import head, hint, region, row, row_head, sentences, table, tag
 from denoise_app.ui.texts import Say
 
@@ -52,7 +52,7 @@ def _title(text: str) -> Markup:
 
 def _abx(say: Say, found: Outcome, name: Callable[[str], str]) -> Markup:
     answered, p = len(found.answers), found.p_value
-    needed = enough(answered)
+    needed = fewest_right(answered)
     heard = p < SIGNIFICANT
     told = [
         say("blind.luck", percent=f"{100 * p:.2g}" if p < 0.1 else f"{100 * p:.0f}", p=f"{p:.4f}"),

@@ -215,7 +215,7 @@ class BlindPanel:
     def _choices(self, say: Say, given: Given) -> Any:
         """The versions that can be listened to, the first two of them chosen."""
         material = self._material(given[self._heard])
-        known = material.candidates if material else ()
+        known = material.stimuli if material else ()
         choices = [(self._name(say, one.key), one.key) for one in known]
         return gr.CheckboxGroup(choices=choices, value=[one.key for one in known[:2]])
 

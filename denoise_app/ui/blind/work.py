@@ -29,7 +29,7 @@ from denoise_app.audio.convert import fit
 from denoise_app.audio.encodings import Encoding
 from denoise_app.audio.errors import UserError
 from denoise_app.audio.level import from_db
-from denoise_app.metrics.listening import Score, Vote, bradley_terry, luck
+from denoise_app.metrics.listening import Score, Vote, binomial_p_value, bradley_terry
 from denoise_app.ui.parts.downloads import csv_text
 from denoise_app.ui.texts import LANGUAGES
 from denoise_app.ui.worker.session import Session
@@ -62,7 +62,7 @@ class BlindError(UserError):
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Stimulus:
     """A version that takes part.
 
     Attributes:
@@ -91,21 +91,21 @@ class Material:
 
     Attributes:
         recording: Name of the user's file.
-        candidates: Its versions.
+        stimuli: Its versions.
     """
 
     recording: str
-    candidates: tuple[Candidate, ...]
+    stimuli: tuple[Stimulus, ...]
 
 
-def chosen(material: Material | None, keys: Sequence[str], kind: Kind) -> list[Candidate]:
-    """The candidates of these keys.
+def chosen(material: Material | None, keys: Sequence[str], kind: Kind) -> list[Stimulus]:
+    """The stimuli of these keys.
 
     Raises:
         BlindError: "blind-gone" where there is no such version (any more), "blind-two" for an A/B/X test of
             other than two, "blind-more" for preferences among fewer than two.
     """
-    known = {candidate.key: candidate for candidate in material.candidates} if material else {}
+    known = {stimulus.key: stimulus for stimulus in material.stimuli} if material else {}
     found = [known[key] for key in dict.fromkeys(keys) if key in known]
     if material is None or len(found) < len(set(keys)):
         raise BlindError.of("blind-gone")
@@ -122,7 +122,7 @@ class Trial:
 
     Attributes:
         id: Good for one answer; nobody can guess it.
-        a, b: Which of the candidates, by their place.
+        a, b: Which of the stimuli, by their place.
         x: Which of the two X is; None where preferences are asked for.
     """
 
@@ -136,7 +136,7 @@ def draw(kind: Kind, count: int, trials: int, rng: random.Random) -> tuple[Trial
     """The trials of a test.
 
     In an A/B/X test a coin decides once which of two is A, and in each trial anew which of them is X. Preferences go
-    through all pairs of `count` candidates in a random order before any pair comes again; a coin decides their sides.
+    through all pairs of `count` stimuli in a random order before any pair comes again; a coin decides their sides.
     """
     if kind == "abx":
         a, b = rng.sample((0, 1), 2)
@@ -154,7 +154,7 @@ def draw(kind: Kind, count: int, trials: int, rng: random.Random) -> tuple[Trial
 
 @dataclass(frozen=True)
 class Answer:
-    """A trial with what was answered; keys of candidates, `x` None where preferences were asked for."""
+    """A trial with what was answered; keys of stimuli, `x` None where preferences were asked for."""
 
     a: str
     b: str
@@ -163,7 +163,7 @@ class Answer:
 
     @property
     def picked(self) -> str | None:
-        """The key of the candidate that was chosen; None for no difference."""
+        """The key of the stimulus that was chosen; None for no difference."""
         return {"a": self.a, "b": self.b, "none": None}[self.choice]
 
     @property
@@ -180,14 +180,14 @@ class Outcome:
         kind: Of the test.
         recording: Name of the user's file.
         planned: Trials that were to be.
-        candidates: Who took part.
+        stimuli: Who took part.
         answers: In the order of the trials.
     """
 
     kind: Kind
     recording: str
     planned: int
-    candidates: tuple[Candidate, ...]
+    stimuli: tuple[Stimulus, ...]
     answers: tuple[Answer, ...]
 
     @property
@@ -201,8 +201,8 @@ class Outcome:
 
     @property
     def p_value(self) -> float:
-        """See `listening.luck`; of an A/B/X test."""
-        return luck(self.right, len(self.answers))
+        """See `listening.binomial_p_value`; of an A/B/X test."""
+        return binomial_p_value(self.right, len(self.answers))
 
     @property
     def votes(self) -> list[Vote]:
@@ -215,7 +215,7 @@ class BlindTest:
 
     Args:
         kind: What is asked.
-        candidates: Who takes part. Their sounds are copied, so that the test goes on when they are gone.
+        stimuli: Who takes part. Their sounds are copied, so that the test goes on when they are gone.
         recording: Name of the user's file.
         trials: 5 to 50.
         room: An empty folder of the visit; `end` leaves deleting it to whoever made it.
@@ -231,7 +231,7 @@ class BlindTest:
     def __init__(
         self,
         kind: Kind,
-        candidates: Sequence[Candidate],
+        stimuli: Sequence[Stimulus],
         recording: str,
         trials: int,
         room: Path,
@@ -244,10 +244,10 @@ class BlindTest:
         if not 0 <= start < math.inf:
             raise BlindError.of("blind-start")
         self.kind, self.room, self.planned = kind, room, trials
-        self._candidates, self._recording, self._clock = tuple(candidates), recording, clock
-        self._plan = draw(kind, len(candidates), trials, rng or random.SystemRandom())
+        self._stimuli, self._recording, self._clock = tuple(stimuli), recording, clock
+        self._plan = draw(kind, len(stimuli), trials, rng or random.SystemRandom())
         self._noise = np.random.default_rng(secrets.randbits(64))
-        self._originals = _excerpts(candidates, start, room)
+        self._originals = _excerpts(stimuli, start, room)
         self._answers: list[Answer] = []
         self._sounds: dict[str, Path] = {}
         self._over = False
@@ -287,7 +287,7 @@ class BlindTest:
             unheard = self._clock() - self._since < SOONEST or not set(FRESH[self.kind]) <= self._sounds.keys()
             if trial is None or trial.id != trial_id or choice not in CHOICES[self.kind] or unheard:
                 return False
-            keys = [candidate.key for candidate in self._candidates]
+            keys = [stimulus.key for stimulus in self._stimuli]
             x = None if trial.x is None else keys[trial.x]
             self._answers.append(Answer(keys[trial.a], keys[trial.b], x, choice))
             self._over = len(self._answers) == self.planned
@@ -300,7 +300,7 @@ class BlindTest:
         """Ends the test, early or not, and tells everything."""
         with self._lock:
             self._over = True
-            return Outcome(self.kind, self._recording, self.planned, self._candidates, tuple(self._answers))
+            return Outcome(self.kind, self._recording, self.planned, self._stimuli, tuple(self._answers))
 
     def _copy(self, original: Path) -> Path:
         clip = files.read(original)
@@ -310,17 +310,17 @@ class BlindTest:
         return to
 
 
-def _excerpts(candidates: Sequence[Candidate], start: float, room: Path) -> list[Path]:
-    """The same stretch of each candidate, equally long and equally loud, as float wav."""
-    infos = [files.probe(candidate.path) for candidate in candidates]
+def _excerpts(stimuli: Sequence[Stimulus], start: float, room: Path) -> list[Path]:
+    """The same stretch of each stimulus, equally long and equally loud, as float wav."""
+    infos = [files.probe(stimulus.path) for stimulus in stimuli]
     rate, length = infos[0].sample_rate, min(info.frames for info in infos)
     frames = min(length, round(MOST_SECONDS * rate))
     first = min(round(start * rate), length - frames)
     paths = []
-    for candidate in candidates:
-        samples = fit(files.read_window(candidate.path, first, frames).samples, frames)
+    for stimulus in stimuli:
+        samples = fit(files.read_window(stimulus.path, first, frames).samples, frames)
         paths.append(room / f"{secrets.token_hex(8)}.wav")
-        files.write(paths[-1], Clip(samples * np.float32(from_db(candidate.gain_db)), rate), FLOAT)
+        files.write(paths[-1], Clip(samples * np.float32(from_db(stimulus.gain_db)), rate), FLOAT)
     return paths
 
 
@@ -383,7 +383,7 @@ def _test_as_json(outcome: Outcome) -> dict[str, Any]:
             if answer.x is None
             else asked | {"x": answer.x, "answer": answer.choice, "right": answer.right}
         )
-    return found | {"versions": {one.key: one.facts for one in outcome.candidates}, "trials": trials}
+    return found | {"versions": {one.key: one.facts for one in outcome.stimuli}, "trials": trials}
 
 
 def _score_as_json(score: Score) -> dict[str, Any]:
@@ -413,14 +413,14 @@ def vote_lines(outcome: Outcome, day: date) -> list[dict[str, Any]]:
     """What is collected of a test where whoever runs the page collects votes: see `parts.votes`."""
     if not outcome.answers:
         return []
-    facts = {candidate.key: candidate.facts for candidate in outcome.candidates}
+    facts = {stimulus.key: stimulus.facts for stimulus in outcome.stimuli}
 
     def line(first: str, second: str, **result: Any) -> dict[str, Any]:
         head = {"id": secrets.token_hex(8), "day": day.isoformat(), "kind": outcome.kind}
         return head | {"first": facts[first], "second": facts[second]} | result
 
     if outcome.kind == "abx":
-        first, second = (candidate.key for candidate in outcome.candidates)
+        first, second = (stimulus.key for stimulus in outcome.stimuli)
         return [line(first, second, right=outcome.right, trials=len(outcome.answers), planned=outcome.planned)]
     sides = {"a": "first", "b": "second", "none": None}
     return [line(answer.a, answer.b, preferred=sides[answer.choice]) for answer in outcome.answers]

@@ -7,11 +7,12 @@ import math
 from markupsafe import Markup
 
 from denoise_app.audio.clip import FileInfo
-from denoise_app.metrics.report import METRICS, Measured
+from denoise_app.metrics.report import Measured
+from denoise_app.metrics.table import METRICS, Metric, shown
 from denoise_app.plots.spectrogram import Change
 from denoise_app.ui.parts import numbers
 from denoise_app.ui.parts.markup import head, heard, quiet, row, row_head, seen, sentences, table, tag, titled, working
-from denoise_app.ui.parts.measured import DIGITS, SHOWN, UNITS, Numbers
+from denoise_app.ui.parts.measured import Numbers
 from denoise_app.ui.parts.recording import notes
 from denoise_app.ui.texts import Say
 from denoise_app.ui.worker.background import Step
@@ -115,59 +116,60 @@ def changes(before: FileInfo, after: FileInfo) -> list[str]:
 def cards(say: Say, result: Result) -> Markup:
     """Every number with its unit, its before, its after and its arrow, and how it was measured a click away."""
     found = result.numbers
-    shown = [_metric_card(say, key, found) for key in SHOWN]
+    made = [_metric_card(say, metric, found) for metric in shown("clean")]
     was, now = result.rendered.levels_in.loudness_lufs, result.rendered.levels_out.loudness_lufs
     whole = Measured(was if math.isfinite(was) else None, now if math.isfinite(now) else None)
-    shown.append(_pair_card(say, "loudness", whole, "unit.lufs", "neither", 1))
+    made.append(_pair_card(say, METRICS["loudness"], whole))
     separation = result.separation
     factor = separation.real_time_factor
-    shown.append(_single_card(say, "rtf", f"{factor:.2g}" if factor < 1 else f"{factor:.1f}", "unit.none"))
-    shown.append(_single_card(say, "delay", numbers.milliseconds(1000 * separation.delay_seconds), "unit.ms"))
+    made.append(_single_card(say, "rtf", f"{factor:.2g}" if factor < 1 else f"{factor:.1f}", "unit.none"))
+    made.append(_single_card(say, "delay", numbers.milliseconds(1000 * separation.delay_seconds), "unit.ms"))
     part = ""
     if found.excerpts > 1:
         part = quiet(say("cards.excerpts", count=found.excerpts, seconds=f"{found.excerpt_seconds:g}"))
-    items = tag("ul", *(tag("li", card) for card in shown), class_="cards", role="list")
+    items = tag("ul", *(tag("li", card) for card in made), class_="cards", role="list")
     return tag("section", items, part, aria_label=say("cards.name"))
 
 
-def _metric_card(say: Say, key: str, found: Numbers) -> Markup:
-    metric = METRICS[key]
-    measured = found.measured.get(key)
+def _metric_card(say: Say, metric: Metric, found: Numbers) -> Markup:
+    measured = found.measured.get(metric.key)
+    title = numbers.title(say, metric)
     if measured is None:
-        return _card(say, key, _value(say("cards.measuring"), quiet=True))
+        return _card(say, metric.key, title, _value(say("cards.measuring"), quiet=True))
     if measured.before is None or measured.after is None:
         reason = measured.unavailable
         why = say(f"metric.{reason.reason}", **reason.facts) if reason else ""
-        return _card(say, key, _value(say("cards.none"), quiet=True), quiet(why))
-    return _pair_card(say, key, measured, UNITS[metric.unit], metric.better, DIGITS.get(key, 1))
+        return _card(say, metric.key, title, _value(say("cards.none"), quiet=True), quiet(why))
+    return _pair_card(say, metric, measured)
 
 
-def _pair_card(say: Say, key: str, measured: Measured, unit: str, better: str, digits: int) -> Markup:
-    before, after = measured.before, measured.after
+def _pair_card(say: Say, metric: Metric, measured: Measured) -> Markup:
+    before, after, title = measured.before, measured.after, numbers.title(say, metric)
     if before is None or after is None:
-        return _card(say, key, _value(say("facts.silence"), quiet=True))
-    change = round(after - before, digits)
-    good = {"higher": change > 0, "lower": change < 0}.get(better)
+        return _card(say, metric.key, title, _value(say("facts.silence"), quiet=True))
+    change = after - before if metric.digits is None else round(after - before, metric.digits)
+    good = {"higher": change > 0, "lower": change < 0}.get(metric.better)
     tone = "" if change == 0 or good is None else "good" if good else "bad"
     word, arrow = ("rises", "▲") if change > 0 else ("falls", "▼") if change < 0 else ("same", "=")
-    was = tag("span", heard(f"{say('cards.before')} "), numbers.plain(before, digits))
-    now = tag("span", heard(f"{say('cards.after')} "), numbers.plain(after, digits), class_="now")
-    values = _value(was, " ", seen("→", "b"), " ", now, " ", tag("small", say(unit)))
-    amount = numbers.signed(change, digits) if change else ""
+    was = tag("span", heard(f"{say('cards.before')} "), numbers.value(metric, before))
+    now = tag("span", heard(f"{say('cards.after')} "), numbers.value(metric, after), class_="now")
+    values = _value(was, " ", seen("→", "b"), " ", now, " ", tag("small", numbers.unit(say, metric)))
+    amount = numbers.change(metric, change) if change else ""
     difference = tag("p", seen(arrow), heard(say(f"cards.{word}")), f" {amount}", class_=f"change {tone}")
-    return _card(say, key, values, difference)
+    return _card(say, metric.key, title, values, difference)
 
 
 def _single_card(say: Say, key: str, value: str, unit: str) -> Markup:
-    return _card(say, key, _value(tag("span", value, class_="now"), " ", tag("small", say(unit))))
+    shown = _value(tag("span", value, class_="now"), " ", tag("small", say(unit)))
+    return _card(say, key, say(f"cards.{key}"), shown)
 
 
 def _value(*content: str, quiet: bool = False) -> Markup:
     return tag("p", *content, class_="value quiet" if quiet else "value")
 
 
-def _card(say: Say, key: str, *content: Markup) -> Markup:
-    summary = tag("summary", tag("h3", say(f"cards.{key}")), seen("i"), title=say("cards.how"))
+def _card(say: Say, key: str, title: str, *content: Markup) -> Markup:
+    summary = tag("summary", tag("h3", title), seen("i"), title=say("cards.how"))
     how = tag("details", summary, tag("p", say(f"cards.{key}-how")), data_fold=f"cards.{key}")
     return how + Markup().join(content)
 

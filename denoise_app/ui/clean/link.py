@@ -67,13 +67,13 @@ READERS: dict[str, Callable[[str], Any]] = {
 def query(denoiser: str, settings: Settings, channels: str) -> str:
     """The query of a link, with what differs from the defaults.
 
-    >>> query("gru/hybrid", Settings(strength=0.8), "each")
+    >>> query("gru/hybrid", Settings(strength=80.0), "each")
     '?denoiser=gru/hybrid&strength=80'
     """
     most = settings.max_attenuation_db
     loud = settings.loudness_lufs is not None
     values: dict[str, Any] = {
-        "strength": 100 * settings.strength,
+        "strength": settings.strength,
         "most": most if math.isfinite(most) else NO_LIMIT_DB,
         "high_band": settings.high_band,
         "lufs": settings.loudness_lufs if loud else "",

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from denoise_app.inference.catalog import Entry
 from denoise_app.inference.engine import Cancelled, Settings
+from denoise_app.inference.settings import treatment
 from denoise_app.plots.page import page
 from denoise_app.plots.theme import Theme
 from denoise_app.ui.parts import denoiser
@@ -31,7 +32,7 @@ from denoise_app.ui.worker.session import Job, Session
 
 from . import html, link, work
 from .figures import figure
-from .settings import NO_LIMIT_DB, channels_from, settings_from
+from .settings import NO_LIMIT_DB, settings_from
 from .work import Heard, Order, Result
 
 
@@ -408,7 +409,7 @@ class CleanTab:
         if not Path(path).is_file():
             raise Unready(say("error.gone"))
         offer = self._offers.find(given[self.checkpoint])
-        settings, channels = self._settings(given), channels_from(given[self.channels])
+        settings, channels = self._settings(given), treatment(given[self.channels])
         return Order(session.adopt(Path(path)), offer, channels, settings)
 
     def _settings(self, given: Given) -> Settings:

@@ -22,9 +22,10 @@ from denoise_app.inference.catalog import Entry
 from denoise_app.inference.progress import Question, Report
 from denoise_app.inference.removed import Mixed, Removed
 from denoise_app.metrics.report import Measured, paired
+from denoise_app.metrics.table import keys
 from denoise_app.ui.parts import excerpts
 from denoise_app.ui.parts.loudness import equal_loudness, matching_gain
-from denoise_app.ui.parts.measured import QUICK, SLOW, Numbers
+from denoise_app.ui.parts.measured import Numbers
 from denoise_app.ui.parts.receipt import Made, report
 from denoise_app.ui.worker.background import Background, Step
 from denoise_app.ui.worker.session import Job, Session
@@ -248,9 +249,9 @@ def _rendered(
 
 
 def measure(
-    worker: Worker, session: Session[Result], result: Result, groups: Sequence[Sequence[str]] = (QUICK, SLOW)
+    worker: Worker, session: Session[Result], result: Result, slow: Sequence[bool] = (False, True)
 ) -> Iterator[Result]:
-    """The result with more and more numbers, one group of metrics after the other.
+    """The result with more and more numbers: by default the quick metrics first, then the slow ones.
 
     It ends early where another result has taken its place.
     """
@@ -259,8 +260,9 @@ def measure(
     frames = min(before.size, after.size)  # a lossy format may end a little later
     parts = excerpts.listened_to(info)
     length = (parts[0].stop - parts[0].start) / rate
-    for keys in groups:
-        found = paired(*(worker.score(samples[:frames], rate, keys) for samples in (before, after)))
+    for is_slow in slow:
+        wanted = keys("clean", is_slow)
+        found = paired(*(worker.score(samples[:frames], rate, wanted) for samples in (before, after)))
         shown = session.update(result, partial(Result.with_numbers, found=found, count=len(parts), seconds=length))
         if shown is None:
             return

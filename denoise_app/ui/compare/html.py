@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from markupsafe import Markup
 
 from denoise_app.inference.catalog import Entry
-from denoise_app.metrics.report import METRICS
+from denoise_app.metrics.table import keys, shown
 from denoise_app.plots.spectrogram import SpectrogramData
 from denoise_app.ui.parts import denoiser, numbers
 from denoise_app.ui.parts.denoiser import name
@@ -31,7 +32,6 @@ from denoise_app.ui.parts.markup import (
     titled,
     working,
 )
-from denoise_app.ui.parts.measured import DIGITS, SHOWN, UNITS
 from denoise_app.ui.parts.player import NOISY, Version, number_key
 from denoise_app.ui.parts.problems import explained
 from denoise_app.ui.texts import Say
@@ -92,21 +92,16 @@ class Trait:
         head: Its name.
         unit: Of its numbers.
         better: "higher", "lower" or "neither".
-        digits: After the decimal point.
+        text: How a value is written.
         values: One for each row, the noisy recording first; None where there is none.
-        shown: How a value is written where digits do not tell.
     """
 
     key: str
     head: str
     unit: str
     better: str
-    digits: int
+    text: Callable[[float], str]
     values: Sequence[float | None]
-    shown: Callable[[float], str] | None = None
-
-    def text(self, value: float) -> str:
-        return self.shown(value) if self.shown else numbers.plain(value, self.digits)
 
     def best(self) -> str | None:
         """The best value as it is written; None where nothing is better, or all are the same."""
@@ -141,13 +136,12 @@ def numbers_table(say: Say, comparison: Comparison) -> Markup:
 def _metrics(say: Say, comparison: Comparison) -> list[Trait]:
     """What was measured of every version."""
     traits = []
-    for key in SHOWN:
-        metric = METRICS[key]
-        found = [column.numbers.get(key) for column in comparison.ready]
+    for metric in shown("clean"):
+        found = [column.numbers.get(metric.key) for column in comparison.ready]
         before = next((one.before for one in found if one is not None), None)
         values = [before, *(one.after if one else None for one in found)]
-        digits = DIGITS.get(key, 1)
-        traits.append(Trait(key, say(f"cards.{key}"), say(UNITS[metric.unit]), metric.better, digits, values))
+        title, unit = numbers.title(say, metric), numbers.unit(say, metric)
+        traits.append(Trait(metric.key, title, unit, metric.better, partial(numbers.value, metric), values))
     return traits
 
 
@@ -164,16 +158,16 @@ def _properties(say: Say, comparison: Comparison) -> list[Trait]:
     delays = [None, *(1000 * column.offer.latency / column.offer.sample_rate for column in columns)]
     sizes = [None, *(column.offer.manifest.parameters if column.offer.manifest else 0 for column in columns)]
     return [
-        Trait("loudness", say("cards.loudness"), say("unit.lufs"), "neither", 1, loudness),
-        Trait("rtf", say("cards.rtf"), "", "lower", 3, factors, lambda value: f"{value:.2g}"),
-        Trait("delay", say("cards.delay"), say("unit.ms"), "lower", 0, delays, numbers.milliseconds),
-        Trait("size", say("compare.size"), "", "lower", 0, sizes, numbers.size),
+        Trait("loudness", say("title.loudness"), say("unit.lufs"), "neither", numbers.plain, loudness),
+        Trait("rtf", say("cards.rtf"), "", "lower", "{:.2g}".format, factors),
+        Trait("delay", say("cards.delay"), say("unit.ms"), "lower", numbers.milliseconds, delays),
+        Trait("size", say("compare.size"), "", "lower", numbers.size, sizes),
     ]
 
 
 def _missing(say: Say, comparison: Comparison, trait: Trait, place: int) -> Markup:
     """What stands in a cell without a value: that it is being measured, why there is none, or nothing."""
-    if trait.key not in METRICS or trait.key == "loudness":
+    if trait.key not in keys("clean"):
         return missing(say("compare.unknown"))
     found = [column.numbers.get(trait.key) for column in comparison.ready]
     measured = found[place - 1] if place else next(filter(None, found), None)

@@ -22,13 +22,13 @@ from denoise_app.inference.progress import Question, Report
 from denoise_app.metrics.blind import pause_attenuation_db
 from denoise_app.metrics.errors import MetricUnavailable
 from denoise_app.metrics.report import Measured, paired
+from denoise_app.metrics.table import keys
 from denoise_app.plots.grid import COLUMNS
 from denoise_app.plots.spectrogram import SpectrogramData, describe, spectrogram_db
 from denoise_app.plots.waveform import Envelope, envelope
-from denoise_app.ui.blind.work import Candidate, Material
+from denoise_app.ui.blind.work import Material, Stimulus
 from denoise_app.ui.parts import excerpts, figures
 from denoise_app.ui.parts.loudness import equal_loudness
-from denoise_app.ui.parts.measured import QUICK, SLOW
 from denoise_app.ui.parts.player import MOST_VERSIONS, NOISY, WINDOW_SECONDS
 from denoise_app.ui.texts import LANGUAGES
 from denoise_app.ui.worker.background import Background, Step
@@ -122,7 +122,7 @@ class Comparison:
     @property
     def measured(self) -> bool:
         """Whether every column that came out has all its numbers."""
-        return all(set(QUICK + SLOW) <= column.numbers.keys() for column in self.ready)
+        return all(set(keys("clean")) <= column.numbers.keys() for column in self.ready)
 
     @property
     def is_cut(self) -> bool:
@@ -253,8 +253,8 @@ def material(comparison: Comparison) -> Material:
     for column in comparison.ready:
         offer = column.offer
         sha256 = offer.manifest.sha256 if offer.manifest else None
-        found.append(Candidate(column.key, offer.model, offer.loss, sha256 or None, column.path, column.gain_db))
-    noisy = Candidate(NOISY, NOISY, None, None, comparison.path, comparison.gain_db)
+        found.append(Stimulus(column.key, offer.model, offer.loss, sha256 or None, column.path, column.gain_db))
+    noisy = Stimulus(NOISY, NOISY, None, None, comparison.path, comparison.gain_db)
     return Material(comparison.path.name, (*found, noisy))
 
 
@@ -267,11 +267,12 @@ def measure(worker: Worker, session: Session[Comparison], comparison: Comparison
     It ends early where another comparison has taken its place.
     """
     rate, noisy = comparison.info.sample_rate, excerpts.heard(comparison.path, comparison.info)
-    for keys in (QUICK, SLOW):
-        before = worker.score(noisy, rate, keys)
+    for slow in (False, True):
+        wanted = keys("clean", slow)
+        before = worker.score(noisy, rate, wanted)
         for column in comparison.ready:
             sound = fit(excerpts.heard(column.path, comparison.info)[None], noisy.size)[0]
-            found = paired(before, worker.score(sound, rate, keys))
+            found = paired(before, worker.score(sound, rate, wanted))
             shown = session.update(comparison, partial(Comparison.with_numbers, key=column.key, numbers=found))
             if shown is None:
                 return
@@ -318,9 +319,9 @@ def look(session: Session[Comparison], comparison: Comparison) -> View:
     Raises:
         AudioError: A file is gone.
     """
-    keys = {column.key for column in comparison.ready}
+    columns = {column.key for column in comparison.ready}
     shown = session.latest(comparison)
-    if shown is not None and shown.view is not None and keys == set(shown.view.columns):
+    if shown is not None and shown.view is not None and columns == set(shown.view.columns):
         return shown.view
     view = _view(comparison)
     session.update(comparison, lambda now: replace(now, view=view))

@@ -27,7 +27,7 @@ from denoise_app.evaluation.leaderboard import (
 )
 from denoise_app.inference.catalog import Entry
 from denoise_app.losses import LOSSES
-from denoise_app.metrics.report import METRICS
+from denoise_app.metrics.table import METRICS, Metric, keys, shown
 from denoise_app.plots.board import Point, curve_svg
 from denoise_app.ui.parts import denoiser, markup, numbers
 from denoise_app.ui.parts.markup import hint, joined, missing, region, row_head, sortable_head, tag
@@ -36,13 +36,10 @@ from denoise_app.ui.texts import Say
 logger = logging.getLogger(__name__)
 
 RESULTS = resources.folder("results")
-SCORES = {"pesq_wb": 2, "stoi": 3, "si_sdr": 1, "segmental_snr": 1, "lsd": 1, "dnsmos_ovrl": 2}
-"""Metric -> digits after the decimal point."""
 KINDS = ("all", "neural", "causal", "classical")
 COSTS = ("rtf", "parameters")
 EVERYTHING = "all"
 PEERS = ("measured", "published")  # the tables of other systems
-PEER_COLUMNS = ("pesq_wb", "stoi", "si_sdr", "rtf", "parameters")
 CURVES = ("pesq-wb", "si-sdr", "loss")  # what a training may have told of itself, the most telling first
 
 
@@ -91,10 +88,14 @@ def _is_table(table: object) -> bool:
     rows = table.get("rows") if isinstance(table, dict) else None
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
         return False
-    keys = [key for key in PEER_COLUMNS if key in rows[0]]
-    cells = [row.get(key, "") for row in rows for key in keys]
+    cells = [row.get(key, "") for row in rows for key in _peer_columns(rows[0])]
     named = all(isinstance(row.get("system"), str) for row in rows)
     return named and all(isinstance(cell, int | float | None) for cell in cells)
+
+
+def _peer_columns(row: Mapping[str, Any]) -> list[str]:
+    """The numbers that a table of other systems holds, by its first row."""
+    return [key for key in (*keys("summary"), *COSTS) if key in row]
 
 
 # -------------------------------------------------------------------------------------------------------------- filters
@@ -159,20 +160,20 @@ def card_id(model: str, loss: str | None, revision: str | None = None) -> str:
 
 def table(say: Say, board: Board, group: str, kind: str) -> Markup:
     """The leaderboard, to be sorted by any column; the best of each is marked in words."""
-    shown = rows(board, group, kind)
-    told = [means(scores(row, group)) for row in shown]
-    keys = [key for key in SCORES if any(key in known for known in told)]
-    best = {key: _best(key, [known[key] for known in told if key in known]) for key in keys}
+    listed = rows(board, group, kind)
+    known = [means(scores(row, group)) for row in listed]
+    metrics = [metric for metric in shown("leaderboard") if any(metric.key in row for row in known)]
+    best = {metric: _best(metric, [row[metric.key] for row in known if metric.key in row]) for metric in metrics}
     heads = [sortable_head(say(f"models.{key}")) for key in ("model", "loss")]
-    heads += [_score_head(say, key) for key in keys]
+    heads += [_score_head(say, metric) for metric in metrics]
     heads += [
         sortable_head(say("models.parameters"), "", "lower"),
         sortable_head(say("models.delay"), say("unit.ms"), "lower"),
         sortable_head(say("board.rtf"), "", "lower"),
         sortable_head(say("models.causal")),
     ]
-    caption = _caption(say, board, group, shown)
-    body = (_row(say, row, group, keys, best) for row in shown)
+    caption = _caption(say, board, group, listed)
+    body = (_row(say, row, group, best) for row in listed)
     about = hint(f"{caption} {say('board.interval')}")
     return region(caption, markup.table(heads, body, caption), "versus") + about
 
@@ -185,21 +186,21 @@ def _caption(say: Say, board: Board, group: str, shown: Sequence[Row]) -> str:
     return f"{caption} {say('board.part', pairs=str(part(shown[0], group)['pairs']), part=title)}"
 
 
-def _score_head(say: Say, key: str) -> Markup:
-    better = METRICS[key].better
-    return sortable_head(say(f"board.{key}"), "", better, say(f"compare.{better}"))
+def _score_head(say: Say, metric: Metric) -> Markup:
+    title, unit = numbers.title(say, metric), numbers.unit(say, metric)
+    return sortable_head(title, unit, metric.better, say(f"compare.{metric.better}"))
 
 
-def _best(key: str, values: Sequence[float]) -> str:
-    return numbers.plain(max(values) if METRICS[key].better == "higher" else min(values), SCORES[key])
+def _best(metric: Metric, values: Sequence[float]) -> str:
+    return numbers.value(metric, metric.best(values))
 
 
-def _row(say: Say, row: Row, group: str, keys: Sequence[str], best: Mapping[str, str]) -> Markup:
+def _row(say: Say, row: Row, group: str, best: Mapping[Metric, str]) -> Markup:
     noisy = row["model"] == NOISY
     title = say("board.noisy") if noisy else str(row["model"])
     link = title if noisy else tag("a", title, href=f"#{card_id(row['model'], row['loss'])}")
     cells = [tag("th", link, scope="row", data_value=title), _text(row["loss"] or "")]
-    cells += [_score(say, row, group, key, best[key]) for key in keys]
+    cells += [_score(say, row, group, metric, text) for metric, text in best.items()]
     if noisy:
         cells += [tag("td")] * 4
     else:
@@ -220,41 +221,42 @@ def _number(value: float, text: str) -> Markup:
     return tag("td", text, data_value=repr(value))
 
 
-def _score(say: Say, row: Row, group: str, key: str, best: str) -> Markup:
-    score = scores(row, group).get(key)
+def _score(say: Say, row: Row, group: str, metric: Metric, best: str) -> Markup:
+    score = scores(row, group).get(metric.key)
     if score is None:
         return tag("td", missing(say("compare.unknown")), class_="quiet")
-    text = numbers.plain(score["mean"], SCORES[key])
-    half = tag("small", f"± {spread(score):.{SCORES[key]}f}", class_="quiet")
-    shown = [text, " ", half]
+    text = numbers.value(metric, score["mean"])
+    half = tag("small", f"± {numbers.value(metric, spread(score))}", class_="quiet")
+    cell = [text, " ", half]
     if text == best:
-        shown = [tag("b", text), " ", half, " ", tag("span", say("compare.best"), class_="tag")]
-    return tag("td", *shown, data_value=repr(score["mean"]))
+        cell = [tag("b", text), " ", half, " ", tag("span", say("compare.best"), class_="tag")]
+    return tag("td", *cell, data_value=repr(score["mean"]))
 
 
 def others(say: Say, peers: Mapping[str, Any]) -> Markup:
     """Tables of systems that are not ours, each with where its numbers come from."""
     parts = []
     for which, listed in peers.items():
-        keys = [key for key in PEER_COLUMNS if key in listed["rows"][0]]
+        columns = _peer_columns(listed["rows"][0])
         heads = [sortable_head(say("board.system"))]
-        heads += [_score_head(say, key) if key in SCORES else sortable_head(_cost(say, key)) for key in keys]
+        heads += [sortable_head(_cost(say, key)) if key in COSTS else _score_head(say, METRICS[key]) for key in columns]
         body = (
-            markup.row(row_head(row["system"], row["system"]), *(_peer_cell(row[key], key) for key in keys))
+            markup.row(row_head(row["system"], row["system"]), *(_peer_cell(row[key], key) for key in columns))
             for row in listed["rows"]
         )
         title = say(f"board.peers.{which}")
-        shown = region(title, markup.table(heads, body, title), "versus")
+        systems = region(title, markup.table(heads, body, title), "versus")
         about = hint(say(f"board.peers.{which}-help"))
-        parts.append(tag("details", tag("summary", title), about, shown, class_="peers"))
+        parts.append(tag("details", tag("summary", title), about, systems, class_="peers"))
     return joined(parts)
 
 
 def _peer_cell(value: float | None, key: str) -> Markup:
     if value is None:
         return tag("td")
-    text = numbers.size(int(value)) if key == "parameters" else numbers.plain(value, SCORES.get(key, 3))
-    return _number(value, text)
+    if key in COSTS:
+        return _number(value, numbers.size(int(value)) if key == "parameters" else numbers.plain(value, 3))
+    return _number(value, numbers.value(METRICS[key], value))
 
 
 def _cost(say: Say, key: str) -> str:
@@ -281,18 +283,18 @@ def said_of_matrix(say: Say, board: Board, group: str, metric: str) -> Markup:
     ends = []
     for model in models:
         own = {loss: value for (other, loss), value in values.items() if other == model}
-        pick = max if METRICS[metric].better == "higher" else min
-        ends.append(f"{model}: {pick(own, key=own.__getitem__)}")
-    return hint(say("board.matrix-said", metric=say(f"board.{metric}"), best=", ".join(ends)))
+        ends.append(f"{model}: {METRICS[metric].best(own, key=own.__getitem__)}")
+    title = numbers.title_and_unit(say, METRICS[metric])
+    return hint(say("board.matrix-said", metric=title, best=", ".join(ends)))
 
 
 def points(board: Board, group: str, kind: str, metric: str, cost: str) -> list[Point]:
     """What `quality_figure` shows: every row that has both; the best of each model bears its name."""
-    shown = [row for row in rows(board, group, kind) if metric in scores(row, group) and row.get(cost)]
-    pick = max if METRICS[metric].better == "higher" else min
+    listed = [row for row in rows(board, group, kind) if metric in scores(row, group) and row.get(cost)]
     named = set()
-    for model in {row["model"] for row in shown}:
-        best = pick((row for row in shown if row["model"] == model), key=lambda row: scores(row, group)[metric]["mean"])
+    for model in {row["model"] for row in listed}:
+        own = (row for row in listed if row["model"] == model)
+        best = METRICS[metric].best(own, key=lambda row: scores(row, group)[metric]["mean"])
         named.add((best["model"], best["loss"]))
     return [
         Point(
@@ -303,7 +305,7 @@ def points(board: Board, group: str, kind: str, metric: str, cost: str) -> list[
             cost=row[cost],
             quality=scores(row, group)[metric]["mean"],
         )
-        for row in sorted(shown, key=quality)
+        for row in sorted(listed, key=quality)
     ]
 
 

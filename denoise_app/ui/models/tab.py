@@ -9,10 +9,10 @@ import gradio as gr
 
 from denoise_app.checkpoints import hub
 from denoise_app.inference.catalog import Entry
-from denoise_app.metrics.report import METRICS
+from denoise_app.metrics.table import METRICS, Metric, shown
 from denoise_app.plots.board import matrix_figure, quality_figure
 from denoise_app.plots.theme import Theme
-from denoise_app.ui.parts import denoiser
+from denoise_app.ui.parts import denoiser, numbers
 from denoise_app.ui.parts.language import say_for
 from denoise_app.ui.parts.markup import alert, finished, heading, hint, joined
 from denoise_app.ui.parts.orders import AT_ONCE
@@ -69,13 +69,17 @@ class ModelsTab:
         self.table = gr.HTML(js_on_load=SORTABLE, elem_id="board-table")
         self.others = gr.HTML(js_on_load=SORTABLE, elem_id="board-others")
 
+    def _score_name(self, metric: Metric) -> Any:
+        made = self._site.words.made
+        return made(f"html.board-{metric.key}", partial(numbers.title_and_unit, metric=metric))
+
     def _build_figures(self) -> None:
         words = self._site.words
         with gr.Column(elem_classes=["sheet", "to-cards"], visible=self._results.board is not None) as self.figures:
             with gr.Row(elem_classes=["figures-head"]):
                 gr.HTML(words.made("html.board-figures", lambda say: heading(say("board.figures"))))
                 self.metric = gr.Dropdown(
-                    [(words(f"board.{key}"), key) for key in board.SCORES],
+                    [(self._score_name(metric), metric.key) for metric in shown("leaderboard")],
                     value="pesq_wb",
                     label=words("board.metric"),
                     show_label=False,
@@ -163,14 +167,14 @@ class ModelsTab:
         if ours is None:
             return None, "", None, None
         models, losses, values = board.matrix(ours, group, metric)
-        lower = METRICS[metric].better == "lower"
-        quality = say(f"board.{metric}")
+        scored = METRICS[metric]
+        quality = numbers.title_and_unit(say, scored)
         costs = {"rtf": say("board.rtf"), "parameters": say("models.parameters")}
         scatters = [
             quality_figure(board.points(ours, group, kind, metric, cost), costs[cost], quality, theme)
             for cost in board.COSTS
         ]
-        heat = matrix_figure(models, losses, values, board.SCORES[metric], lower, theme)
+        heat = matrix_figure(models, losses, values, scored.digits or 0, scored.better == "lower", theme)
         return heat, board.said_of_matrix(say, ours, group, metric), *scatters
 
     # -------------------------------------------------------------------------------------------------------- the Hub

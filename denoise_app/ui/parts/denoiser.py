@@ -7,16 +7,13 @@ from collections.abc import Iterable, Sequence
 from markupsafe import Markup
 
 from denoise_app.inference.catalog import Entry
+from denoise_app.metrics.table import shown
 from denoise_app.ui.texts import Say
 
 from . import numbers
 from .markup import hint, notices, quiet, tag
 
 LICENCE = "apache-2.0"  # of this program, and so of the denoisers without weights
-SHOWN_SCORES = ("pesq_wb", "stoi", "si_sdr", "dnsmos_ovrl")
-SCORE_NAMES = {"pesq_wb": "PESQ-WB", "stoi": "STOI", "si_sdr": "SI-SDR", "dnsmos_ovrl": "DNSMOS"}
-SCORE_DIGITS = {"pesq_wb": 2, "stoi": 3, "si_sdr": 1, "dnsmos_ovrl": 2}
-SCORE_UNITS = {"si_sdr": "dB"}
 
 
 def name(say: Say, offer: Entry) -> str:
@@ -69,16 +66,15 @@ def about(say: Say, offer: Entry) -> Markup:
 def scores(say: Say, offer: Entry) -> Markup:
     """A checkpoint's scores, those of the noisy recordings in brackets."""
     manifest = offer.manifest
-    known = [key for key in SHOWN_SCORES if manifest and key in manifest.scores]
+    known = [metric for metric in shown("about") if manifest and metric.key in manifest.scores]
     if manifest is None or not known:
         return quiet(say("model.unscored"))
     items = []
-    for key in known:
-        digits, unit = SCORE_DIGITS[key], SCORE_UNITS.get(key, "")
-        noisy = manifest.noisy_scores.get(key)
-        before = tag("span", f"({numbers.plain(noisy, digits)})", class_="quiet") if noisy is not None else ""
-        value = numbers.plain(manifest.scores[key], digits)
-        items.append(tag("div", tag("dt", SCORE_NAMES[key]), tag("dd", f"{value} {unit} ", before)))
+    for metric in known:
+        noisy = manifest.noisy_scores.get(metric.key)
+        before = tag("span", f"({numbers.value(metric, noisy)})", class_="quiet") if noisy is not None else ""
+        value = f"{numbers.value(metric, manifest.scores[metric.key])} {numbers.unit(say, metric)} "
+        items.append(tag("div", tag("dt", numbers.title(say, metric)), tag("dd", value, before)))
     on = say("model.scored-on", recordings=manifest.scored_on) if manifest.scored_on else ""
     return tag("dl", *items, class_="scores", aria_label=say("model.scores")) + quiet(on)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 
 from denoise_app.audio.clip import FileInfo
+from denoise_app.metrics.table import Metric
 from denoise_app.ui.texts import Say
 
 MINUS = "\u2212"
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def clock(seconds: float) -> str:
@@ -109,3 +111,43 @@ def bits(info: FileInfo, say: Say) -> str:
 def kind(info: FileInfo, say: Say) -> str:
     """Rate, channels and bits in a row: what the fidelity line is about."""
     return " · ".join((rate(info.sample_rate), channels(info.channels, say), bits(info, say)))
+
+
+# ------------------------------------------------------------------------------------------------------------- metrics
+
+
+def title(say: Say, metric: Metric) -> str:
+    """What the page calls a metric."""
+    return say(f"title.{metric.key}")
+
+
+def unit(say: Say, metric: Metric) -> str:
+    """A metric's unit; empty for a plain number."""
+    return say(f"unit.{metric.unit.lower() or 'none'}")
+
+
+def title_and_unit(say: Say, metric: Metric) -> str:
+    """For an axis or a choice: "SI-SDR (dB)"."""
+    return f"{title(say, metric)} ({unit(say, metric)})" if unit(say, metric) else title(say, metric)
+
+
+def value(metric: Metric, number: float) -> str:
+    """A metric's value with its digits."""
+    return power(number) if metric.digits is None else plain(number, metric.digits)
+
+
+def change(metric: Metric, number: float) -> str:
+    """How much a metric rose, or by minus how much it fell, with its digits."""
+    return power(number) if metric.digits is None else signed(number, metric.digits)
+
+
+def power(number: float) -> str:
+    """A small number with its power of ten.
+
+    >>> power(0.00123), power(-0.00123), power(0.0)
+    ('1.2·10⁻³', '−1.2·10⁻³', '0')
+    """
+    if number == 0:
+        return "0"
+    digits, exponent = f"{number:.1e}".split("e")
+    return f"{digits}·10{str(int(exponent)).translate(SUPERSCRIPTS)}".replace("-", MINUS)

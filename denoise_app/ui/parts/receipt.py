@@ -11,7 +11,7 @@ from denoise_app.audio.clip import FileInfo
 from denoise_app.inference import replay
 from denoise_app.inference.catalog import Entry
 from denoise_app.inference.engine import Levels, Rendered, Settings
-from denoise_app.metrics.report import METRICS
+from denoise_app.metrics.table import METRICS
 
 from .measured import Numbers
 
@@ -45,12 +45,12 @@ def report(made: Made) -> dict[str, Any]:
     recording, output: samples_sha256, container, codec, sample_rate (Hz), channels, frames, bit_depth, seconds,
     peak_dbfs, loudness_lufs.
     denoiser: model, loss, source, repo, revision, sha256, sample_rate, delay_seconds, device, real_time_factor.
-    settings: strength (0 to 1), max_attenuation_db, high_band, loudness_lufs, true_peak_dbtp, container, bit_depth,
+    settings: strength (0 to 100 %), max_attenuation_db, high_band, loudness_lufs, true_peak_dbtp, container, bit_depth,
     channels. gain_db, cut_samples: what was done to the level. notes: what is odd about the recording.
     metrics: key -> unit, better ("higher", "lower", "neither"), estimated, before, after.
     """
     rendered, offer = made.rendered, made.offer
-    told = replay.told(
+    told = replay.as_json(
         replay.Receipt(
             model=offer.model,
             loss=offer.loss,

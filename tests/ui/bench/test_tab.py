@@ -7,6 +7,7 @@ import errno
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,9 @@ from denoise_app.audio.clip import Clip
 from denoise_app.audio.mix import NOISES
 from denoise_app.evaluation import sweep
 from denoise_app.evaluation.sweep import Measurements
+from denoise_app.metrics.activity import deviation
 from denoise_app.metrics.errors import MetricUnavailable
+from denoise_app.metrics.table import METRICS
 from denoise_app.ui.app import EXAMPLES
 from denoise_app.ui.bench import html as bench_panels
 from denoise_app.ui.bench import work as bench
@@ -72,8 +75,8 @@ QUICK = ("snr", "si_sdr", "stoi", "mse")
 def few_metrics(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """The quick ones only, but for tests that ask for every one: each number is tested where it is computed."""
     if "every_metric" not in request.fixturenames:
-        monkeypatch.setattr(bench, "scores", partial(sweep.scores, keys=QUICK))
-        monkeypatch.setattr(sweep, "SWEPT", ("si_sdr", "stoi"))
+        monkeypatch.setattr(bench, "scores", partial(sweep.scores, wanted=QUICK))
+        monkeypatch.setitem(METRICS, "pesq_wb", replace(METRICS["pesq_wb"], shown=("bench",)))
 
 
 @pytest.fixture
@@ -115,6 +118,24 @@ def test_a_mixture_is_measured_truly_and_can_be_heard(page: Page, every_metric: 
         assert key in table
     assert "↑ higher is better" in table and "↓ lower is better" in table
     assert sum(tab.table in step for step in steps) == 3  # the noisy side first, then each denoiser as it comes
+
+
+def test_energy_and_zero_crossings_are_drawn_and_said(page: Page) -> None:
+    steps = page.run()
+    tab, values = page.tab, page.values
+    figure, said = values[tab.activity], text(values[tab.activity_said])
+    sounds = ["Clean", "Noisy", "half, hybrid", "wiener"]
+    quantities = "Energy (dBFS)", "Zero-crossing rate"
+    assert [trace.name for trace in figure.data] == [f"{sound} · {what}" for what in quantities for sound in sounds]
+    half = page.session.result.trial.takes[0].activity
+    np.testing.assert_array_equal(figure.data[2].y, half.energy_db)
+    apart = deviation(half, page.session.result.trial.clean_activity)
+    assert f"half, hybrid {apart.energy_db:.1f} {apart.crossings:.3f}" in said
+    assert "comes nearest to the clean speech" in said and said.count("hybrid") + said.count("wiener") == 3
+    first = next(step for step in steps if tab.activity in step)
+    assert len(first[tab.activity].data) == 4 and "The energy of the noisy side is" in first[tab.activity_said]
+    chinese = bench_panels.said_of_activity(Say("zh"), page.session.result.trial)
+    assert "能量随时间的变化最接近干净语音的是" in chinese and chinese.count("<tr>") == 1 + 3
 
 
 def test_half_of_everything_keeps_what_does_not_hear_levels(page: Page) -> None:
@@ -252,7 +273,7 @@ def test_a_sweep_draws_curves_and_says_them(page: Page, worker: Any) -> None:
     figure = page.values[tab.plot]
     assert [trace.name for trace in figure.data] == ["half, hybrid", "wiener"] * 2
     assert list(figure.data[0].x) == [-10, 0, 10, 20, 30]
-    np.testing.assert_allclose(figure.data[0].y, 0, atol=0.01)  # half of everything improves no SI-SDR
+    np.testing.assert_allclose(figure.data[2].y, 0, atol=0.01)  # half of everything improves no SI-SDR
     told = page.values[tab.sweep_said]
     assert "wiener changes SI-SDR by" in text(told) and told.count("<tr>") == 1 + 10
     assert 'class="swept"' in page.values[tab.swept] and page.values[tab.empty] == ""

@@ -23,10 +23,10 @@ from denoise_app.audio import files
 from denoise_app.audio.errors import AudioError
 from denoise_app.checkpoints.manifest import Manifest
 from denoise_app.inference.catalog import Entry
-from denoise_app.metrics.listening import luck
+from denoise_app.metrics.listening import binomial_p_value
 from denoise_app.ui.blind import work as blind
 from denoise_app.ui.blind.tab import BlindPanel
-from denoise_app.ui.blind.work import BlindError, BlindTest, Candidate, Kind, Listening, chosen, draw
+from denoise_app.ui.blind.work import BlindError, BlindTest, Kind, Listening, Stimulus, chosen, draw
 from denoise_app.ui.compare.tab import _material
 from denoise_app.ui.compare.work import Column, Comparison, material
 from denoise_app.ui.parts.downloads import Downloads
@@ -138,7 +138,7 @@ def test_an_id_is_used_once_and_cannot_be_foreseen() -> None:
 
 
 def test_what_can_be_chosen_is_what_came_out_and_the_recording(comparison: Comparison) -> None:
-    found = material(comparison).candidates
+    found = material(comparison).stimuli
     assert [one.key for one in found] == ["gru/hybrid", "gru/log-mag", "wiener", "noisy"]
     assert found[0].facts == {"model": "gru", "loss": "hybrid", "sha256": "ab" * 32}
     assert found[2].facts == {"model": "wiener", "loss": None, "sha256": None}
@@ -232,7 +232,7 @@ def test_a_test_outlives_the_comparison(comparison: Comparison, session: Session
 def test_of_long_recordings_an_excerpt_is_heard(session: Session, tmp_path: Path, begin: float, first: float) -> None:
     ramp = np.arange(45 * 8000) / (45 * 8000)
     soundfile.write(tmp_path / "long.wav", ramp, 8000, "FLOAT")
-    both = [Candidate(key, key, None, None, tmp_path / "long.wav", 0.0) for key in ("one", "two")]
+    both = [Stimulus(key, key, None, None, tmp_path / "long.wav", 0.0) for key in ("one", "two")]
     test = BlindTest("abx", both, "long.wav", 5, session.room(), start=begin)
     heard = read(test.sounds()["x"])
     assert len(heard) == 30 * 8000
@@ -251,7 +251,7 @@ def test_no_excerpt_begins_before_the_recording_or_nowhere(
 @pytest.mark.parametrize("frames", [1, 2, 1999])
 def test_short_stereo_and_silent_recordings_are_heard_whole(session: Session, tmp_path: Path, frames: int) -> None:
     soundfile.write(tmp_path / "short.wav", np.zeros((frames, 2)), 44_100)
-    both = [Candidate(key, key, None, None, tmp_path / "short.wav", 0.0) for key in ("one", "two")]
+    both = [Stimulus(key, key, None, None, tmp_path / "short.wav", 0.0) for key in ("one", "two")]
     heard = soundfile.read(BlindTest("abx", both, "short.wav", 5, session.room()).sounds()["x"])[0]
     assert heard.shape == (frames, 2) and np.abs(heard).max() < 2 * blind.DITHER
 
@@ -272,7 +272,7 @@ def test_nine_of_ten_right(comparison: Comparison, session: Session) -> None:
     answer_all(test, lambda test: wrong[truth(test)] if test.number == 4 else truth(test))
     outcome = test.end()
     assert (outcome.right, len(outcome.answers), outcome.complete) == (9, 10, True)
-    assert outcome.p_value == luck(9, 10) == pytest.approx(0.0107, abs=5e-5)
+    assert outcome.p_value == binomial_p_value(9, 10) == pytest.approx(0.0107, abs=5e-5)
     assert [answer.right for answer in outcome.answers] == [True] * 3 + [False] + [True] * 6
     assert {outcome.answers[0].a, outcome.answers[0].b} == {"gru/hybrid", "wiener"}
 

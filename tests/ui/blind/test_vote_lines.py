@@ -6,7 +6,7 @@ import json
 from datetime import date
 from pathlib import Path
 
-from denoise_app.ui.blind.work import Answer, Candidate, Outcome, vote_lines
+from denoise_app.ui.blind.work import Answer, Outcome, Stimulus, vote_lines
 
 DAY = date(2031, 5, 17)
 
@@ -14,8 +14,8 @@ DAY = date(2031, 5, 17)
 def outcome(kind: str = "abx", answers: int = 10, path: Path = Path("/visits/secret/my talk.wav")) -> Outcome:
     """Of gru/hybrid as A and the recording as B; every third answer is B."""
     who = (
-        Candidate("gru/hybrid", "gru", "hybrid", "ab" * 32, path, -3.0),
-        Candidate("noisy", "noisy", None, None, path, 0.0),
+        Stimulus("gru/hybrid", "gru", "hybrid", "ab" * 32, path, -3.0),
+        Stimulus("noisy", "noisy", None, None, path, 0.0),
     )
     x = "gru/hybrid" if kind == "abx" else None
     given = [Answer("gru/hybrid", "noisy", x, "b" if number % 3 == 0 else "a") for number in range(1, answers + 1)]
@@ -36,7 +36,7 @@ def test_a_vote_holds_denoisers_outcome_and_day_and_nothing_else() -> None:
 
 
 def test_no_difference_is_for_nobody() -> None:
-    tied = Outcome("preference", "", 5, outcome().candidates, (Answer("noisy", "gru/hybrid", None, "none"),))
+    tied = Outcome("preference", "", 5, outcome().stimuli, (Answer("noisy", "gru/hybrid", None, "none"),))
     (line,) = vote_lines(tied, DAY)
     assert line["preferred"] is None and line["first"]["model"] == "noisy"
 

@@ -19,7 +19,7 @@ from denoise_app.ui.worker.session import Sessions
 
 ORDERS = [
     Settings(),
-    Settings(strength=0.35, max_attenuation_db=18.0),
+    Settings(strength=35.0, max_attenuation_db=18.0),
     Settings(high_band="drop", loudness_lufs=-23.5, true_peak_dbtp=-2.0),
     Settings(high_band="keep", container="m4a"),
     Settings(container="flac", bit_depth=24, max_attenuation_db=math.inf),

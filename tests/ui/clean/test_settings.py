@@ -10,7 +10,8 @@ import pytest
 
 from denoise_app.audio.errors import AudioError
 from denoise_app.inference.engine import Settings
-from denoise_app.ui.clean.settings import NO_LIMIT_DB, RANGES, channels_from, settings_from
+from denoise_app.inference.settings import RANGES, treatment
+from denoise_app.ui.clean.settings import NO_LIMIT_DB, settings_from
 from denoise_app.ui.texts import Say
 
 
@@ -19,7 +20,8 @@ def test_settings_of_untouched_widgets_are_the_engines() -> None:
 
 
 def test_settings_are_taken_over() -> None:
-    assert settings_from(40, 12, "keep", -16, -2, "flac", 24) == Settings(0.4, 12, "keep", -16, -2, "flac", 24)
+    assert settings_from(40, 12, "keep", -16, -2, "flac", 24) == Settings(40, 12, "keep", -16, -2, "flac", 24)
+    assert settings_from(100, 60, "follow", None, -1, "", 24.0).bit_depth == 24  # as number fields have it
     assert settings_from(100, NO_LIMIT_DB, "drop", None, -1, None, None).max_attenuation_db == math.inf
 
 
@@ -30,6 +32,18 @@ def test_settings_are_taken_over() -> None:
         ((-1, 60, "follow", None, -1, "", 0), "bad-strength"),
         ((math.nan, 60, "follow", None, -1, "", 0), "bad-strength"),
         ((None, 60, "follow", None, -1, "", 0), "bad-strength"),
+        ((True, 60, "follow", None, -1, "", 0), "bad-strength"),
+        (("50", 60, "follow", None, -1, "", 0), "bad-strength"),
+        ((0.8, 60, "follow", None, -1, "", 0), "strength-in-percent"),
+        ((100, True, "follow", None, -1, "", 0), "bad-attenuation"),
+        ((100, 60, ["follow"], None, -1, "", 0), "bad-high-band"),
+        ((100, 60, "follow", True, -1, "", 0), "bad-loudness"),
+        ((100, 60, "follow", -16, True, "", 0), "bad-true-peak"),
+        ((100, 60, "follow", None, -1, "", 15.5), "bad-bit-depth"),
+        ((100, 60, "follow", None, -1, "", True), "bad-bit-depth"),
+        ((100, 60, "follow", None, -1, "", "24"), "bad-bit-depth"),
+        ((100, 60, "follow", None, -1, "", math.nan), "bad-bit-depth"),
+        ((100, 60, "follow", None, -1, 5, 0), "unknown-format"),
         ((100, -3, "follow", None, -1, "", 0), "bad-attenuation"),
         ((100, None, "follow", None, -1, "", 0), "bad-attenuation"),
         ((100, 60, "__import__", None, -1, "", 0), "bad-high-band"),
@@ -61,6 +75,7 @@ def test_an_empty_target_is_refused_and_one_that_is_not_asked_for_is_not_looked_
 
 
 def test_channels_are_one_of_three() -> None:
-    assert [channels_from(name) for name in ("each", "mid", "reference")] == ["each", "mid", "reference"]
-    with pytest.raises(AudioError, match="each, mid, reference"):
-        channels_from("left")
+    assert [treatment(name) for name in ("each", "mid", "reference")] == ["each", "mid", "reference"]
+    for wrong in ("left", None, True, ["mid"]):
+        with pytest.raises(AudioError, match="each, mid, reference"):
+            treatment(wrong)

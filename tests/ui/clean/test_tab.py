@@ -154,7 +154,7 @@ def test_a_change_of_strength_renders_again_and_nothing_more(page: Page, recordi
     assert page.session.result is first  # nothing had changed
     page.values[page.tab.strength] = 50
     page.press(page.tab.on_settings)
-    assert page.session.result.order.settings.strength == 0.5
+    assert page.session.result.order.settings.strength == 50
     assert page.session.result.separation is first.separation and worker.offers.loaded == ["half/hybrid"]
 
 
@@ -197,9 +197,9 @@ def test_while_a_denoiser_runs_changes_wait(page: Page, recording: Make, worker:
     worker.offers.gate.set()
     for step in running:
         page.take(step)
-    assert page.session.result.order.settings.strength == 1.0
+    assert page.session.result.order.settings.strength == 100
     page.press(page.tab.on_settings)  # as the page does when the denoiser is done
-    assert page.session.result.order.settings.strength == pytest.approx(0.1)
+    assert page.session.result.order.settings.strength == 10
 
 
 def test_cancel_ends_the_work_and_keeps_the_recording(page: Page, recording: Make, worker: Any) -> None:

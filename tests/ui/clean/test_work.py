@@ -13,10 +13,9 @@ import soundfile
 
 from denoise_app.audio.errors import AudioError
 from denoise_app.inference.engine import Cancelled, Settings
-from denoise_app.metrics.report import METRICS
+from denoise_app.metrics.table import keys
 from denoise_app.ui.clean import work as flow
 from denoise_app.ui.clean.work import Heard, Order, Result
-from denoise_app.ui.parts.measured import QUICK, SLOW
 from denoise_app.ui.worker.background import Step
 from denoise_app.ui.worker.session import Session
 
@@ -70,7 +69,7 @@ def test_other_settings_do_not_run_the_denoiser_again(worker: FakeWorker, sessio
     path = recording()
     former = run(worker, session, path)[-1]
     assert isinstance(former, Result)
-    *_, result = flow.render_again(worker, session, Settings(strength=0.5, container="flac"), session.begin())
+    *_, result = flow.render_again(worker, session, Settings(strength=50, container="flac"), session.begin())
     assert isinstance(result, Result) and worker.offers.loaded == ["half/hybrid"]
     assert result.separation is former.separation and result.after.suffix == ".flac"
     np.testing.assert_allclose(samples(result.after), 0.75 * samples(path), atol=3 / 32768)
@@ -171,8 +170,8 @@ def test_numbers_come_in_groups(worker: FakeWorker, session: Session, recording:
     result = run(worker, session, recording())[-1]
     assert isinstance(result, Result)
     quick, all_of_them = flow.measure(worker, session, result)
-    assert set(quick.numbers.measured) == set(QUICK)
-    assert set(all_of_them.numbers.measured) == set(QUICK + SLOW) <= set(METRICS)
+    assert set(quick.numbers.measured) == set(keys("clean", slow=False))
+    assert set(all_of_them.numbers.measured) == set(keys("clean"))
     assert session.result is all_of_them
     floor = all_of_them.numbers.measured["noise_floor"]
     assert floor.before is not None and floor.after == pytest.approx(floor.before - 6.02, abs=0.1)

@@ -19,7 +19,8 @@ from denoise_app.checkpoints.manifest import CheckpointError
 from denoise_app.denoiser import Denoiser
 from denoise_app.inference import replay
 from denoise_app.inference.catalog import Entry
-from denoise_app.metrics.report import METRICS, Measured
+from denoise_app.metrics.report import Measured
+from denoise_app.metrics.table import METRICS
 from denoise_app.ui.compare import html as side_by_side
 from denoise_app.ui.compare.tab import LEVELS, CompareTab, models_with_losses
 from denoise_app.ui.compare.work import Comparison, checked

@@ -18,9 +18,9 @@ from denoise_app.checkpoints.manifest import CheckpointError
 from denoise_app.denoiser import Denoiser
 from denoise_app.inference.catalog import Entry
 from denoise_app.inference.engine import Cancelled
+from denoise_app.metrics.table import keys
 from denoise_app.ui.compare import work as comparison
 from denoise_app.ui.compare.work import Comparison, ComparisonError, compare, look, measure
-from denoise_app.ui.parts.measured import QUICK, SLOW
 from denoise_app.ui.worker.background import Step
 from denoise_app.ui.worker.session import Session, Sessions
 
@@ -193,7 +193,7 @@ def test_silence_and_one_sample_are_compared(worker: Any, session: Session, tmp_
         soundfile.write(tmp_path / f"{name}.wav", sound, 16_000)
         *_, last = run(worker, session, tmp_path / f"{name}.wav", "0.5", "0.25")
         *_, measured = measure(worker, session, last)
-        assert set(measured.columns[1].numbers) == set(QUICK + SLOW)
+        assert set(measured.columns[1].numbers) == set(keys("clean"))
         assert look(session, measured).columns["0.5"].noise_db is None or name == "point"
 
 

@@ -86,7 +86,7 @@ def test_the_best_is_marked_by_each_metrics_own_direction(ours: Board, say: Say)
 def test_parts_have_their_own_scores_and_say_over_how_many_pairs(ours: Board, say: Say) -> None:
     assert [key for _, key in board.groups(say, ours)] == ["all", "language:en", "condition:clipped"]
     html = board.table(say, ours, "condition:clipped", "all")
-    assert '<b>1.50</b> <small class="quiet">± 0.10</small>' in html and say("board.lsd") not in html
+    assert '<b>1.50</b> <small class="quiet">± 0.10</small>' in html and say("title.lsd") not in html
     assert say("board.part", pairs="1", part=say("board.condition.clipped")) in html
     assert say("board.part", pairs="2", part=say("board.language.en")) in board.table(say, ours, "language:en", "all")
     assert "Of these" not in board.table(say, ours, "all", "all")
