@@ -173,7 +173,8 @@ def denoise(
             yield Step("preview")
             paths.append(cut := session.room() / f"{order.path.stem}.wav")
             excerpts.write_beginning(order.path, PREVIEW_SECONDS, cut, order.track)
-            yield from _denoised(worker, session, replace(order, path=cut, track=None), loading.result, job, preview=True)
+            beginning = replace(order, path=cut, track=None)
+            yield from _denoised(worker, session, beginning, loading.result, job, preview=True)
         yield Step("separate")
         yield from _denoised(worker, session, order, loading.result, job, early=preview)
     finally:
