@@ -480,7 +480,12 @@ def add_evaluate(commands: Any) -> None:
     command.add_argument("--about", metavar="TEXT", help="one line on the recordings, for leaderboard and cards")
     command.add_argument("--cards", action="store_true", help="write the scores into the bundled checkpoints' cards")
     command.add_argument(
-        "--readme", type=Path, metavar="FILE", help=f"write the tables of --out (default: {LEADERBOARD}) into this text"
+        *("--tables", "--readme"),
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help=f"write the tables of --out (default: {LEADERBOARD}) into these texts, between their marks",
     )
     command.add_argument(
         "--losses-page", type=Path, metavar="FILE", help="write the page on what each loss does, with pictures"
@@ -493,13 +498,13 @@ def run_evaluate(args: argparse.Namespace) -> int:
     from .evaluation import evaluate, leaderboard, losses_page
     from .evaluation.pairs import EvaluationError, find_pairs
 
-    writing = args.readme or args.cards or args.losses_page
+    writing = args.tables or args.cards or args.losses_page
     if args.all and not writing and args.clean is None and args.noisy is None:
         args.clean, args.noisy, args.out = PAIRS / "clean", PAIRS / "noisy", args.out or LEADERBOARD
     scoring = args.clean is not None
     if scoring != (args.noisy is not None) or not (scoring or writing):
         raise Failure(
-            "give --clean and --noisy to score pairs, or --readme, --cards or --losses-page to write earlier scores"
+            "give --clean and --noisy to score pairs, or --tables, --cards or --losses-page to write earlier scores"
         )
     if args.loss is not None and args.model is None:
         raise Failure("--loss belongs to a --model")
@@ -529,9 +534,8 @@ def run_evaluate(args: argparse.Namespace) -> int:
         if args.cards:
             for folder in evaluate.annotate(board):
                 status(f"wrote the scores into {folder}")
-        if args.readme is not None:
-            text = args.readme.read_text(encoding="utf-8")
-            args.readme.write_text(leaderboard.into_text(text, board), encoding="utf-8")
+        for file in args.tables:
+            file.write_text(leaderboard.into_text(file.read_text(encoding="utf-8"), board), encoding="utf-8")
         if args.losses_page is not None:
             for file in losses_page.write(args.losses_page, board, read(SPEECH)):
                 status(f"wrote {file}")

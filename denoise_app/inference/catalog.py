@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Literal
@@ -45,8 +45,9 @@ class Entry:
         sample_rate: Hz.
         causal, latency: As `Denoiser` has them; latency in samples.
         manifest: Everything else that is known of a checkpoint; None for a classical one.
-        folder: Where the checkpoint lies; of an ONNX file by others the file itself.
+        folder: Where the checkpoint lies; of an ONNX file by others the file; None where it has yet to be fetched.
         repo, revision: "author/name" on the Hub, and the commit.
+        cached: False where its weights have yet to be fetched from the Hub.
     """
 
     model: str
@@ -60,6 +61,19 @@ class Entry:
     folder: Path | None = None
     repo: str | None = None
     revision: str | None = None
+    cached: bool = True
+
+    @property
+    def key(self) -> str:
+        """Its whole name: "wiener", "gru/hybrid", "gru/hybrid@COMMIT"."""
+        name = f"{self.model}/{self.loss}" if self.loss else self.model
+        return f"{name}@{self.revision}" if self.revision else name
+
+    @classmethod
+    def of_hub(cls, found: hub.HubCheckpoint) -> Entry:
+        """The entry of a checkpoint on the Hub, fetched or not."""
+        entry = _neural(found.folder, found.manifest, "hub", found.repo, found.revision)
+        return replace(entry, cached=found.cached)
 
 
 @dataclass(frozen=True)
@@ -130,11 +144,7 @@ def rows() -> list[Row]:
 
 def pulled() -> list[Entry]:
     """Every checkpoint in the Hub's cache, at every commit that was pulled, the newest first."""
-    return [
-        _neural(item.folder, item.manifest, "hub", item.repo, item.revision)
-        for item in hub.cached()
-        if item.folder is not None
-    ]
+    return [Entry.of_hub(item) for item in hub.cached() if item.folder is not None]
 
 
 def broken(weights: Path | None = None) -> list[CheckpointError]:
@@ -181,7 +191,7 @@ def _bundled(weights: Path | None) -> list[Entry]:
 
 
 def _neural(
-    folder: Path,
+    folder: Path | None,
     manifest: Manifest,
     source: Literal["bundled", "hub", "onnx"],
     repo: str | None = None,

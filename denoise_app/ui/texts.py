@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from markupsafe import Markup
+
 from denoise_app.audio.errors import SENTENCES as AUDIO_ERRORS
 from denoise_app.audio.notes import SENTENCES as FILE_NOTES
 from denoise_app.checkpoints.manifest import SENTENCES as CHECKPOINT_ERRORS
@@ -387,8 +389,8 @@ ENGLISH: dict[str, str] = OF_OTHER_ROOMS | {
     "blind.no": "wrong",
     "blind.no-difference": "no difference",
     "blind.download": "Download all answers of this visit",
-    "blind.csv": "Answers (CSV)",
-    "blind.json": "Answers (JSON)",
+    "download.csv": "Answers (CSV)",
+    "download.json": "Answers (JSON)",
     "blind.nothing": "Ended before the first answer, so there is nothing to show.",
     # the bench
     "tab.bench": "Bench",
@@ -605,6 +607,7 @@ ENGLISH: dict[str, str] = OF_OTHER_ROOMS | {
     "player.window": "Part of the recording that is loaded",
     "player.empty": "The result can be heard here.",
     "player.loading": "Loading sound: {percent} %",
+    "player.computing": "Computing this version; it can be heard in a moment.",
     "player.gain": "{gain} dB",
     "player.mixed": "The file has {channels} channels; you hear their mean.",
     "player.key-play": "play",
@@ -981,8 +984,8 @@ CHINESE: dict[str, str] = {
     "blind.no": "错",
     "blind.no-difference": "没有差别",
     "blind.download": "下载本次访问的全部回答",
-    "blind.csv": "回答（CSV）",
-    "blind.json": "回答（JSON）",
+    "download.csv": "回答（CSV）",
+    "download.json": "回答（JSON）",
     "blind.nothing": "尚未回答就结束了，因此没有结果。",
     # the bench
     "tab.bench": "测试台",
@@ -1200,6 +1203,7 @@ CHINESE: dict[str, str] = {
     "player.window": "已载入的片段",
     "player.empty": "处理完成后可在此试听。",
     "player.loading": "正在载入声音：{percent} %",
+    "player.computing": "正在计算这个版本，马上就能听到。",
     "player.gain": "{gain} dB",
     "player.mixed": "文件有 {channels} 个声道，播放的是它们的平均。",
     "player.key-play": "播放",
@@ -1328,6 +1332,10 @@ class Say:
     def __call__(self, key: str, **facts: object) -> str:
         """The sentence of a key, its facts filled in."""
         return self._texts[key].format(**facts)
+
+    def markup(self, key: str, **facts: object) -> Markup:
+        """The sentence of a key that is HTML, or whose facts are; facts that are no Markup are escaped."""
+        return Markup(self._texts[key]).format(**facts)
 
     def template(self, key: str) -> str:
         """The sentence of a key with its braces, for a browser to fill in."""
