@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from math import inf
 from typing import Any
 
@@ -215,3 +216,39 @@ class Stream:
         shares = self._wet + np.sign(way) * np.minimum(steps, abs(way))
         self._wet = float(shares[-1]) if count else self._wet
         return shares.astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A denoiser as `denoise_app.load` gives it: to be called on tensors, or opened as a stream.
+
+    Attributes:
+        denoiser: What is called; keeps the contract of `denoise_app.denoiser`, as this does, too.
+    """
+
+    denoiser: Denoiser
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz; the only rate it can be called with, while a stream takes any."""
+        return self.denoiser.sample_rate
+
+    @property
+    def latency(self) -> int:
+        """Samples of look-ahead plus framing."""
+        return self.denoiser.latency
+
+    @property
+    def causal(self) -> bool:
+        """Whether it can be opened as a stream."""
+        return self.denoiser.causal
+
+    def __call__(self, noisy: Tensor) -> Tensor:
+        """(batch, time) float32 at its rate -> the same, denoised."""
+        return self.denoiser(noisy)
+
+    def stream(
+        self, sample_rate: int, channels: int = 1, *, strength: float = 100.0, max_attenuation_db: float = inf
+    ) -> Stream:
+        """Opens a stream; the arguments, and what is raised, are those of `Stream`."""
+        return Stream(self.denoiser, sample_rate, channels, strength, max_attenuation_db)
