@@ -55,6 +55,7 @@ WORDS = {  # a module's name -> the files and folders that may import it
     "fsspec": ("denoise_app/scale/",),
     "prometheus_client": ("denoise_app/serve/",),
     "markupsafe": ("denoise_app/ui/",),
+    "html": ("denoise_app/plots/page.py",),  # the page escapes through markupsafe
     "onnxruntime": ("denoise_app/inference/", "denoise_app/export/", "denoise_app/metrics/blind.py"),
     **dict.fromkeys(("argparse", "click", "docopt", "fire", "getopt", "optparse", "typer"), ("denoise_app/cli.py",)),
 }
@@ -62,6 +63,10 @@ TRANSFORMS = {"stft", "istft"}
 TRANSFORMS_IN = ("denoise_app/spectral/stft.py",)
 PROGRAMS = {"ffmpeg", "ffprobe"}
 PROGRAMS_IN = ("denoise_app/audio/ffmpeg.py", "denoise_app/audio/tags.py")
+
+TABS = {"clean", "compare", "blind", "bench", "models"}  # folders of ui
+SHARED = {"parts", "worker"}
+ACROSS = {("compare", "blind")}  # whose panel lies under its results
 
 SOURCES = [*sorted((ROOT / PACKAGE).rglob("*.py")), ROOT / "app.py"]
 
@@ -122,6 +127,23 @@ def climbs(path: str, tree: ast.AST) -> list[str]:
     ]
 
 
+def place(name: str) -> str | None:
+    """The folder of ui that a dotted name lies in; None outside, and for what belongs to no folder."""
+    package, *rest = name.split(".")
+    return rest[1] if package == PACKAGE and len(rest) > 1 and rest[0] == "ui" and rest[1] in TABS | SHARED else None
+
+
+def crossings(path: str, tree: ast.AST) -> list[str]:
+    """Imports by which a tab needs another one, or what tabs share needs a tab: a tab goes when its folder goes."""
+    own = place(".".join(Path(path).with_suffix("").parts))
+    others = ((name, place(name)) for name in imports(path, tree))
+    return [
+        f"{path} imports {name}"
+        for name, other in others
+        if own and other in TABS and other != own and (own, other) not in ACROSS
+    ]
+
+
 def strays(path: str, tree: ast.AST) -> list[str]:
     """Words of the table that a file says and may not."""
     found = []
@@ -144,6 +166,7 @@ def test_imports_go_downstairs_and_words_stay_in_their_rooms(path: Path) -> None
     name = path.relative_to(ROOT).as_posix()
     tree = ast.parse(path.read_text(encoding="utf-8"), filename=name)
     assert climbs(name, tree) == []
+    assert crossings(name, tree) == []
     assert strays(name, tree) == []
 
 
@@ -212,7 +235,35 @@ def test_a_way_down_is_free(path: str, source: str) -> None:
         ("denoise_app/ui/app.py", "import importlib\nimportlib.import_module('safetensors.torch')"),
         ("denoise_app/training/loop.py", "import argparse"),
         ("denoise_app/metrics/report.py", "from pesq import pesq"),
+        ("denoise_app/ui/clean/html.py", "from html import escape"),
+        ("denoise_app/plots/page.py", "from markupsafe import Markup"),
     ],
 )
 def test_a_word_in_the_wrong_room_is_heard(path: str, source: str) -> None:
     assert strays(path, ast.parse(source))
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("denoise_app/ui/parts/receipt.py", "from denoise_app.ui.clean.work import Result"),
+        ("denoise_app/ui/worker/worker.py", "def f():\n    from ..bench import work"),
+        ("denoise_app/ui/bench/html.py", "from denoise_app.ui.compare.html import name"),
+        ("denoise_app/ui/blind/work.py", "from ..compare import work"),
+    ],
+)
+def test_a_tab_that_others_need_is_seen(path: str, source: str) -> None:
+    assert crossings(path, ast.parse(source))
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("denoise_app/ui/compare/tab.py", "from denoise_app.ui.blind.tab import BlindPanel"),
+        ("denoise_app/ui/compare/tab.py", "from . import html, work\nfrom denoise_app.ui.parts import figures"),
+        ("denoise_app/ui/app.py", "from denoise_app.ui.clean.tab import CleanTab"),
+        ("denoise_app/ui/parts/source.py", "from denoise_app.ui.worker.session import Session"),
+    ],
+)
+def test_what_tabs_share_is_free(path: str, source: str) -> None:
+    assert crossings(path, ast.parse(source)) == []

@@ -15,6 +15,7 @@ import yaml
 
 from denoise_app.audio.limits import Limits
 from denoise_app.evaluation import leaderboard
+from denoise_app.ui import app as page
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -44,14 +45,33 @@ def run(command: list[str], folder: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_five_lines_of_python_run(elsewhere: Path) -> None:
-    (code,) = blocks("python")
+def test_it_is_short() -> None:
+    assert len(README.splitlines()) < 170
+
+
+@pytest.mark.slow
+def test_the_lines_of_python_run(elsewhere: Path) -> None:
+    code = blocks("python")[0]
     assert len([line for line in code.splitlines() if line.strip()]) <= 5
     run([sys.executable, "-c", code], elsewhere)
     before, after = soundfile.info(ROOT / "examples/english-fan.flac"), soundfile.info(elsewhere / "clean.flac")
     assert (before.samplerate, before.channels, before.frames) == (after.samplerate, after.channels, after.frames)
 
 
+@pytest.mark.slow
+def test_the_lines_of_the_client_run_against_a_page(elsewhere: Path) -> None:
+    _, code = blocks("python")
+    served = page.build()
+    try:
+        _, url, _ = page.launch(served, server_name="127.0.0.1", prevent_thread_lock=True, quiet=True)
+        assert "http://127.0.0.1:7860" in code
+        code = code.replace("http://127.0.0.1:7860", url)
+        run([sys.executable, "-c", f"{code}\nassert report['denoiser']['model'] and denoised and removed"], elsewhere)
+    finally:
+        served.blocks.close()
+
+
+@pytest.mark.slow
 def test_the_line_of_the_command_line_runs(elsewhere: Path) -> None:
     (line,) = [block.strip() for block in blocks("bash") if block.startswith("python -m denoise_app denoise")]
     run([sys.executable, *line.split()[1:]], elsewhere)
@@ -75,15 +95,18 @@ def test_the_commands_install_what_is_there() -> None:
         assert tool in marked("test")
 
 
-def test_links_and_pictures_lead_somewhere() -> None:
-    targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
-    assert targets
-    assert [target for target in targets if not (ROOT / target).exists()] == []
+@pytest.mark.parametrize(
+    "path", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda path: path.name
+)
+def test_links_and_pictures_lead_somewhere(path: Path) -> None:
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", path.read_text(encoding="utf-8"))
+    assert [target for target in targets if not (path.parent / target).exists()] == []
 
 
-def test_the_table_is_written_from_the_leaderboard() -> None:
-    board = leaderboard.read(ROOT / "results" / "leaderboard.json")
-    assert leaderboard.into_text(README, board) == README, "run: python -m denoise_app evaluate --readme README.md"
+@pytest.mark.parametrize("name", ["README.md", "docs/leaderboard.md"])
+def test_the_tables_are_written_from_the_leaderboard(name: str) -> None:
+    board, text = leaderboard.read(ROOT / "results" / "leaderboard.json"), (ROOT / name).read_text(encoding="utf-8")
+    assert leaderboard.into_text(text, board) == text, f"run: python -m denoise_app evaluate --tables {name}"
 
 
 def test_every_setting_of_the_environment_is_told() -> None:

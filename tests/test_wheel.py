@@ -18,6 +18,8 @@ from denoise_app.audio.clip import Clip
 from denoise_app.inference import catalog
 from denoise_app.version import __version__
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 
 

@@ -1,4 +1,4 @@
-"""The leaderboard's file, and its tables in the README."""
+"""The leaderboard's file, and its tables in README.md and docs/leaderboard.md."""
 
 from __future__ import annotations
 
@@ -72,6 +72,17 @@ def table(board: Board) -> str:
         "real-time factor ↓",
     ]
     return markdown(head, [_cells(row) for row in board["rows"]], names=2)
+
+
+def overview(board: Board) -> str:
+    """The best of each model in Markdown, with the few numbers that stand for all."""
+    metrics = [*shown("summary"), METRICS["dnsmos_ovrl"]]
+    head = ["model", "loss", *(metric.heading for metric in metrics), "real-time factor ↓"]
+    lines = []
+    for row in best(board["rows"]):
+        cells = [_means(row, [metric.key]) for metric in metrics]
+        lines.append([*_names(row), *cells, "" if row["model"] == NOISY else f"{row['rtf']:.3f}"])
+    return markdown(head, lines, names=2)
 
 
 def markdown(head: Sequence[str], lines: Sequence[Sequence[str]], names: int = 1) -> str:
@@ -176,24 +187,29 @@ def _counts(board: Board) -> str:
 
 
 TABLES: dict[str, Callable[[Board], str]] = {
+    "overview": lambda board: f"Means over {board['data']['about']}:\n\n{overview(board)}",
     "leaderboard": lambda board: f"Means over {board['data']['about']}:\n\n{table(board)}",
     "robustness": lambda board: f"{_counts(board)}\n\n{robustness(board)}",
     "matrix": lambda board: f"\n{matrix(board)}",
 }
-"""Name of the marks in the README -> what stands between them."""
+"""Name of the marks in a text -> what stands between them."""
 
 
 def into_text(text: str, board: Board) -> str:
-    """A Markdown text with every table of a leaderboard between its two marks.
+    """A Markdown text with the tables of a leaderboard that it has two marks for.
 
     Raises:
-        LeaderboardError: the marks are not there.
+        LeaderboardError: it has marks for none, or one that is not closed.
     """
-    for name, written in TABLES.items():
-        marks = f"<!-- {name} -->", f"<!-- /{name} -->"
-        before, first, rest = text.partition(marks[0])
-        _, last, after = rest.partition(marks[1])
-        if not (first and last):
-            raise LeaderboardError(f"the text has no place for the table: {marks[0]} and {marks[1]}")
-        text = f"{before}{first}\n{written(board)}\n{last}{after}"
+    found = [name for name in TABLES if f"<!-- {name} -->" in text]
+    if not found:
+        known = ", ".join(f"<!-- {name} --> <!-- /{name} -->" for name in TABLES)
+        raise LeaderboardError(f"the text has no place for a table; these are the marks: {known}")
+    for name in found:
+        mark = f"<!-- {name} -->"
+        before, _, rest = text.partition(mark)
+        _, last, after = rest.partition(f"<!-- /{name} -->")
+        if not last:
+            raise LeaderboardError(f"the text has a {mark} without <!-- /{name} -->")
+        text = f"{before}{mark}\n{TABLES[name](board)}\n{last}{after}"
     return text

@@ -47,6 +47,7 @@ __all__ = [
     "Settings",
     "denoise",
     "denoise_file",
+    "mixed_blocks",
     "output_encoding",
     "render",
     "separate",
@@ -150,7 +151,7 @@ def _render(
             for path in (out, removed)
             if path is not None
         ]
-        for sound, mixed in _mixed(separation, settings):
+        for sound, mixed in mixed_blocks(separation, settings):
             output = target.applied(mixed)
             for writer, samples in zip(writers, (output, sound - mixed), strict=False):
                 writer.write(samples)
@@ -201,7 +202,7 @@ def _target(separation: Separation, settings: Settings, watch: Watch, begin: flo
     info = separation.info
     step = watch.stage("measure", info.seconds, begin, end)
     loudness, highest, position = LevelMeter(info.channels, info.sample_rate), TruePeakMeter(info.channels), 0
-    for _, mixed in _mixed(separation, settings):
+    for _, mixed in mixed_blocks(separation, settings):
         loudness.push(mixed)
         highest.push(mixed)
         position += mixed.shape[1]
@@ -218,7 +219,7 @@ def _has_high_band(separation: Separation) -> bool:
     return separation.info.sample_rate > separation.model_rate
 
 
-def _mixed(separation: Separation, settings: Settings) -> Iterator[tuple[Samples, Samples]]:
+def mixed_blocks(separation: Separation, settings: Settings) -> Iterator[tuple[Samples, Samples]]:
     """Blocks (C, n) of the input, each with the mix that replaces it.
 
     The mix is the input minus what is taken from it, so that where nothing is taken the input's bits remain. Its
@@ -259,7 +260,7 @@ def _with_high_band(
         return
     gains = separation.read_gains()
     frames_per_sample = model_rate / info.sample_rate / separation.gain_hop
-    position = 0
+    position = separation.skipped * info.sample_rate // model_rate
     for sound, low in with_low_band(blocks, info.channels, info.sample_rate, model_rate):
         high = mid(sound - low) if separation.channels == "mid" else sound - low
         if settings.high_band == "follow":
@@ -305,7 +306,7 @@ def denoise(clip: Clip, denoiser: Denoiser, settings: Settings = DEFAULTS, *, ch
     with threads.limited(), tempfile.TemporaryDirectory(prefix="denoise-") as work:
         separation = separate(clip, denoiser, Path(work), channels=channels)
         target = _target(separation, settings, Watch(), 0.0, 0.5)
-        blocks = [target.applied(mixed) for _, mixed in _mixed(separation, settings)]
+        blocks = [target.applied(mixed) for _, mixed in mixed_blocks(separation, settings)]
     return clip.with_samples(np.concatenate([clip.samples[:, :0], *blocks], axis=1))
 
 

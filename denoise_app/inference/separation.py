@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -62,6 +63,7 @@ class Separation:
         offset: The constant offset of each channel, which no denoiser hears and which is taken away with the noise.
         rows: Signals that were denoised side by side: one per channel, or 1 for "mid".
         gain_hop: Samples at the model's rate between gains.
+        skipped: Samples of `taken` that lie before it, where it is a part of another: see `part`.
     """
 
     sound: Path | Clip
@@ -82,6 +84,7 @@ class Separation:
     offset: Offset
     rows: int
     gain_hop: int
+    skipped: int = 0
 
     @property
     def real_time_factor(self) -> float:
@@ -92,12 +95,30 @@ class Separation:
         """What the denoiser takes away, as blocks (rows, n) at the model's rate."""
         size = block_frames(self.model_rate, self.rows)
         with self.taken.open("rb") as file:
+            file.seek(4 * self.rows * self.skipped)
             while data := file.read(4 * self.rows * size):
                 yield np.ascontiguousarray(np.frombuffer(data, np.float32).reshape(-1, self.rows).T)
 
     def read_gains(self) -> Gains:
         """How much of its top band the denoiser leaves, (frames, rows)."""
         return np.fromfile(self.gains, np.float32).reshape(-1, self.rows)
+
+    @property
+    def grain(self) -> int:
+        """Samples of the input after which both rates meet at a whole sample again."""
+        return self.info.sample_rate // math.gcd(self.info.sample_rate, self.model_rate)
+
+    def part(self, start: int, frames: int) -> Separation:
+        """A stretch of it; its first 0.1 s may differ a little, for filters begin there.
+
+        Args:
+            start: Its first sample, a multiple of `grain`.
+            frames: Its length; it ends where this one does.
+        """
+        assert start % self.grain == 0
+        info = replace(self.info, frames=max(0, min(frames, self.info.frames - start)))
+        skipped = self.skipped + start * self.model_rate // self.info.sample_rate
+        return replace(self, info=info, start=self.start + start, skipped=skipped, offset=self.offset.later(start))
 
     def remove(self) -> None:
         """Deletes its files; it cannot be rendered any more."""

@@ -108,12 +108,8 @@ def quality_figure(points: Sequence[Point], cost: str, quality: str, theme: Them
     return figure
 
 
-def curve_svg(steps: Sequence[float], values: Sequence[float], label: str) -> str:
-    """A line over steps as an inline SVG of the text's colour, spanning its box; empty for fewer than two points.
-
-    Args:
-        label: What a screen reader says of it; it must hold no markup.
-    """
+def curve_svg(steps: Sequence[float], values: Sequence[float]) -> str:
+    """A line over steps as an inline SVG of the text's colour, spanning its box; empty for fewer than two points."""
     if len(steps) < 2:
         return ""
     width, height = CURVE
@@ -124,7 +120,7 @@ def curve_svg(steps: Sequence[float], values: Sequence[float], label: str) -> st
         for step, value in zip(steps, values, strict=True)
     )
     return (
-        f'<svg class="curve" viewBox="0 0 {width} {height}" role="img" aria-label="{label}" '
+        f'<svg class="curve" viewBox="0 0 {width} {height}" '
         f'preserveAspectRatio="none"><polyline points="{points}" fill="none" stroke="currentColor" '
         'stroke-width="1.5" vector-effect="non-scaling-stroke"/></svg>'
     )

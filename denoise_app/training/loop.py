@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from denoise_app.losses import LATE, LOSSES, Loss
+from denoise_app.losses import LATE, LOSSES, Loss, Parts
 
 from .config import TrainConfig, TrainingError
 from .dataset import Corpus, DataError, load_corpus
@@ -23,6 +23,7 @@ from .recorder import Recorder
 from .rooms import draw_rooms, from_recording
 from .run import Outcome, Run
 from .start import check
+from .teacher import Teacher, shared
 from .validation import Validator
 
 ROOM_SECONDS = 0.4
@@ -60,12 +61,13 @@ def train(config: TrainConfig, say: Callable[[str], None] = print) -> Outcome:
             tell("the recipe or the sound has changed since this run began: it goes on with what there is now")
         run.record_data(corpora)
         mixer = make_mixer(config, corpora, ranks.device)
+        teacher = Teacher(config.teacher, run.sample_rate, ranks.device) if config.teacher else None
         validator = Validator.load(config, run.sample_rate, tell) if ranks.leads and config.valid_clean else None
         keeping = Recorder(run, corpora, validator, tell) if ranks.leads else nullcontext()
         with keeping as recorder, interruptible() as stopped:
             if recorder and config.init and run.step == 0:
                 recorder.begin()
-            _steps(run, mixer, recorder, stopped)
+            _steps(run, mixer, teacher, recorder, stopped)
         return run.outcome
 
 
@@ -106,7 +108,15 @@ def _rooms(seed: int, sample_rate: int, rir: Corpus | None, wanted: bool) -> npt
     return np.stack([*simulated, *measured * max(1, repeats)])
 
 
-def loss_parts(loss: Loss, model: nn.Module, noisy: Tensor, clean: Tensor, progress: float) -> dict[str, Tensor]:
+def loss_parts(
+    loss: Loss,
+    model: nn.Module,
+    noisy: Tensor,
+    clean: Tensor,
+    progress: float,
+    teacher: Teacher | None = None,
+    teacher_share: float = 0.5,
+) -> Parts:
     """The loss of a batch at a common level (the loss normalisation of Braun and Tashev 2020).
 
     Args:
@@ -114,21 +124,29 @@ def loss_parts(loss: Loss, model: nn.Module, noisy: Tensor, clean: Tensor, progr
         model: Noisy to clean, (B, T) to (B, T).
         noisy, clean: (B, T) each.
         progress: Share of the run's budget that is spent; the loss's late parts join beyond LATE.
+        teacher, teacher_share: Whose output is a second target, and for how much of the loss.
     """
     gain = LOSS_LEVEL / rms(noisy - noisy.mean(1, keepdim=True)).clamp(min=1e-7)[:, None]  # an offset is not heard
-    sounds = model(noisy) * gain, clean * gain, noisy * gain
-    parts = loss.function(*sounds)
-    return parts | loss.late(*sounds) if loss.late and progress > LATE else parts
+    estimate = model(noisy) * gain
+
+    def against(target: Tensor) -> Parts:
+        sounds = estimate, target * gain, noisy * gain
+        parts = loss.function(*sounds)
+        return parts | loss.late(*sounds) if loss.late and progress > LATE else parts
+
+    return shared(against(clean), against(teacher(noisy)), teacher_share) if teacher else against(clean)
 
 
-def _steps(run: Run, mixer: Mixer, recorder: Recorder | None, stopped: threading.Event) -> None:
+def _steps(
+    run: Run, mixer: Mixer, teacher: Teacher | None, recorder: Recorder | None, stopped: threading.Event
+) -> None:
     loss, config, ranks = LOSSES[run.config.loss], run.config, run.ranks
     model = ranks.wrap(run.model.train())
     halt, bad, checked = 0.0, 0, run.seconds
     clock = time.monotonic()
     batch = mixer.batch(config.seed, run.step, ranks.rank, ranks.size)
     while run.progress < 1 and not halt:
-        parts = loss_parts(loss, model, *batch, run.progress)
+        parts = loss_parts(loss, model, *batch, run.progress, teacher, config.teacher_share)
         total, norm = _gradients(run, parts)
         batch = mixer.batch(config.seed, run.step + 1, ranks.rank, ranks.size)  # while a GPU is at the step yet
         stepped = run.update(norm)

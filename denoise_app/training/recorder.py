@@ -174,11 +174,17 @@ def _manifest(run: Run, corpora: dict[str, Corpus]) -> Manifest:
             "minutes": round(run.seconds / 60, 2),
             "seed": config.seed,
             "init": run.init,
+            **({"teacher": _name(config.teacher), "teacher_share": config.teacher_share} if config.teacher else {}),
             "recipe": asdict(config.recipe),
             "commit": _commit(),
             "curve": _thinned(run.curve),
         },
     )
+
+
+def _name(checkpoint: Path) -> str:
+    """<model>/<loss> of a checkpoint's folder, wherever it lies."""
+    return "/".join(checkpoint.parts[-2:])
 
 
 def _thinned(curve: list[dict[str, float]]) -> list[dict[str, float]]:

@@ -11,7 +11,7 @@ from torch import nn
 
 from denoise_app.audio.errors import AudioError
 from denoise_app.checkpoints import store
-from denoise_app.checkpoints.manifest import CheckpointError
+from denoise_app.checkpoints.manifest import CheckpointError, Manifest
 from denoise_app.inference.catalog import weights_folder
 from denoise_app.inference.device import choose
 from denoise_app.losses import LOSSES
@@ -44,15 +44,14 @@ def check(config: TrainConfig, before: TrainConfig | None = None) -> None:
     except LossUnavailable as error:
         raise TrainingError(str(error)) from error
     ours = _sketch(config.model, config.model_config)
+    if config.teacher is not None:
+        _read(config.teacher)
     if config.init is None:
         return
     if before is not None:
         model, theirs = before.model, _sketch(before.model, before.model_config)
     else:
-        try:
-            _, manifest = store.load(checkpoint_folder(config.init))  # whole, since hours may pass until it is needed
-        except CheckpointError as error:
-            raise TrainingError(str(error)) from error
+        manifest = _read(config.init)
         model, theirs = manifest.model, _sketch(manifest.model, manifest.config)
     if can_widen(theirs, ours):
         return
@@ -60,6 +59,15 @@ def check(config: TrainConfig, before: TrainConfig | None = None) -> None:
         raise TrainingError(f"{config.init} holds a {model}, not a {config.model}")
     if _shapes(theirs) != _shapes(ours):
         raise TrainingError(f"{config.init} holds a {model} of other sizes: give it the same model_config")
+
+
+def _read(checkpoint: Path) -> Manifest:
+    """What a checkpoint says of itself; all of it is read, since hours may pass until it is needed."""
+    try:
+        _, manifest = store.load(checkpoint_folder(checkpoint))
+    except CheckpointError as error:
+        raise TrainingError(str(error)) from error
+    return manifest
 
 
 def _sketch(model: str, config: Mapping[str, Any]) -> nn.Module:

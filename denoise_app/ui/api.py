@@ -11,22 +11,16 @@ from typing import Any
 import gradio as gr
 
 from denoise_app.inference.settings import number, treatment
+from denoise_app.ui.clean import work
+from denoise_app.ui.clean.settings import NO_LIMIT_DB, as_whole, is_left_out, settings_from
 from denoise_app.ui.clean.work import Order, Result
 from denoise_app.ui.parts.language import say_for
-from denoise_app.ui.parts.receipt import Made, report
+from denoise_app.ui.parts.orders import WORK
+from denoise_app.ui.parts.receipt import report
 from denoise_app.ui.worker.session import Sessions
-from denoise_app.ui.worker.worker import (
-    NO_LIMIT_DB,
-    Worker,
-    as_whole,
-    is_left_out,
-    settings_from,
-)
+from denoise_app.ui.worker.worker import Worker
 
-from .clean import work as flow
 from .texts import Say
-
-WORK = "work"  # the queue of all that computes: as many at once as the page is told
 
 logger = logging.getLogger(__name__)
 
@@ -96,8 +90,9 @@ def endpoint(worker: Worker, sessions: Sessions) -> Callable[..., Iterator[Answe
         try:
             if not audio:
                 raise gr.Error(say("error.no-recording"), title=say("error.title"), print_exception=False)
-            best = worker.recommended(model or None)
-            offer = worker.named(best.model, loss) if loss else best
+            offer = worker.offers.recommended(model or None)
+            if loss:
+                offer = worker.offers.recommended(offer.model, loss)
             loudness = None if is_left_out(loudness_lufs) else loudness_lufs
             if true_peak_dbtp is not None:  # refused when wrong, also where no loudness makes use of it
                 number("bad-true-peak", true_peak_dbtp)
@@ -106,15 +101,12 @@ def endpoint(worker: Worker, sessions: Sessions) -> Callable[..., Iterator[Answe
             )
             chosen = None if is_left_out(track) else int(number("bad-track", as_whole(track), whole=True))
             order = Order(session.adopt(Path(audio)), offer, treatment(channels), settings, chosen)
-            *_, result = flow.denoise(worker, session, order, session.begin(), preview=False)
+            *_, result = work.denoise(worker, session, order, session.begin(), preview=False)
             assert isinstance(result, Result)
-            *_, measured = flow.measure(worker, session, result, slow=[False])
-            told = report(Made.of(measured))  # while the files have the names that it looks for
-            yield (
-                _named(result.after, result.copy_name("denoised")),
-                _named(result.removed, result.copy_name("removed")),
-                told,
-            )
+            *_, measured = work.measure(worker, session, result, slow=[False])
+            told = report(work.made(measured))  # while the files have the names that it looks for
+            removed = _named(work.write_removed(result), result.copy_name("removed"))
+            yield _named(result.after, result.copy_name("denoised")), removed, told
         except Exception as error:
             raise shown(error, say) from error
         finally:
@@ -156,5 +148,5 @@ def build(worker: Worker, sessions: Sessions) -> None:
         ]
         outputs = [gr.File(label="denoised"), gr.File(label="removed"), gr.JSON(label="report")]
         gr.Button().click(
-            endpoint(worker, sessions), inputs, outputs, api_name="denoise", concurrency_id=WORK, show_progress="hidden"
+            endpoint(worker, sessions), inputs, outputs, api_name="denoise", show_progress="hidden", **WORK
         )

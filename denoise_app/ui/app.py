@@ -13,26 +13,23 @@ import gradio as gr
 from denoise_app import resources
 from denoise_app.audio.errors import AudioError
 from denoise_app.audio.limits import Limits, positive
+from denoise_app.inference.device import choose
 from denoise_app.ui import static
 from denoise_app.ui.bench.tab import BenchTab
-from denoise_app.ui.blind.votes import Votes
 from denoise_app.ui.clean.tab import CleanTab
 from denoise_app.ui.compare.tab import CompareTab
 from denoise_app.ui.models.tab import ModelsTab
-from denoise_app.ui.parts.downloads import Shelf
-from denoise_app.ui.parts.language import Words
+from denoise_app.ui.parts.downloads import Downloads
+from denoise_app.ui.parts.site import Examples, Site
+from denoise_app.ui.parts.votes import Votes
 from denoise_app.ui.worker.session import Sessions
 from denoise_app.ui.worker.worker import Worker
 from denoise_app.version import __version__
 
-from . import api
-from .models import html as board
-from .parts import panels
+from . import api, header
 from .texts import LANGUAGES
 
 EXAMPLES = resources.folder("examples")
-BENCH_EXAMPLES = EXAMPLES / "bench"
-MINUTES = 60  # a visit's files after their last use; Gradio itself keeps the state of a closed page for an hour
 WAITING = 64  # most clicks that wait for their turn; more are told that the page is busy
 
 
@@ -41,8 +38,7 @@ class App:
     """The page, and what serving it takes."""
 
     blocks: gr.Blocks
-    words: Words
-    shelf: Shelf
+    site: Site
 
 
 def build(
@@ -51,35 +47,45 @@ def build(
     """The page.
 
     Args:
-        worker: Does the work; without one, that of this machine.
+        worker: Computes; without one, that of this machine.
         sessions: Keeps work files; without it, among the system's temporary files.
         examples: Recordings to try; without it those in the folder of examples.
     """
-    worker = worker or Worker()
-    shelf = Shelf()
-    sessions = sessions or Sessions(on_close=shelf.remove)
-    words = Words()
-    examples = sorted(EXAMPLES.glob("*.flac")) if examples is None else examples
-    device = worker.device()
-    votes = Votes.from_environment()
+    downloads = Downloads()
+    site = Site(
+        worker=worker or Worker(),
+        sessions=sessions or Sessions(on_close=downloads.remove),
+        downloads=downloads,
+        votes=Votes.from_environment(),
+        examples=examples_of(EXAMPLES, examples),
+    )
+    words, device, dataset = site.words, choose(), site.votes.dataset
     with api.Page(
-        title=LANGUAGES["en"]["app.name"], analytics_enabled=False, delete_cache=(300, 60 * MINUTES), fill_width=True
+        title=LANGUAGES["en"]["app.name"],
+        analytics_enabled=False,
+        delete_cache=(300, 60 * site.minutes),
+        fill_width=True,
     ) as blocks:
-        gr.HTML(words.made("html.header", lambda say: panels.header(say, device, MINUTES, votes.dataset)))
+        gr.HTML(words.made("html.header", lambda say: header.header(say, device, site.minutes, dataset)))
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab(words("tab.clean"), id="clean"):
-                CleanTab(blocks, worker, sessions, shelf, words, examples, api.WORK, MINUTES)
+                CleanTab(site, blocks)
             with gr.Tab(words("tab.compare"), id="compare") as tab:
-                CompareTab(blocks, tab, worker, sessions, shelf, words, examples, api.WORK, MINUTES, votes)
+                CompareTab(site, blocks, tab)
             with gr.Tab(words("tab.bench"), id="bench"):
-                speech, noises = (sorted(BENCH_EXAMPLES.glob(f"{kind}-*.flac")) for kind in ("speech", "noise"))
-                BenchTab(blocks, worker, sessions, shelf, words, speech, noises, api.WORK, MINUTES)
+                BenchTab(site, blocks)
             with gr.Tab(words("tab.models"), id="models"):
-                ModelsTab(blocks, worker, words, board.standing())
-        gr.HTML(words.made("html.version", lambda say: panels.version(say, __version__)))
-        api.build(worker, sessions)
+                ModelsTab(site, blocks)
+        gr.HTML(words.made("html.version", lambda say: header.version(say, __version__)))
+        api.build(site.worker, site.sessions)
     blocks.queue(max_size=WAITING, default_concurrency_limit=jobs())
-    return App(blocks, words, shelf)
+    return App(blocks, site)
+
+
+def examples_of(folder: Path, recordings: Sequence[Path] | None = None) -> Examples:
+    """The sounds to try that come with the program; with other recordings where some are given."""
+    speech, noises = (sorted((folder / "bench").glob(f"{kind}-*.flac")) for kind in ("speech", "noise"))
+    return Examples(sorted(folder.glob("*.flac")) if recordings is None else recordings, speech, noises)
 
 
 def jobs() -> int:
@@ -99,8 +105,8 @@ def launch(app: App, **options: Any) -> tuple[Any, str, Any]:
         "theme": theme(),
         "css": static.text("page.css"),
         "head": head(),
-        "i18n": app.words.translations,
-        "app_kwargs": {"routes": app.shelf.routes},
+        "i18n": app.site.words.translations,
+        "app_kwargs": {"routes": app.site.downloads.routes},
         "favicon_path": static.path("icon.svg"),
         "max_file_size": Limits.from_environment().max_bytes,
         "footer_links": ["api"],

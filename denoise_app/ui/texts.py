@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from markupsafe import Markup
+
 from denoise_app.audio.errors import SENTENCES as AUDIO_ERRORS
 from denoise_app.audio.notes import SENTENCES as FILE_NOTES
 from denoise_app.checkpoints.manifest import SENTENCES as CHECKPOINT_ERRORS
@@ -41,6 +43,8 @@ ENGLISH: dict[str, str] = OF_OTHER_ROOMS | {
     "device.gpu-works": "A CUDA GPU was found and works.",
     "device.gpu-fails": "A CUDA GPU was found but failed a trial, so the CPU is used.",
     "device.no-gpu": "No CUDA GPU was found.",
+    "device.onnx": "Models whose ONNX graph lies beside their weights run in ONNX Runtime, which was measured to be "
+    "about twice as quick as PyTorch and gives the same samples.",
     "tab.clean": "Clean",
     "tab.compare": "Compare",
     "tab.models": "Models",
@@ -102,6 +106,7 @@ ENGLISH: dict[str, str] = OF_OTHER_ROOMS | {
     "model.from": "From: {source}",
     "model.from.built-in": "this program",
     "model.from.bundled": "the folder weights",
+    "model.from.onnx": "an ONNX file by others, laid here by the operator",
     "model.from.hub": "the Hub, {repo} at {commit}, {size}, {state}",
     "model.cached": "in the cache",
     "model.not-cached": "to be downloaded when you press Denoise",
@@ -384,8 +389,8 @@ ENGLISH: dict[str, str] = OF_OTHER_ROOMS | {
     "blind.no": "wrong",
     "blind.no-difference": "no difference",
     "blind.download": "Download all answers of this visit",
-    "blind.csv": "Answers (CSV)",
-    "blind.json": "Answers (JSON)",
+    "download.csv": "Answers (CSV)",
+    "download.json": "Answers (JSON)",
     "blind.nothing": "Ended before the first answer, so there is nothing to show.",
     # the bench
     "tab.bench": "Bench",
@@ -602,6 +607,7 @@ ENGLISH: dict[str, str] = OF_OTHER_ROOMS | {
     "player.window": "Part of the recording that is loaded",
     "player.empty": "The result can be heard here.",
     "player.loading": "Loading sound: {percent} %",
+    "player.computing": "Computing this version; it can be heard in a moment.",
     "player.gain": "{gain} dB",
     "player.mixed": "The file has {channels} channels; you hear their mean.",
     "player.key-play": "play",
@@ -640,6 +646,7 @@ CHINESE: dict[str, str] = {
     "device.gpu-works": "找到了可用的 CUDA GPU。",
     "device.gpu-fails": "找到了 CUDA GPU，但试运行失败，因此使用 CPU。",
     "device.no-gpu": "没有找到 CUDA GPU。",
+    "device.onnx": "权重旁附有 ONNX 计算图的模型由 ONNX Runtime 运行：实测约比 PyTorch 快一倍，结果相同。",
     "tab.clean": "降噪",
     "tab.compare": "比较",
     "tab.models": "模型",
@@ -706,6 +713,7 @@ CHINESE: dict[str, str] = {
     "model.from": "来源：{source}",
     "model.from.built-in": "本程序",
     "model.from.bundled": "weights 文件夹",
+    "model.from.onnx": "他人制作的 ONNX 文件，由运营者放在这里",
     "model.from.hub": "Hub，{repo}，提交 {commit}，{size}，{state}",
     "model.cached": "已在缓存中",
     "model.not-cached": "按下“开始降噪”时下载",
@@ -976,8 +984,8 @@ CHINESE: dict[str, str] = {
     "blind.no": "错",
     "blind.no-difference": "没有差别",
     "blind.download": "下载本次访问的全部回答",
-    "blind.csv": "回答（CSV）",
-    "blind.json": "回答（JSON）",
+    "download.csv": "回答（CSV）",
+    "download.json": "回答（JSON）",
     "blind.nothing": "尚未回答就结束了，因此没有结果。",
     # the bench
     "tab.bench": "测试台",
@@ -1195,6 +1203,7 @@ CHINESE: dict[str, str] = {
     "player.window": "已载入的片段",
     "player.empty": "处理完成后可在此试听。",
     "player.loading": "正在载入声音：{percent} %",
+    "player.computing": "正在计算这个版本，马上就能听到。",
     "player.gain": "{gain} dB",
     "player.mixed": "文件有 {channels} 个声道，播放的是它们的平均。",
     "player.key-play": "播放",
@@ -1264,6 +1273,7 @@ CHINESE: dict[str, str] = {
     "因此从不读取。",
     "error.checkpoint-unreadable": "无法读取 {name}：{problem}。",
     "error.checkpoint-not-saved": "无法保存 {name}：{problem}。原有的内容已保留。",
+    "error.graph-refused": "ONNX 文件 {name} 被拒绝：{problem}。",
     "error.manifest-too-large": "{name} 的 config.json 有 {size:,} 字节，最多只能读取 {limit:,} 字节。",
     "error.manifest-invalid": "{name} 的 config.json 无效：{problem}。",
     "error.manifest-newer": "{name} 由更新的版本生成（格式 {version}，这里能读取 {known}）。请更新程序。",
@@ -1322,6 +1332,10 @@ class Say:
     def __call__(self, key: str, **facts: object) -> str:
         """The sentence of a key, its facts filled in."""
         return self._texts[key].format(**facts)
+
+    def markup(self, key: str, **facts: object) -> Markup:
+        """The sentence of a key that is HTML, or whose facts are; facts that are no Markup are escaped."""
+        return Markup(self._texts[key]).format(**facts)
 
     def template(self, key: str) -> str:
         """The sentence of a key with its braces, for a browser to fill in."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,11 @@ import pytest
 import soundfile
 
 from denoise_app.audio.clip import Clip
+from denoise_app.inference.catalog import Entry
 from denoise_app.ui.blind import work as blind
 from denoise_app.ui.compare import work as comparison
-from denoise_app.ui.worker.worker import Offer, Worker
+from denoise_app.ui.worker.offers import Offers
+from denoise_app.ui.worker.worker import Worker
 
 from . import visit as base
 from .visit import PATIENCE, Served
@@ -46,20 +48,24 @@ NAMES = ("hybrid", "log-mag", "mmse-lsa", "my secret talk")  # long enough not t
 Plans = list[tuple[blind.Trial, ...]]  # the trials of each test that was begun
 
 
-class ThreeOffers(Worker):
-    """The real one with three denoisers, whatever other checkpoints there are."""
+class ThreeOffers(Offers):
+    """Three of the real ones, whatever other checkpoints there are."""
 
-    def offers(self) -> list[Offer]:
-        known = {offer.key: offer for offer in super().offers()}
+    def all(self) -> list[Entry]:
+        known = {entry.key: entry for entry in super().all()}
         return [known[key] for key in ("gru/hybrid", "gru/log-mag", "mmse-lsa")]
 
-    def recommended(self, model: str | None = None) -> Offer:
-        return next(offer for offer in self.offers() if model in (None, offer.model))
+    def recommended(self, model: str | None = None, loss: str | None = None) -> Entry:
+        return next(entry for entry in self.all() if model in (None, entry.model))
+
+
+def worker_of_three() -> Worker:
+    return Worker(ThreeOffers())
 
 
 @pytest.fixture(scope="module")
-def make_worker() -> type[Worker]:
-    return ThreeOffers
+def make_worker() -> Callable[[], Worker]:
+    return worker_of_three
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -278,7 +284,7 @@ def test_a_page_of_a_server_that_is_no_more_is_told_so(
     browser: Any, talk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
-    served = Served(ThreeOffers, tmp_path / "visits")
+    served = Served(worker_of_three, tmp_path / "visits")
     visit = Visit(browser, served.url, talk)
     visit.begin("abx", 5)
     served.again()

@@ -18,8 +18,10 @@ import soundfile
 
 from denoise_app.audio.clip import Clip
 from denoise_app.denoiser import Denoiser
+from denoise_app.inference.catalog import Entry
 from denoise_app.ui import app as page
-from denoise_app.ui.worker.worker import Offer, Worker
+from denoise_app.ui.worker.offers import Offers
+from denoise_app.ui.worker.worker import Worker
 
 from . import visit as base
 from .visit import PATIENCE, Served, in_pink_noise
@@ -30,22 +32,22 @@ PLAYER = "document.querySelector('#player .denoise-player').parentElement.denois
 RATE = 48_000
 
 
-class GatedWorker(Worker):
-    """The real one; its denoisers wait at the gate while it is closed."""
+class GatedOffers(Offers):
+    """The real ones; they wait at the gate while it is closed."""
 
     def __init__(self) -> None:
         super().__init__()
         self.gate = threading.Event()
         self.gate.set()
 
-    def denoiser(self, offer: Offer) -> Denoiser:
+    def load(self, entry: Entry) -> Denoiser:
         assert self.gate.wait(60)
-        return super().denoiser(offer)
+        return super().load(entry)
 
 
 @pytest.fixture(scope="module")
-def make_worker() -> type[Worker]:
-    return GatedWorker
+def make_worker() -> Callable[[], Worker]:
+    return lambda: Worker(GatedOffers())
 
 
 class Visit(base.Visit):
@@ -184,7 +186,7 @@ def test_strength_and_format_change_the_result_without_the_denoiser(visit: Visit
     visit.page.get_by_role("button", name="Fan", exact=True).click()
     visit.wait_for_facts()
     visit.denoise("english-fan.flac")
-    served.worker.gate.clear()  # a denoiser that was loaded now would wait for ever
+    served.worker.offers.gate.clear()  # a denoiser that was loaded now would wait for ever
     try:
         visit.page.locator("#advanced button").first.click()
         strength = visit.page.get_by_label("number input for Strength (%)")
@@ -196,19 +198,19 @@ def test_strength_and_format_change_the_result_without_the_denoiser(visit: Visit
         original = next(page.EXAMPLES.glob("english-fan.flac")).read_bytes()
         np.testing.assert_array_equal(read(visit.download("Denoised sound")), read(original))
     finally:
-        served.worker.gate.set()
+        served.worker.offers.gate.set()
 
 
 def test_cancel_gives_the_page_back(visit: Visit, served: Served) -> None:
     visit.page.get_by_role("button", name="Typing", exact=True).click()
     visit.wait_for_facts()
-    served.worker.gate.clear()
+    served.worker.offers.gate.clear()
     try:
         visit.page.locator("#denoise").click()
         visit.page.locator("#cancel").click()
         visit.page.wait_for_selector("text=Cancelled. The recording and your settings are kept.")
     finally:
-        served.worker.gate.set()
+        served.worker.offers.gate.set()
     visit.page.wait_for_selector("#cancel", state="hidden")
     visit.denoise("mandarin-keyboard.flac")
 
@@ -422,7 +424,7 @@ def test_every_bundled_denoiser_is_in_the_list(visit: Visit, served: Served) -> 
     visit.page.get_by_role("tab", name="Models").click()
     visit.page.wait_for_selector("details.card")
     titles = visit.page.locator("details.card summary").all_inner_texts()
-    assert len(titles) == len(served.worker.offers()) and "wiener" in titles
+    assert len(titles) == len(served.worker.offers.all()) and "wiener" in titles
 
 
 def test_a_point_and_a_name_open_their_card(visit: Visit) -> None:

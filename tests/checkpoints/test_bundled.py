@@ -5,12 +5,17 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from denoise_app.audio.clip import Clip
+from denoise_app.audio.mix import noise
 from denoise_app.checkpoints import store
 from denoise_app.checkpoints.card import card
 from denoise_app.evaluation.losses_page import BEYOND
+from denoise_app.inference import catalog, onnx
+from denoise_app.training import plan
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "weights"
 MOST_MEGABYTES = 60  # in all, in the repository
@@ -20,7 +25,7 @@ def test_nothing_is_broken() -> None:
     stored, broken = store.list_folder(WEIGHTS)
     assert broken == []
     assert {item.manifest.name for item in stored} >= {"gru/hybrid", "gru/log-mag"}
-    assert sum(item.manifest.size for item in stored) < MOST_MEGABYTES * 10**6
+    assert sum(path.stat().st_size for path in WEIGHTS.rglob("*")) < MOST_MEGABYTES * 10**6
 
 
 @pytest.mark.parametrize("folder", sorted(path.parent for path in WEIGHTS.glob("*/*/config.json")), ids=str)
@@ -39,7 +44,45 @@ def test_checkpoint_is_whole(folder: Path) -> None:
     steps = [point["step"] for point in training["curve"]]
     assert steps == sorted(set(steps)) and len(steps) > 5
     assert steps[0] > 0 or training["init"], "step 0 tells what a start scores, and only a start has scores then"
-    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "config.json", "model.safetensors"]
+    files = {path.name for path in folder.iterdir()} - {catalog.GRAPH}
+    assert files == {"README.md", "config.json", "model.safetensors"}
+
+
+@pytest.mark.parametrize("graph", sorted(WEIGHTS.glob(f"*/*/{catalog.GRAPH}")), ids=lambda path: str(path.parent.name))
+def test_a_graph_beside_its_weights_gives_their_samples(graph: Path, speech: Clip) -> None:
+    """Where the model or its weights have changed it must be exported anew (docs/deploy.md)."""
+    module, manifest = store.load(graph.parent)
+    denoiser = onnx.load(graph)
+    assert denoiser.form.metadata["sha256"] == manifest.sha256
+    noisy = torch.tensor(speech.samples[:, 8000:40_000]) + 0.02 * torch.randn(1, 32_000)
+    with torch.inference_mode():
+        torch.testing.assert_close(denoiser(noisy), module(noisy), rtol=0, atol=1e-5)
+
+
+def test_the_best_causal_model_has_its_graphs() -> None:
+    """It runs live, and its recurrences are what ONNX Runtime is quicker at."""
+    assert all((path / catalog.GRAPH).is_file() for path in (WEIGHTS / "dpcrn").iterdir())
+
+
+def test_the_plan_makes_every_one(tmp_path: Path) -> None:
+    folders = {name: tmp_path / name for name in ("clean", "noise", "cache", "out")}
+    planned = {run.name for run in plan.read(WEIGHTS / "plan.toml", folders)}
+    assert {item.manifest.name for item in store.list_folder(WEIGHTS)[0]} <= planned
+
+
+@pytest.mark.parametrize("folder", sorted(path.parent for path in WEIGHTS.glob("*/*/config.json")), ids=str)
+def test_a_far_voice_after_a_near_one_is_kept(folder: Path, speech: Clip) -> None:
+    """A higher voice half a second later and 24 dB softer loses less than 3 dB more than it loses alone."""
+    module, manifest = store.load(folder)
+    if "level_memory" in manifest.config:
+        pytest.skip("it follows the level as it did when it was scored, over a whole second")
+    voice, near = speech.samples[0, :48_000], speech.samples[0, 48_000:96_000]
+    far = np.interp(np.arange(36_000) / 0.75, np.arange(48_000), voice) * 10 ** (-24 / 20)
+    heard = np.concatenate([near, np.zeros(8_000), far]).astype(np.float32)
+    heard += 10 ** (-55 / 20) * noise("pink", heard.size, 16_000, np.random.default_rng(0))  # at -75 dBFS
+    with torch.inference_mode():
+        after, alone = (module(torch.from_numpy(part)[None])[0, -far.size :] for part in (heard, heard[-far.size :]))
+    assert 10 * torch.log10(after.square().mean() / alone.square().mean()) > -3
 
 
 @pytest.mark.parametrize("model", ["gru", "light-crn"])

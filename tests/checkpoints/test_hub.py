@@ -359,6 +359,7 @@ def kept(hub: Any, online: Any, small_checkpoint: Files) -> str:
 
 
 @pytest.mark.parametrize(("setting", "reason"), [("offline", "hub-offline"), ("unreachable", "hub-unreachable")])
+@pytest.mark.slow
 def test_without_a_hub_the_cache_serves(
     hub: Any, kept: str, setting: str, reason: str, request: pytest.FixtureRequest
 ) -> None:

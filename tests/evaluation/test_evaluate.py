@@ -137,6 +137,7 @@ def test_denoising_white_noise_scores_higher(folders: tuple[Path, Path], quick: 
     assert after.scores["si_sdr"] > before.scores["si_sdr"] + 1  # type: ignore[operator]
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_scores_of_one(folders: tuple[Path, Path]) -> None:
     noisy, other = find_pairs(*folders)[:2]
     tasks = [(noisy, NOISY, None, None), (other, Candidate("wiener"), None, None), (other, NOISY, "music", None)]
@@ -530,11 +531,24 @@ def test_the_tables_take_their_places_in_a_text() -> None:
     assert once.startswith("before\n") and once.endswith("\nafter\n") and "old" not in once
     assert once.count("\nbetween\n") == len(leaderboard.TABLES) - 1
     assert "Means over three birds:" in once
-    for told in (leaderboard.table, leaderboard.robustness, leaderboard.matrix):
+    for told in (leaderboard.overview, leaderboard.table, leaderboard.robustness, leaderboard.matrix):
         assert told(made) in once
     assert leaderboard.into_text(once, made) == once
+    one = leaderboard.into_text("<!-- matrix --><!-- /matrix -->", made)
+    assert leaderboard.matrix(made) in one and leaderboard.table(made) not in one
     with pytest.raises(LeaderboardError, match="no place"):
         leaderboard.into_text("a text without marks", made)
+    with pytest.raises(LeaderboardError, match="without <!-- /matrix -->"):
+        leaderboard.into_text("<!-- matrix -->", made)
+
+
+def test_the_overview_has_the_best_of_each_model_and_five_columns() -> None:
+    scores = {"pesq_wb": 1.5, "stoi": 0.8, "si_sdr": 7.0, "dnsmos_ovrl": 2.5}
+    rows = [row("noisy", None, **scores), row("gru", "mse", **scores), row("wiener", None, **scores)]
+    rows += [row("gru", "hybrid", **scores | {"pesq_wb": 1.6}), row("mmse-lsa", None, **scores | {"pesq_wb": 1.3})]
+    lines = [cells(line) for line in leaderboard.overview({"rows": rows}).splitlines()]
+    assert [line[:2] for line in lines[2:]] == [["noisy, as it is", ""], ["`gru`", "`hybrid`"], ["`wiener`", ""]]
+    assert len(lines[0]) == 2 + 5 and lines[3][2:6] == ["1.60", "0.800", "7.0", "2.50"]
 
 
 # what is committed

@@ -14,6 +14,8 @@ import soundfile
 from denoise_app.evaluation import speed
 from denoise_app.metrics.table import METRICS
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:

@@ -34,6 +34,8 @@ valid_noisy = "dev/noisy"
 valid_pairs = 12
 validate_minutes = 2.5
 init = "gru/hybrid"
+teacher = "transformer/perceptual"
+teacher_share = 0.3
 resume = true
 device = "cpu"
 model_config = { hidden = 64, memory = 0.5 }
@@ -74,7 +76,7 @@ def test_a_file_can_say_everything() -> None:
     assert parse(table) == TrainConfig(
         "gru", "mse", Path("speech"), Path("noise"), Path("runs/gru/mse"), Path("rooms"), Path("cache"),
         {"hidden": 64, "memory": 0.5}, recipe, 30.0, 7, 1e-3, 0.02, 0.1, 0.02, 3.0, 0.99, 5, Path("dev/clean"),
-        Path("dev/noisy"), 12, 2.5, Path("gru/hybrid"), True, "cpu",
+        Path("dev/noisy"), 12, 2.5, Path("gru/hybrid"), Path("transformer/perceptual"), 0.3, True, "cpu",
     )  # fmt: skip
 
 

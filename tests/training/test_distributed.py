@@ -20,6 +20,8 @@ from denoise_app.training.config import TrainConfig, parse, read_table
 from denoise_app.training.distributed import Ranks
 from denoise_app.training.loop import train
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 FILE = """
 model = "gru"

@@ -14,6 +14,8 @@ from denoise_app.models.registry import MODELS
 from denoise_app.training import loop
 from denoise_app.training.config import Recipe, TrainConfig
 
+pytestmark = pytest.mark.slow
+
 SMALL: dict[str, dict[str, Any]] = {
     "autoencoder": {},
     "band-df": {},

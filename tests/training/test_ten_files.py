@@ -18,6 +18,8 @@ from denoise_app.metrics.signal import si_sdr
 from denoise_app.training import loop
 from denoise_app.training.config import parse, read_table
 
+pytestmark = pytest.mark.slow
+
 RATE = 16_000
 FILE = """
 model_config = { width = 64, hidden = 64, layers = 1 }

@@ -75,6 +75,7 @@ def test_what_cannot_be_widened(sizes: dict[str, int]) -> None:
     assert not can_widen(build("gru"), build("light-crn", NARROW))
 
 
+@pytest.mark.slow
 def test_a_training_begins_with_a_narrower_checkpoint(
     sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,11 +14,13 @@ from torch import Tensor
 from denoise_app.audio.clip import Samples
 from denoise_app.checkpoints.manifest import CheckpointError, Manifest
 from denoise_app.denoiser import Denoiser
-from denoise_app.inference.device import Device
+from denoise_app.inference.catalog import Entry
 from denoise_app.metrics.errors import MetricUnavailable
-from denoise_app.metrics.report import Measured
+from denoise_app.ui.parts.downloads import Downloads
+from denoise_app.ui.parts.site import Site
+from denoise_app.ui.worker.offers import Offers
 from denoise_app.ui.worker.session import Session, Sessions
-from denoise_app.ui.worker.worker import Excerpts, Offer, Worker
+from denoise_app.ui.worker.worker import Worker
 
 
 class HalfGain:
@@ -30,17 +32,16 @@ class HalfGain:
         return noisy / 2
 
 
-class FakeWorker(Worker):
-    """The real worker with other denoisers and without DNSMOS.
+class FakeOffers(Offers):
+    """Other denoisers, which need no weights.
 
     Attributes:
         gate: An event to make denoisers wait for; None to let them load at once.
         loaded: Keys of the denoisers that were loaded.
     """
 
-    def __init__(self, recommended_model: str = "half") -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.best = recommended_model
         self.gate: threading.Event | None = None
         self.loaded: list[str] = []
         scores = {"pesq_wb": 1.6, "stoi": 0.81, "si_sdr": 9.1}
@@ -51,45 +52,42 @@ class FakeWorker(Worker):
         }
         facts |= {"sample_rate": 16_000, "parameters": 193_000, "macs_per_second": 5_000_000, "sha256": "0" * 64}
         self.made = [
-            Offer("half", loss, "bundled", 16_000, False, 160, Manifest("half", loss, **facts))
+            Entry("half", loss, "neural", "bundled", 16_000, False, 160, Manifest("half", loss, **facts))
             for loss in ("hybrid", "log-mag")
-        ] + [Offer("wiener", None, "built-in", 16_000, True, 512)]
+        ] + [Entry("wiener", None, "classical", "built-in", 16_000, True, 512)]
 
-    def device(self) -> Device:
-        return Device("cpu", "CPU (test)", "No CUDA GPU was found.", "no-gpu")
-
-    def offers(self) -> list[Offer]:
+    def all(self) -> list[Entry]:
         return self.made
 
     def broken(self) -> list[CheckpointError]:
         return []
 
-    def named(self, model: str, loss: str | None = None) -> Offer:
-        same = [offer for offer in self.made if offer.model == model]
-        found = [offer for offer in same if loss in (None, offer.loss)]
+    def recommended(self, model: str | None = None, loss: str | None = None) -> Entry:
+        named = model or "half"
+        same = [entry for entry in self.made if entry.model == named]
+        found = [entry for entry in same if loss in (None, entry.loss)]
+        if not same:
+            raise CheckpointError.of("no-such-model", model=named, known="half, wiener")
         if not found and same[0].loss is None:
             raise CheckpointError.of("no-loss-taken", model=model, loss=loss)
         if not found:
             raise CheckpointError.of("no-such-loss", model=model, loss=loss, known="hybrid, log-mag")
         return found[0]
 
-    def recommended(self, model: str | None = None) -> Offer:
-        named = model or self.best
-        found = [offer for offer in self.made if offer.model == named]
-        if not found:
-            raise CheckpointError.of("no-such-model", model=named, known="half, wiener")
-        return found[0]
-
-    def denoiser(self, offer: Offer) -> Denoiser:
+    def load(self, entry: Entry) -> Denoiser:
         if self.gate is not None:
             assert self.gate.wait(30)
-        self.loaded.append(offer.key)
+        self.loaded.append(entry.key)
         return HalfGain()
 
-    def measure(self, excerpts: Excerpts, keys: Iterable[str]) -> dict[str, Measured]:
-        quick = [key for key in keys if not key.startswith("dnsmos")]
-        found = super().measure(excerpts, quick) if quick else {}
-        return found | {key: Measured(2.0, 3.0) for key in keys if key.startswith("dnsmos")}
+
+class FakeWorker(Worker):
+    """The real worker with other denoisers and without DNSMOS."""
+
+    offers: FakeOffers
+
+    def __init__(self) -> None:
+        super().__init__(FakeOffers())
 
     def score(self, samples: Samples, sample_rate: int, keys: Iterable[str]) -> dict[str, float | MetricUnavailable]:
         quick = [key for key in keys if not key.startswith("dnsmos")]
@@ -109,6 +107,11 @@ def worker() -> FakeWorker:
 @pytest.fixture
 def sessions(tmp_path: Path) -> Sessions:
     return Sessions(tmp_path / "visits")
+
+
+@pytest.fixture
+def site(worker: FakeWorker, sessions: Sessions) -> Site:
+    return Site(worker, sessions, Downloads())
 
 
 @pytest.fixture

@@ -24,11 +24,12 @@ from denoise_app.metrics.report import Measured, score
 from denoise_app.metrics.table import METRICS, Metric, Place, Take, shown
 from denoise_app.ui.bench import html as bench_html
 from denoise_app.ui.bench import work as bench
+from denoise_app.ui.clean import html as clean_html
 from denoise_app.ui.clean import work as flow
 from denoise_app.ui.compare import html as compare_html
 from denoise_app.ui.compare.work import Column, Comparison
 from denoise_app.ui.models import html as models_html
-from denoise_app.ui.parts import numbers, panels
+from denoise_app.ui.parts import denoiser, numbers
 from denoise_app.ui.texts import LANGUAGES, Say
 from denoise_app.ui.worker.session import Session
 
@@ -115,17 +116,17 @@ def test_it_is_a_column_of_the_leaderboard_in_markdown_and_on_the_page(row: Metr
 def test_it_is_in_the_card_of_a_checkpoint_and_beside_it_on_the_page(row: Metric, worker: Any, say: Say) -> None:
     manifest = Manifest("gru", "mse", sample_rate=RATE, scores={"crest": 12.3456}, noisy_scores={"crest": 10.0})
     assert f"| {row.heading} | 10.000 | 12.346 |" in card(manifest)
-    offer = replace(worker.recommended(), manifest=manifest)
-    assert f"{TITLES[say.language]} 12.346 dB (10.000)" in text(panels.about(say, offer))
+    offer = replace(worker.offers.recommended(), manifest=manifest)
+    assert f"{TITLES[say.language]} 12.346 dB (10.000)" in text(denoiser.about(say, offer))
 
 
 def test_it_is_in_the_table_of_the_bench_and_has_a_curve(
     row: Metric, pair: PairFiles, worker: Any, session: Session, say: Say
 ) -> None:
     asked = bench.Recorded(pair.noisy, pair.clean)
-    *_, trial = bench.run(worker, session, asked, (worker.offers()[2],), session.begin())
+    *_, trial = bench.run(worker, session, asked, (worker.offers.all()[2],), session.begin())
     assert isinstance(trial, bench.Trial)
-    told = text(bench_html.table(say, trial))
+    told = text(bench_html.scores_table(say, trial))
     assert (f"{TITLES[say.language]} dB · ↓ {say('compare.lower')}" in told) == ("bench" in row.shown)
     swept = bench.Swept(bench.Mix(pair.clean, "white", 0, 5.0), (), (0.0, 5.0), bench.Sweep())
     axes = {axis.key: axis for axis in bench_html.axes(say, swept)}
@@ -138,7 +139,7 @@ def test_it_is_a_card_in_clean_and_a_column_in_compare(
     row: Metric, worker: Any, say: Say, result: Any, comparison: Comparison
 ) -> None:
     found = replace(result, numbers=replace(result.numbers, measured={"crest": Measured(12.0, 14.5)}))
-    cards, table = text(panels.cards(say, found)), text(compare_html.table(say, comparison))
+    cards, table = text(clean_html.cards(say, found)), text(compare_html.numbers_table(say, comparison))
     wanted = "clean" in row.shown
     assert (f"{TITLES[say.language]} i {TITLES[say.language]} = 20 log (peak / RMS)." in cards) == wanted
     assert ("14.500 dB" in cards) == wanted
@@ -147,12 +148,12 @@ def test_it_is_a_card_in_clean_and_a_column_in_compare(
 
 @pytest.fixture
 def result(worker: Any, session: Session, pair: PairFiles) -> Any:
-    order = flow.Order(session.adopt(pair.noisy), worker.recommended(), "each", Settings())
+    order = flow.Order(session.adopt(pair.noisy), worker.offers.recommended(), "each", Settings())
     *_, found = flow.denoise(worker, session, order, session.begin(), preview=False)
     return found
 
 
 @pytest.fixture
 def comparison(worker: Any, session: Session, pair: PairFiles, result: Any) -> Comparison:
-    column = Column(worker.recommended(), result.rendered, numbers={"crest": Measured(12.0, 14.5)})
+    column = Column(worker.offers.recommended(), result.rendered, numbers={"crest": Measured(12.0, 14.5)})
     return Comparison(pair.noisy, result.info, (column,))

@@ -21,7 +21,7 @@ from gradio_client.exceptions import AppError
 
 from denoise_app.inference.replay import fingerprint
 from denoise_app.ui import app as page
-from denoise_app.ui.blind import votes
+from denoise_app.ui.parts import votes
 from denoise_app.ui.texts import CHINESE, ENGLISH
 from denoise_app.ui.worker.session import Sessions
 
@@ -66,7 +66,7 @@ def test_the_page_says_where_outcomes_of_blind_tests_are_sent(
     monkeypatch.setenv("DENOISE_VOTES", str(tmp_path / "votes.jsonl"))
     monkeypatch.setenv("DENOISE_VOTES_DATASET", "somebody/votes")
     built = page.build(make_worker(), Sessions(tmp_path / "visits"), examples=())
-    for texts in built.words._made.values():
+    for texts in built.site.words._made.values():
         assert "somebody/votes" in texts["html.header"] and "somebody/votes" in texts["html.blind-votes"]
 
 
@@ -132,6 +132,7 @@ def test_a_track_of_a_call_is_kept(client: Client, recording: Make, tmp_path: Pa
         assert report["recording"]["samples_sha256"] == fingerprint(expected)
 
 
+@pytest.mark.slow
 def test_ten_users_at_once_get_their_own(server: Server, recording: Make, tmp_path: Path) -> None:
     paths = [recording(f"user{k}.wav", seconds=1.0 + k / 10) for k in range(10)]
     clients = [Client(server.url, verbose=False, download_files=tmp_path / str(k)) for k in range(10)]

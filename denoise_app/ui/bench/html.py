@@ -1,23 +1,40 @@
-"""What the Bench says on the page: pure functions from what is known to HTML, as in `panels`."""
+"""What the Bench says on the page: pure functions from what is known to HTML."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from html import escape
+from collections.abc import Sequence
+
+from markupsafe import Markup
 
 from denoise_app.evaluation.sweep import Point, Score
+from denoise_app.inference.catalog import Entry
 from denoise_app.metrics.activity import Activity, deviation
 from denoise_app.metrics.alignment import Alignment
 from denoise_app.metrics.errors import MetricUnavailable
 from denoise_app.metrics.table import ARROWS, Metric, keys, named
 from denoise_app.plots.scores import Axis, Curve
-from denoise_app.ui.compare.html import name
-from denoise_app.ui.compare.work import NOISY
-from denoise_app.ui.parts import numbers, panels
-from denoise_app.ui.parts.player import Version
+from denoise_app.ui.parts import numbers
+from denoise_app.ui.parts.denoiser import name
+from denoise_app.ui.parts.markup import (
+    head,
+    heard,
+    hint,
+    missing,
+    notices,
+    region,
+    row,
+    row_head,
+    seen,
+    sentences,
+    table,
+    tag,
+    titled,
+    working,
+)
+from denoise_app.ui.parts.player import NOISY, Version
 from denoise_app.ui.parts.problems import explained
+from denoise_app.ui.parts.recording import notes
 from denoise_app.ui.texts import Say
-from denoise_app.ui.worker.worker import Offer
 
 from .work import Doing, Mix, Swept, Trial
 
@@ -25,7 +42,7 @@ LEAST_STEPS = 50  # of a metric's last digit that an axis spans at least
 CLEAN = "clean"
 
 
-def progress(say: Say, doing: Doing) -> str:
+def progress(say: Say, doing: Doing) -> Markup:
     """What is being done, and how much of all of it is done."""
     now = doing.progress
     facts = {"number": doing.done + 1, "count": doing.count, "name": name(say, doing.offer) if doing.offer else ""}
@@ -33,9 +50,9 @@ def progress(say: Say, doing: Doing) -> str:
     if doing.what == "sweeping":
         left = now.seconds_left if now else None
         parts = [say("run.left", time=numbers.duration(left))] if left is not None else []
-        return panels.working(say, stage, now.fraction if now else None, parts, say("bench.partial"))
+        return working(say, stage, now.fraction if now else None, parts, say("bench.partial"))
     fraction = (doing.done + (now.fraction if now else 0.0)) / doing.count if doing.what == "running" else None
-    return panels.working(say, stage, fraction)
+    return working(say, stage, fraction)
 
 
 # ------------------------------------------------------------------------------------------------------------ one trial
@@ -51,25 +68,23 @@ def noise_name(say: Say, asked: Mix) -> str:
     return noise_label(say, asked.noise) if isinstance(asked.noise, str) else asked.noise.name
 
 
-def heading(say: Say, trial: Trial) -> str:
+def trial_heading(say: Say, trial: Trial) -> Markup:
     """What was mixed or compared, how exactly, and what was changed on the way."""
     asked = trial.asked
     if isinstance(asked, Mix):
         title = say("bench.mixed", snr=_decibels(asked.snr_db))
         of = f"{asked.clean.name} + {noise_name(say, asked)}"
-        facts = [
-            say("bench.achieved", snr=numbers.plain(trial.snr_db or 0.0, 2), asked=_decibels(asked.snr_db)),
-            say("bench.p56"),
-        ]
+        achieved = numbers.plain(trial.snr_db or 0.0, 2)
+        facts = [say.markup("bench.achieved", snr=achieved, asked=_decibels(asked.snr_db)), say("bench.p56")]
     else:
         title, of = say("bench.paired"), f"{asked.noisy.name} · {asked.clean.name}"
         assert trial.alignment is not None
         facts = [aligned(say, trial.alignment, trial.sample_rate)]
-    items = "".join(f"<p>{fact}</p>" for fact in facts)
-    return f'{panels.titled(title, of)}<div class="bench-facts">{items}{panels.notes(say, trial.notes)}</div>'
+    told = tag("div", *(tag("p", fact) for fact in facts), notes(say, trial.notes), class_="bench-facts")
+    return titled(title, of) + told
 
 
-def aligned(say: Say, alignment: Alignment, sample_rate: int) -> str:
+def aligned(say: Say, alignment: Alignment, sample_rate: int) -> Markup:
     """The lag in samples and ms, what its sign means, and how sure it is."""
     lag = alignment.lag
     facts = {
@@ -78,7 +93,7 @@ def aligned(say: Say, alignment: Alignment, sample_rate: int) -> str:
         "correlation": numbers.plain(abs(alignment.correlation), 2),
     }
     which = "later" if lag > 0 else "earlier" if lag < 0 else "together"
-    return f"{say('bench.lag', **facts)} {say(f'bench.{which}')}".strip()
+    return say.markup("bench.lag", **facts) + " " + say(f"bench.{which}")
 
 
 def versions(say: Say, trial: Trial) -> list[Version]:
@@ -91,68 +106,55 @@ def versions(say: Say, trial: Trial) -> list[Version]:
     ]
 
 
-def table(say: Say, trial: Trial) -> str:
+def scores_table(say: Say, trial: Trial) -> Markup:
     """Every true metric before and after: a row for each, on a narrow screen a card."""
     takes = trial.heard
-    heads = [say("bench.metric"), say("bench.version.noisy"), *(escape(name(say, take.offer)) for take in takes)]
+    heads = [say("bench.metric"), say("bench.version.noisy"), *(name(say, take.offer) for take in takes)]
     rows, reasons = [], []
     for key, before in trial.before.items():
         values = [before, *(take.scores[key] for take in takes)]
         reasons += [value for value in values if isinstance(value, MetricUnavailable)]
         rows.append(_row(say, named(key), values, heads))
-    head = "".join(f'<th scope="col">{text}</th>' for text in heads)
     told = dict.fromkeys(say(f"metric.{reason.reason}", **reason.facts) for reason in reasons)
     failed = [_failure(say, take.offer, take.error) for take in trial.takes if take.error]
-    return (
-        f'<div class="truth" role="region" tabindex="0" aria-label="{say("bench.table")}"><table>'
-        f'<caption class="said">{say("bench.table")}</caption><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>{_list(failed)}{_list(told)}"
-        f"{panels.hint(say('bench.true'))}"
-    )
+    caption = say("bench.table")
+    shown = region(caption, table(map(head, heads), rows, caption), "truth")
+    return shown + notices(failed) + notices(told) + hint(say("bench.true"))
 
 
-def _failure(say: Say, offer: Offer, error: Exception) -> str:
+def _failure(say: Say, offer: Entry, error: Exception) -> str:
     return say("bench.failed", name=name(say, offer), reason=explained(say, error))
 
 
-def _list(sentences: Iterable[str]) -> str:
-    items = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
-    return f'<ul class="notes">{items}</ul>' if items else ""
-
-
-def _row(say: Say, metric: Metric, values: Sequence[Score], heads: Sequence[str]) -> str:
+def _row(say: Say, metric: Metric, values: Sequence[Score], heads: Sequence[str]) -> Markup:
     """A metric: the value of the noisy side, then each result with its change; the best of several is marked."""
     known = [value for value in values[1:] if isinstance(value, float)]
     differ = len({numbers.value(metric, value) for value in known}) > 1
     best = numbers.value(metric, metric.best(known)) if differ else None
-    cells = [f'<td data-head="{heads[1]}">{_plain(say, metric, values[0])}</td>']
-    for value, head in zip(values[1:], heads[2:], strict=True):
-        cells.append(f'<td data-head="{head}">{_changed(say, metric, values[0], value, best)}</td>')
+    cells = [tag("td", _plain(say, metric, values[0]), data_head=heads[1])]
+    for value, title in zip(values[1:], heads[2:], strict=True):
+        cells.append(tag("td", _changed(say, metric, values[0], value, best), data_head=title))
     direction = f"{ARROWS[metric.better]} {say(f'compare.{metric.better}')}"
     about = " · ".join(part for part in (numbers.unit(say, metric), direction) if part)
-    return f'<tr><th scope="row">{numbers.title(say, metric)} <small>{about}</small></th>{"".join(cells)}</tr>'
+    return row(tag("th", numbers.title(say, metric), " ", tag("small", about), scope="row"), *cells)
 
 
 def _plain(say: Say, metric: Metric, value: Score) -> str:
-    if isinstance(value, float):
-        return numbers.value(metric, value)
-    return f'<span aria-hidden="true">–</span><i class="said">{say("cards.none")}</i>'
+    return numbers.value(metric, value) if isinstance(value, float) else missing(say("cards.none"))
 
 
 def _changed(say: Say, metric: Metric, before: Score, after: Score, best: str | None) -> str:
     if not (isinstance(before, float) and isinstance(after, float)):
         return _plain(say, metric, after)
     text, change = numbers.value(metric, after), after - before
-    mark = f' <span class="tag">{say("compare.best")}</span>' if text == best else ""
+    mark = Markup(" ") + tag("span", say("compare.best"), class_="tag") if text == best else ""
     if text == numbers.value(metric, before):
-        return f'{text}{mark} <small class="change">= <i class="said">{say("cards.same")}</i></small>'
+        return Markup("{}{} {}").format(text, mark, tag("small", "= ", heard(say("cards.same")), class_="change"))
     word, arrow = ("rises", "▲") if change > 0 else ("falls", "▼")
     tone = "good" if (change > 0) == (metric.better == "higher") else "bad"
     amount = numbers.change(metric, change)
-    return (
-        f'<span class="now">{text}</span>{mark} <small class="change {tone}"><span aria-hidden="true">{arrow}</span>'
-        f'<i class="said">{say(f"cards.{word}")}</i> {amount}</small>'
-    )
+    difference = tag("small", seen(arrow), heard(say(f"cards.{word}")), f" {amount}", class_=f"change {tone}")
+    return Markup("{}{} {}").format(tag("span", text, class_="now"), mark, difference)
 
 
 def activities(say: Say, trial: Trial) -> list[tuple[str, Activity]]:
@@ -165,29 +167,23 @@ def activities(say: Say, trial: Trial) -> list[tuple[str, Activity]]:
     ]
 
 
-def said_of_activity(say: Say, trial: Trial) -> str:
+def said_of_activity(say: Say, trial: Trial) -> Markup:
     """That figure in a sentence and in a table: how far each sound lies from the clean one."""
     (_, clean), *others = activities(say, trial)
     apart = [(title, deviation(found, clean)) for title, found in others]
     facts = {"noisy": numbers.plain(apart[0][1].energy_db)}
-    sentence = say("bench.said-activity-noisy", **facts)
+    told = say("bench.said-activity-noisy", **facts)
     if results := apart[1:]:
         title, nearest = min(results, key=lambda result: result[1].energy_db)
-        facts |= {"name": escape(title), "db": numbers.plain(nearest.energy_db)}
-        sentence = say("bench.said-activity", **facts)
-    heads = "".join(
-        f'<th scope="col">{say(f"bench.{key}")}</th>' for key in ("sound", "energy-apart", "crossings-apart")
-    )
-    rows = "".join(
-        f'<tr><th scope="row">{escape(title)}</th><td>{numbers.plain(found.energy_db)}</td>'
-        f"<td>{numbers.plain(found.crossings, 3)}</td></tr>"
-        for title, found in apart
-    )
-    return (
-        f'<div class="figure-said"><p>{sentence}</p><details><summary>{say("bench.activity-table")}</summary>'
-        f'<div class="scrolls" tabindex="0" role="region" aria-label="{say("bench.activity-table")}"><table>'
-        f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div></details></div>"
-    )
+        told = say("bench.said-activity", **facts, name=title, db=numbers.plain(nearest.energy_db))
+    heads = [head(say(f"bench.{key}")) for key in ("sound", "energy-apart", "crossings-apart")]
+    rows = []
+    for title, found in apart:
+        cells = (numbers.plain(found.energy_db), numbers.plain(found.crossings, 3))
+        rows.append(row(row_head(title), *(tag("td", cell) for cell in cells)))
+    caption = say("bench.activity-table")
+    folded = tag("details", tag("summary", caption), region(caption, table(heads, rows), "scrolls"))
+    return tag("div", tag("p", told), folded, class_="figure-said")
 
 
 def _decibels(snr_db: float) -> str:
@@ -218,7 +214,7 @@ def curves(say: Say, swept: Swept) -> list[Curve]:
     return [Curve(name(say, offer), _values(swept, offer)) for offer in swept.offers]
 
 
-def _values(swept: Swept, offer: Offer) -> dict[str, list[tuple[float, float]]]:
+def _values(swept: Swept, offer: Entry) -> dict[str, list[tuple[float, float]]]:
     found: dict[str, list[tuple[float, float]]] = {}
     for key in swept_keys(swept):
         improvements = ((point.snr_db, point.improvement(key)) for point in _points(swept, offer))
@@ -226,40 +222,36 @@ def _values(swept: Swept, offer: Offer) -> dict[str, list[tuple[float, float]]]:
     return found
 
 
-def _points(swept: Swept, offer: Offer) -> list[Point]:
+def _points(swept: Swept, offer: Entry) -> list[Point]:
     return [point for point in swept.found.points if point.name == offer.key]
 
 
-def swept_heading(say: Say, swept: Swept) -> str:
+def swept_heading(say: Say, swept: Swept) -> Markup:
     """What was swept."""
     of = f"{swept.asked.clean.name} + {noise_name(say, swept.asked)}"
-    return f'<div class="swept">{panels.titled(say("bench.swept"), of)}</div>'
+    return tag("div", titled(say("bench.swept"), of), class_="swept")
 
 
-def said_of_sweep(say: Say, swept: Swept) -> str:
+def said_of_sweep(say: Say, swept: Swept) -> Markup:
     """The sweep in sentences and in a table."""
-    between = "" if say.language == "zh" else " "
-    sentences = [text for offer in swept.offers if (text := _range(say, swept, offer))]
+    told = [text for offer in swept.offers if (text := _range(say, swept, offer))]
     failures = swept.found.failures
     failed = [_failure(say, offer, failures[offer.key]) for offer in swept.offers if offer.key in failures]
-    keys = swept_keys(swept)
+    swept_metrics = swept_keys(swept)
     heads = [say("bench.snr-in"), say("model.heading"), *(axis.title for axis in axes(say, swept))]
-    head = "".join(f'<th scope="col">{text}</th>' for text in heads)
-    names = {offer.key: escape(name(say, offer)) for offer in swept.offers}
-    rows = "".join(
-        f'<tr><th scope="row">{_decibels(point.snr_db)} {say("unit.db")}</th><td>{names[point.name]}</td>'
-        f"{''.join(f'<td>{_improvement(say, point, key)}</td>' for key in keys)}</tr>"
-        for point in swept.found.points
-    )
-    return (
-        f'<div class="figure-said"><p>{between.join(sentences)}</p>{_list(failed)}'
-        f'<details><summary>{say("bench.sweep-table")}</summary><div class="scrolls" tabindex="0" role="region" '
-        f'aria-label="{say("bench.sweep-table")}"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
-        "</div></details></div>"
-    )
+    names = {offer.key: name(say, offer) for offer in swept.offers}
+    rows = []
+    for point in swept.found.points:
+        cells = (names[point.name], *(_improvement(say, point, key) for key in swept_metrics))
+        title = f"{_decibels(point.snr_db)} {say('unit.db')}"
+        rows.append(row(row_head(title), *(tag("td", cell) for cell in cells)))
+    caption = say("bench.sweep-table")
+    points = region(caption, table(map(head, heads), rows), "scrolls")
+    folded = tag("details", tag("summary", caption), points)
+    return tag("div", tag("p", sentences(say, told)), notices(failed), folded, class_="figure-said")
 
 
-def _range(say: Say, swept: Swept, offer: Offer) -> str:
+def _range(say: Say, swept: Swept, offer: Entry) -> str:
     """What a denoiser does to SI-SDR at both ends of what there is."""
     values = _values(swept, offer)["si_sdr"]
     if not values:
@@ -267,7 +259,7 @@ def _range(say: Say, swept: Swept, offer: Offer) -> str:
     (low, first), (high, last) = values[0], values[-1]
     facts = {"first": numbers.signed(first), "last": numbers.signed(last)}
     facts |= {"low": _decibels(low), "high": _decibels(high)}
-    return say("bench.said-range", name=escape(name(say, offer)), **facts)
+    return say("bench.said-range", name=name(say, offer), **facts)
 
 
 def _improvement(say: Say, point: Point, key: str) -> str:

@@ -1,29 +1,35 @@
 """What the Bench does, as data: noisy speech whose clean speech is known, denoised and truly measured.
 
-The steps are generators, as in `flow`; a denoiser that fails leaves the others.
+The steps are generators, as in the other tabs; a denoiser that fails leaves the others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from denoise_app.audio import files
-from denoise_app.audio.clip import Clip, Samples
+from denoise_app.audio.clip import Clip
 from denoise_app.audio.encodings import Encoding
 from denoise_app.audio.notes import Note
-from denoise_app.evaluation.pairs import Pair, mix
-from denoise_app.evaluation.sweep import Score, Scores, Sweep
+from denoise_app.evaluation import pairs
+from denoise_app.evaluation import sweep as evaluation
+from denoise_app.evaluation.pairs import Pair
+from denoise_app.evaluation.sweep import Score, Scores, Sweep, System, scores
+from denoise_app.inference.catalog import Entry
 from denoise_app.inference.engine import Cancelled, Progress
+from denoise_app.inference.progress import Question, Report
 from denoise_app.metrics.activity import Activity, activity
 from denoise_app.metrics.alignment import Alignment
-from denoise_app.ui.clean.work import equal_loudness
-from denoise_app.ui.parts.downloads import Parcel, csv_text
+from denoise_app.ui.parts.downloads import Bundle, csv_text
+from denoise_app.ui.parts.excerpts import loudness
+from denoise_app.ui.parts.loudness import equal_loudness
 from denoise_app.ui.worker.background import Background
 from denoise_app.ui.worker.session import Job, Session
-from denoise_app.ui.worker.worker import Offer, Worker
+from denoise_app.ui.worker.worker import Worker
 
 MOST = 6  # denoisers at once
 STEPS = (10, 5, 2)  # dB between the points of a sweep
@@ -69,7 +75,7 @@ class Doing:
     """
 
     what: What
-    offer: Offer | None = None
+    offer: Entry | None = None
     done: int = 0
     count: int = 1
     progress: Progress | None = None
@@ -88,7 +94,7 @@ class Take:
         activity: Its energy and zero crossings along time.
     """
 
-    offer: Offer
+    offer: Entry
     path: Path | None = None
     scores: Scores = field(default_factory=dict)
     gain_db: float = 0.0
@@ -146,13 +152,41 @@ class Swept:
     """
 
     asked: Mix
-    offers: tuple[Offer, ...]
+    offers: tuple[Entry, ...]
     snrs: tuple[float, ...]
     found: Sweep
 
 
+@dataclass(frozen=True)
+class Found:
+    """What a visit's Bench shows.
+
+    Attributes:
+        trial: The newest mixture or pair.
+        swept: The newest sweep.
+    """
+
+    trial: Trial | None = None
+    swept: Swept | None = None
+
+    @property
+    def key(self) -> Path | None:
+        """By what it is known again."""
+        return self.trial.noisy if self.trial else None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """What it needs on the disk: all lies in one folder."""
+        return (self.trial.noisy,) if self.trial else ()
+
+
+def found(session: Session[Found]) -> Found:
+    """What a visit's Bench shows; nothing at first."""
+    return session.result or Found()
+
+
 def run(
-    worker: Worker, session: Session, asked: Mix | Recorded, offers: tuple[Offer, ...], job: Job
+    worker: Worker, session: Session[Found], asked: Mix | Recorded, offers: tuple[Entry, ...], job: Job
 ) -> Iterator[Doing | Trial]:
     """One mixture or one pair of recordings, then one denoiser after the other; each `Trial` has one more.
 
@@ -163,24 +197,24 @@ def run(
     room = session.room()
     try:
         yield Doing("mixing" if isinstance(asked, Mix) else "aligning")
-        pair = _pair(worker, asked)
+        with worker.at_work():
+            pair = _pair(asked)
         yield Doing("measuring")
-        trial = _trial(worker, asked, pair, room)
+        with worker.at_work():
+            trial = _trial(asked, pair, room)
         _check(job)
     except BaseException:
         session.discard(room)
         raise
-    former, session.result = session.result, trial
-    if former is not None:
-        session.discard(former.noisy)
+    session.show(replace(found(session), trial=trial))
     yield trial
     for number, offer in enumerate(offers):
         yield Doing("running", offer, number, len(offers))
         try:
             out = room / f"{number}.wav"
-            working = _working(worker, pair, offer, out, job)
+            working = Background(worker, partial(_take, worker, pair, offer, out), job)
             yield from (Doing("running", offer, number, len(offers), progress) for progress in working)
-            take, level = _take(worker, pair, offer, out, working.result)
+            take, level = working.result
             trial = replace(trial, levels=(*trial.levels, (out, level)))
         except Cancelled:
             raise
@@ -188,22 +222,21 @@ def run(
             take = Take(offer, error=error)
         _check(job)
         trial = _matched(replace(trial, takes=(*trial.takes, take)))
-        session.result = trial
+        session.show(replace(found(session), trial=trial))
         yield trial
 
 
-def _pair(worker: Worker, asked: Mix | Recorded) -> Pair:
+def _pair(asked: Mix | Recorded) -> Pair:
     if isinstance(asked, Recorded):
-        return worker.pair(asked.noisy, asked.clean)
-    return mix(worker.ingredients(asked.clean, asked.noise, asked.seed), asked.snr_db)
+        return pairs.pair(asked.noisy, asked.clean)
+    return pairs.mix(pairs.prepare(asked.clean, asked.noise, asked.seed), asked.snr_db)
 
 
-def _trial(worker: Worker, asked: Mix | Recorded, pair: Pair, room: Path) -> Trial:
+def _trial(asked: Mix | Recorded, pair: Pair, room: Path) -> Trial:
     """The two sides as files and in numbers."""
     paths = room / "clean.wav", room / "noisy.wav"
     for path, samples in zip(paths, (pair.clean, pair.noisy), strict=True):
         files.write(path, Clip(samples[None], pair.sample_rate), Encoding("wav", "FLOAT"))
-    levels = tuple((path, worker.loudness(path)) for path in paths)
     return Trial(
         asked=asked,
         clean=paths[0],
@@ -212,23 +245,18 @@ def _trial(worker: Worker, asked: Mix | Recorded, pair: Pair, room: Path) -> Tri
         snr_db=pair.snr_db,
         alignment=pair.alignment,
         notes=pair.notes,
-        before=worker.true_scores(pair, pair.noisy),
+        before=scores(pair, pair.noisy),
         clean_activity=activity(pair.clean, pair.sample_rate),
         noisy_activity=activity(pair.noisy, pair.sample_rate),
-        levels=levels,
+        levels=tuple((path, loudness(path)) for path in paths),
     )
 
 
-def _working(worker: Worker, pair: Pair, offer: Offer, out: Path, job: Job) -> Background[Samples]:
-    return Background(
-        lambda report, stopped: worker.denoise_pair(pair, worker.denoiser(offer), out, report, stopped), job
-    )
-
-
-def _take(worker: Worker, pair: Pair, offer: Offer, out: Path, samples: Samples) -> tuple[Take, float]:
+def _take(worker: Worker, pair: Pair, offer: Entry, out: Path, report: Report, stopped: Question) -> tuple[Take, float]:
     """A result and its loudness."""
-    found = worker.true_scores(pair, samples)
-    return Take(offer, out, found, activity=activity(samples, pair.sample_rate)), worker.loudness(out)
+    samples = evaluation.denoise(pair, worker.offers.load(offer), out, report, stopped)
+    take = Take(offer, out, scores(pair, samples), activity=activity(samples, pair.sample_rate))
+    return take, loudness(out)
 
 
 def _matched(trial: Trial) -> Trial:
@@ -243,7 +271,7 @@ def _check(job: Job) -> None:
 
 
 def sweep(
-    worker: Worker, session: Session, asked: Mix, offers: tuple[Offer, ...], at: tuple[float, ...], job: Job
+    worker: Worker, session: Session[Found], asked: Mix, offers: tuple[Entry, ...], at: tuple[float, ...], job: Job
 ) -> Iterator[Doing | Swept]:
     """Improvements over SNRs; each `Swept` has more points. It also lies in the visit, where a cancel leaves it.
 
@@ -252,12 +280,16 @@ def sweep(
         Cancelled: The job was told to stop; what has come so far stays.
     """
     yield Doing("mixing")
-    made = worker.ingredients(asked.clean, asked.noise, asked.seed)
+    made = pairs.prepare(asked.clean, asked.noise, asked.seed)
     _check(job)
     swept = Swept(asked, offers, at, Sweep())
-    session.drawn = swept
+    session.show(replace(found(session), swept=swept))
+    systems = [
+        System(offer.key, f"{offer.key} {_weights(offer)}", partial(worker.offers.load, offer)) for offer in offers
+    ]
     working = Background(
-        lambda report, stopped: worker.sweep(made, offers, at, swept.found, report, stopped),
+        worker,
+        lambda report, stopped: evaluation.sweep(made, systems, at, worker.measurements, swept.found, report, stopped),
         job,
     )
     shown = 0
@@ -269,25 +301,30 @@ def sweep(
     yield swept
 
 
+def _weights(offer: Entry) -> str:
+    """The digest of what it has learnt, by which its results are known again."""
+    return offer.manifest.sha256 if offer.manifest else ""
+
+
 # ------------------------------------------------------------------------------------------------------------ downloads
 
 
-def pack(session: Session) -> Parcel | None:
+def pack(session: Session[Found]) -> Bundle | None:
     """What a visit's Bench has found so far, sounds and numbers; None before it has found anything.
 
     Raises:
         OSError: The numbers cannot be written.
     """
-    found: dict[str, Path] = {}
-    if isinstance(trial := session.result, Trial):
-        found = {path.name: path for path in (trial.clean, trial.noisy)}
-        found |= {f"{take.offer.key.replace('/', '-')}.wav": take.path for take in trial.heard if take.path}
-        found["scores.csv"] = trial.clean.with_name("scores.csv")
-        found["scores.csv"].write_text(scores_csv(trial), "utf-8")
-    if isinstance(swept := session.drawn, Swept) and swept.found.points:
-        found["sweep.csv"] = session.folder / "sweep.csv"
-        found["sweep.csv"].write_text(sweep_csv(swept), "utf-8")
-    return Parcel(found, ARCHIVE) if found else None
+    packed: dict[str, Path] = {}
+    if trial := found(session).trial:
+        packed = {path.name: path for path in (trial.clean, trial.noisy)}
+        packed |= {f"{take.offer.key.replace('/', '-')}.wav": take.path for take in trial.heard if take.path}
+        packed["scores.csv"] = trial.clean.with_name("scores.csv")
+        packed["scores.csv"].write_text(scores_csv(trial), "utf-8")
+    if (swept := found(session).swept) and swept.found.points:
+        packed["sweep.csv"] = session.folder / "sweep.csv"
+        packed["sweep.csv"].write_text(sweep_csv(swept), "utf-8")
+    return Bundle(packed, ARCHIVE) if packed else None
 
 
 def scores_csv(trial: Trial) -> str:

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import date
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
@@ -29,9 +30,9 @@ from denoise_app.audio.encodings import Encoding
 from denoise_app.audio.errors import UserError
 from denoise_app.audio.level import from_db
 from denoise_app.metrics.listening import Score, Vote, binomial_p_value, bradley_terry
-from denoise_app.ui.compare.work import NOISY, Comparison
 from denoise_app.ui.parts.downloads import csv_text
 from denoise_app.ui.texts import LANGUAGES
+from denoise_app.ui.worker.session import Session
 
 FEWEST_TRIALS, MOST_TRIALS = 5, 50
 MOST_SECONDS = 30.0  # ITU-R BS.1116 advises 10 to 25 s: nobody remembers a detail for longer
@@ -84,26 +85,29 @@ class Stimulus:
         return {"model": self.model, "loss": self.loss, "sha256": self.sha256}
 
 
-def stimuli(comparison: Comparison) -> list[Stimulus]:
-    """All that can be listened to in a comparison, the recording itself last."""
-    found = []
-    for column in comparison.ready:
-        offer = column.offer
-        sha256 = offer.manifest.sha256 if offer.manifest else None
-        found.append(Stimulus(column.key, offer.model, offer.loss, sha256 or None, column.path, column.gain_db))
-    return [*found, Stimulus(NOISY, NOISY, None, None, comparison.path, comparison.gain_db)]
+@dataclass(frozen=True)
+class Material:
+    """What there is to listen to.
+
+    Attributes:
+        recording: Name of the user's file.
+        stimuli: Its versions.
+    """
+
+    recording: str
+    stimuli: tuple[Stimulus, ...]
 
 
-def chosen(comparison: Comparison | None, keys: Sequence[str], kind: Kind) -> list[Stimulus]:
+def chosen(material: Material | None, keys: Sequence[str], kind: Kind) -> list[Stimulus]:
     """The stimuli of these keys.
 
     Raises:
-        BlindError: "blind-gone" where the comparison has no such version (any more), "blind-two" for an A/B/X test of
+        BlindError: "blind-gone" where there is no such version (any more), "blind-two" for an A/B/X test of
             other than two, "blind-more" for preferences among fewer than two.
     """
-    known = {stimulus.key: stimulus for stimulus in stimuli(comparison)} if comparison else {}
+    known = {stimulus.key: stimulus for stimulus in material.stimuli} if material else {}
     found = [known[key] for key in dict.fromkeys(keys) if key in known]
-    if comparison is None or len(found) < len(set(keys)):
+    if material is None or len(found) < len(set(keys)):
         raise BlindError.of("blind-gone")
     if kind == "abx" and len(found) != 2:
         raise BlindError.of("blind-two", count=len(found))
@@ -324,14 +328,18 @@ def _excerpts(stimuli: Sequence[Stimulus], start: float, room: Path) -> list[Pat
 
 
 class Listening:
-    """What a visit has listened to blindly.
+    """What somebody has listened to blindly.
+
+    It has a visit of its own, so that a new comparison does not take its files away.
 
     Attributes:
+        session: The visit.
         test: The one under way; None before the first and after each.
         outcomes: Of the tests that are over.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, session: Session[Any]) -> None:
+        self.session = session
         self.test: BlindTest | None = None
         self.outcomes: list[Outcome] = []
         self._lock = threading.Lock()
@@ -399,3 +407,20 @@ def as_csv(outcomes: Sequence[Outcome]) -> str:
             asked = [number, outcome.kind, trial, answer.a, answer.b, answer.x or ""]
             rows.append([*asked, answer.choice, answer.picked or "", right])
     return csv_text(["test", "kind", "trial", "a", "b", "x", "answer", "chosen", "right"], rows)
+
+
+def vote_lines(outcome: Outcome, day: date) -> list[dict[str, Any]]:
+    """What is collected of a test where whoever runs the page collects votes: see `parts.votes`."""
+    if not outcome.answers:
+        return []
+    facts = {stimulus.key: stimulus.facts for stimulus in outcome.stimuli}
+
+    def line(first: str, second: str, **result: Any) -> dict[str, Any]:
+        head = {"id": secrets.token_hex(8), "day": day.isoformat(), "kind": outcome.kind}
+        return head | {"first": facts[first], "second": facts[second]} | result
+
+    if outcome.kind == "abx":
+        first, second = (stimulus.key for stimulus in outcome.stimuli)
+        return [line(first, second, right=outcome.right, trials=len(outcome.answers), planned=outcome.planned)]
+    sides = {"a": "first", "b": "second", "none": None}
+    return [line(answer.a, answer.b, preferred=sides[answer.choice]) for answer in outcome.answers]

@@ -9,7 +9,8 @@ from typing import Any, get_args
 from urllib.parse import parse_qsl, quote, urlencode
 
 from denoise_app.inference.engine import Channels, HighBand, Settings
-from denoise_app.ui.worker.worker import NO_LIMIT_DB
+
+from .settings import NO_LIMIT_DB
 
 LONGEST = 2000  # characters of a query that are looked at
 DENOISER = "denoiser"
@@ -21,7 +22,7 @@ class Wanted:
     """What a link asks for.
 
     Attributes:
-        denoiser: Key of an offer; None where the link names none.
+        denoiser: Key of a denoiser; None where the link names none.
         values: Name of a widget of the Clean tab -> its value; only those that the link names.
         unread: Names in the link that mean nothing here, or whose value is none that the page could have written.
     """

@@ -2,97 +2,82 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from markupsafe import Markup
 
+from denoise_app.inference.catalog import Entry
 from denoise_app.inference.engine import Cancelled, Settings
 from denoise_app.inference.settings import treatment
 from denoise_app.plots.page import page
 from denoise_app.plots.theme import Theme
-from denoise_app.ui.parts import panels
-from denoise_app.ui.parts.downloads import Parcel, Shelf
-from denoise_app.ui.parts.figures import figure
-from denoise_app.ui.parts.language import Words, say_for
-from denoise_app.ui.parts.orders import AT_ONCE, QUIET, Given, Orders, Updates
+from denoise_app.ui.parts import denoiser
+from denoise_app.ui.parts.downloads import Bundle, OnDemand, links
+from denoise_app.ui.parts.language import say_for
+from denoise_app.ui.parts.markup import alert, empty, heading, hint
+from denoise_app.ui.parts.orders import AT_ONCE, QUIET, WORK, Given, Orders, Updates
 from denoise_app.ui.parts.player import Version, build_player, player_value
 from denoise_app.ui.parts.problems import Unready, explained
-from denoise_app.ui.parts.receipt import Made, report
 from denoise_app.ui.parts.scripts import THEME
+from denoise_app.ui.parts.site import Site
+from denoise_app.ui.parts.sounds import Sound
 from denoise_app.ui.parts.source import Source
 from denoise_app.ui.texts import LANGUAGES, Say
-from denoise_app.ui.worker.session import Job, Session, Sessions
-from denoise_app.ui.worker.worker import NO_LIMIT_DB, Offer, Worker, settings_from
+from denoise_app.ui.worker.background import Step
+from denoise_app.ui.worker.offers import hub_is_named
+from denoise_app.ui.worker.session import Job, Session
 
-from . import link
-from . import work as flow
-from .work import PREVIEW_SECONDS, Order, Result, Step
+from . import html, link, work
+from .figures import figure
+from .settings import NO_LIMIT_DB, settings_from
+from .work import Heard, Order, Result
 
 
 class CleanTab:
     """The tab's widgets, and what happens when they are used.
 
     Args:
+        site: What it works with.
         page: The page that the tab lies in.
-        worker: Does the work.
-        sessions: Opens a visit.
-        shelf: Where results are offered for download.
-        words: The page's texts.
-        examples: Recordings to try.
-        work_queue: Name of the queue of all that computes.
-        minutes: How long a visit's files are kept after their last use.
     """
 
-    def __init__(
-        self,
-        page: gr.Blocks,
-        worker: Worker,
-        sessions: Sessions,
-        shelf: Shelf,
-        words: Words,
-        examples: Sequence[Path],
-        work_queue: str,
-        minutes: int,
-    ) -> None:
-        self._worker = worker
-        self._sessions = sessions
-        self._shelf = shelf
-        self._words = words
-        self._work_queue = work_queue
-        self.session = gr.State(None, time_to_live=60 * minutes, delete_callback=sessions.close)
+    def __init__(self, site: Site, page: gr.Blocks) -> None:
+        self._site = site
+        self._offers = site.worker.offers
+        self.session = site.visit()
         self.theme = gr.Textbox("light", visible="hidden")
         self.address = gr.Textbox("", visible="hidden")
         with gr.Row(elem_id="clean", equal_height=False):
             with gr.Column(elem_id="controls", min_width=300):
-                self.source = Source(worker, sessions, words, examples, self.session)
+                self.source = Source(site, self.session)
                 self.audio = self.source.audio
                 with gr.Row(elem_id="actions"):
-                    self.start = gr.Button(words("run.denoise"), variant="primary", size="lg", elem_id="denoise")
-                    self.cancel = gr.Button(words("run.cancel"), size="lg", visible=False, elem_id="cancel")
+                    self.start = gr.Button(site.words("run.denoise"), variant="primary", size="lg", elem_id="denoise")
+                    self.cancel = gr.Button(site.words("run.cancel"), size="lg", visible=False, elem_id="cancel")
                 self._build_denoiser()
                 self._build_advanced()
             with gr.Column(elem_id="outcome", elem_classes=["outcome"], min_width=300):
                 self._build_outcome()
-        self.orders = Orders(sessions, self.session, self.said, [self.start], self.cancel, "run.cancelled")
+        self.orders = Orders(site.sessions, self.session, self.said, [self.start], self.cancel, "run.cancelled")
         self._wire(page)
 
     # ------------------------------------------------------------------------------------------------- widgets
 
     def _build_denoiser(self) -> None:
-        words = self._words
+        words = self._site.words
         with gr.Column(elem_classes=["sheet"]):
-            gr.HTML(words.made("html.model", lambda say: panels.heading(say("model.heading"))))
+            gr.HTML(words.made("html.model", lambda say: heading(say("model.heading"))))
             self.model = gr.Dropdown([], label=words("model.model"), filterable=False, elem_id="model")
             self.checkpoint = gr.Dropdown([], label=words("model.checkpoint"), filterable=False, elem_id="checkpoint")
             self.about = gr.HTML(elem_id="about")
-            self.hub = gr.Button(words("model.hub"), size="sm", visible=self._worker.hub_is_named(), elem_id="hub")
+            self.hub = gr.Button(words("model.hub"), size="sm", visible=hub_is_named(), elem_id="hub")
             self.hub_said = gr.HTML()
 
     def _build_advanced(self) -> None:
-        words = self._words
+        words = self._site.words
         self.most_help = words.made("html.most-help", lambda say: say("advanced.most-help", limit=f"{NO_LIMIT_DB} dB"))
         with gr.Accordion(words("advanced.heading"), open=False, elem_id="advanced"):
             self.strength = gr.Slider(
@@ -146,10 +131,10 @@ class CleanTab:
                 self.bits = gr.Dropdown(depths, value=0, label=words("advanced.bits"), filterable=False, min_width=120)
 
     def _build_outcome(self) -> None:
-        words = self._words
+        words = self._site.words
         self.said = gr.HTML(elem_id="said")
         self.empty = gr.HTML(
-            words.made("html.empty", lambda say: panels.empty(say("result.empty"), say("result.empty-more"))),
+            words.made("html.empty", lambda say: empty(say("result.empty"), say("result.empty-more"))),
             elem_id="empty",
         )
         # Hidden by page.css while `empty` shows: what Gradio has not put on the page loses what generators send it.
@@ -161,7 +146,7 @@ class CleanTab:
             self.cards = gr.HTML(elem_id="cards")
             with gr.Column(elem_classes=["sheet", "timed"], visible=False) as self.figures:
                 with gr.Row(elem_id="figures-head"):
-                    gr.HTML(words.made("html.plots", lambda say: panels.heading(say("plots.heading"))))
+                    gr.HTML(words.made("html.plots", lambda say: heading(say("plots.heading"))))
                     self.scale = gr.Radio(
                         [(words("plots.linear"), "linear"), (words("plots.log"), "log")],
                         value="linear",
@@ -170,7 +155,7 @@ class CleanTab:
                         elem_id="scale",
                     )
                 self.plot = gr.Plot(label=words("plots.name"), show_label=False, elem_id="plot")
-                gr.HTML(words.made("html.plots-help", lambda say: panels.hint(say("plots.help"))))
+                gr.HTML(words.made("html.plots-help", lambda say: hint(say("plots.help"))))
                 self.figures_said = gr.HTML()
 
     # -------------------------------------------------------------------------------------------------- wiring
@@ -189,7 +174,6 @@ class CleanTab:
         ]
 
     def _wire(self, page: gr.Blocks) -> None:
-        work = {"concurrency_id": self._work_queue}
         choice = [self.model, self.checkpoint, self.about]
         restored = [*choice, self.said, *self._settings_inputs, self.channels]
         page.load(self.on_load, self.address, restored, js="() => location.search", **AT_ONCE)
@@ -201,9 +185,9 @@ class CleanTab:
 
         shown = [self.empty, self.heading, self.player, self.fidelity, self.downloads, self.cards]
         asked = {self.session, self.audio, self.checkpoint, self.channels, *self._settings_inputs}
-        run = self.orders.wire(self.start, self.on_denoise, asked, shown, "#outcome", **work)
+        run = self.orders.wire(self.start, self.on_denoise, asked, shown, "#outcome", **WORK)
         changing = [self.session, self.said, *shown]
-        settled = run.then(self.on_settings, asked, changing, **QUIET, **work)
+        settled = run.then(self.on_settings, asked, changing, **QUIET, **WORK)
         drawing = [self.session, self.scale, self.theme], [self.session, self.figures, self.plot, self.figures_said]
         measuring = self.session, [self.session, self.cards, self.downloads]
         settled.then(self.on_draw, *drawing, **QUIET)
@@ -215,7 +199,7 @@ class CleanTab:
             changing,
             trigger_mode="always_last",
             **QUIET,
-            **work,
+            **WORK,
         )
         changed.then(self.on_draw, *drawing, **QUIET)
         changed.then(self.on_measure, *measuring, **QUIET)
@@ -228,61 +212,62 @@ class CleanTab:
         """The best denoiser and the usual settings, or those that the page's address asks for."""
         say, wanted = say_for(request), link.parse(address)
         problems = [say("link.unread", names=", ".join(wanted.unread))] if wanted.unread else []
-        chosen = self._worker.recommended()
+        chosen = self._offers.recommended()
         try:
-            chosen = self._worker.find(wanted.denoiser) if wanted.denoiser else chosen
+            chosen = self._offers.find(wanted.denoiser) if wanted.denoiser else chosen
         except Exception as error:
             problems.append(explained(say, error))
         values = wanted.values | ({"loudness": "target"} if "lufs" in wanted.values else {})
         names = ("strength", "most", "high_band", "loudness", "lufs", "true_peak", "format", "bits", "channels")
         widgets = [gr.update(value=values[name]) if name in values else gr.update() for name in names]
-        return *self._choose(say, chosen), panels.alert(say, " ".join(problems)) if problems else "", *widgets
+        return *self._choose(say, chosen), alert(say, " ".join(problems)) if problems else "", *widgets
 
     def on_model(self, model: str, request: gr.Request) -> tuple[Any, Any, str]:
         say = say_for(request)
-        offers = [offer for offer in self._worker.offers() if offer.model == model]
+        offers = [offer for offer in self._offers.all() if offer.model == model]
         only_listed = offers and all(offer.source == "hub" for offer in offers)
         try:
-            chosen = offers[0] if only_listed else self._worker.recommended(model)
+            chosen = offers[0] if only_listed else self._offers.recommended(model)
         except Exception as error:  # the model is no longer there: the lists go on without it
-            models, checkpoints, _ = self._choose(say, self._worker.recommended())
-            return models, checkpoints, panels.alert(say, explained(say, error))
+            models, checkpoints, _ = self._choose(say, self._offers.recommended())
+            return models, checkpoints, alert(say, explained(say, error))
         return self._choose(say, chosen)
 
     def on_checkpoint(self, key: str, request: gr.Request) -> str:
         say = say_for(request)
         try:
-            return panels.about(say, self._worker.find(key))
+            return denoiser.about(say, self._offers.find(key))
         except Exception as error:
-            return panels.alert(say, explained(say, error))
+            return alert(say, explained(say, error))
 
     def on_hub(self, given: Given, request: gr.Request) -> tuple[Any, Any, str, str]:
         say = say_for(request)
-        count, problems = self._worker.look_on_hub()
-        said = panels.hub_listing(say, count, problems)
+        count, problems = self._offers.list_hub()
+        said = denoiser.hub_listing(say, count, problems)
         try:
-            chosen = self._worker.find(given[self.checkpoint])
+            chosen = self._offers.find(given[self.checkpoint])
         except Exception as error:  # what was chosen is no longer there: the lists go on without it
-            chosen, said = self._worker.recommended(), panels.alert(say, explained(say, error)) + said
+            chosen, said = self._offers.recommended(), alert(say, explained(say, error)) + said
         return *self._choose(say, chosen), said
 
-    def _choose(self, say: Say, chosen: Offer) -> tuple[Any, Any, str]:
+    def _choose(self, say: Say, chosen: Entry) -> tuple[Any, Any, str]:
         """Both lists and the text below, for a denoiser that is chosen."""
-        offers, best = self._worker.offers(), self._worker.recommended()
+        offers, best = self._offers.all(), self._offers.recommended()
         models = {
             model: [offer for offer in offers if offer.model == model]
             for model in dict.fromkeys(offer.model for offer in offers)
         }
-        labels = [(panels.model_label(say, of, model == best.model), model) for model, of in models.items()]
+        labels = [(denoiser.model_label(say, of, model == best.model), model) for model, of in models.items()]
         same = models[chosen.model]
-        favourite = self._worker.recommended(chosen.model).key if any(o.source != "hub" for o in same) else ""
+        favourite = self._offers.recommended(chosen.model).key if any(o.source != "hub" for o in same) else ""
         checkpoints = [
-            (panels.checkpoint_label(say, offer, len(same) > 1 and offer.key == favourite), offer.key) for offer in same
+            (denoiser.checkpoint_label(say, offer, len(same) > 1 and offer.key == favourite), offer.key)
+            for offer in same
         ]
         return (
             gr.Dropdown(choices=labels, value=chosen.model),
             gr.Dropdown(choices=checkpoints, value=chosen.key, visible=chosen.loss is not None),
-            panels.about(say, chosen),
+            denoiser.about(say, chosen),
         )
 
     # -------------------------------------------------------------------------------------------------- denoising
@@ -290,17 +275,17 @@ class CleanTab:
     def on_denoise(self, given: Given, request: gr.Request) -> Iterator[Updates]:
         """Does what was ordered."""
         say = say_for(request)
-        session: Session = given[self.session]
+        session: Session[Result] = given[self.session]
 
-        def work(job: Job) -> Iterator[Updates]:
+        def carry_out(job: Job) -> Iterator[Updates]:
             order = self._order(say, given, session)
-            yield from self._followed(say, session, flow.denoise(self._worker, session, order, job))
+            yield from self._followed(say, session, work.denoise(self._site.worker, session, order, job))
 
-        yield from self.orders.carry_out(say, session, work)
+        yield from self.orders.carry_out(say, session, carry_out)
 
     def on_settings(self, given: Given, request: gr.Request) -> Iterator[Updates]:
         """Renders what is shown again, where the settings are other ones by now; while a denoiser runs it waits."""
-        session: Session | None = given[self.session]
+        session: Session[Result] | None = given[self.session]
         yield {self.session: session}  # Gradio takes a generator that yields nothing for one that clears everything
         if session is None or session.result is None or session.busy:
             return
@@ -309,102 +294,121 @@ class CleanTab:
         try:
             settings = self._settings(given)
             if settings != session.result.order.settings:
-                yield from self._followed(say, session, flow.render_again(self._worker, session, settings, job))
+                yield from self._followed(say, session, work.render_again(self._site.worker, session, settings, job))
                 yield {self.session: session, self.said: ""}
         except Cancelled:
             return
         except Exception as error:
-            yield {self.session: session, self.said: panels.alert(say, explained(say, error))}
+            yield {self.session: session, self.said: alert(say, explained(say, error))}
         finally:
             job.end()
 
-    def on_measure(self, session: Session | None, request: gr.Request) -> Iterator[Updates]:
+    def on_measure(self, session: Session[Result] | None, request: gr.Request) -> Iterator[Updates]:
         """The numbers of what is shown, as they become known."""
         yield {self.session: session}
         if session is None or session.result is None or session.result.preview or session.result.numbers.measured:
             return
         say = say_for(request)
         try:
-            for result in flow.measure(self._worker, session, session.result):
-                yield {self.session: session, self.cards: panels.cards(say, result)}
+            for result in work.measure(self._site.worker, session, session.result):
+                yield {self.session: session, self.cards: html.cards(say, result)}
             if session.result is not None and session.result.numbers.measured:
                 yield {self.session: session, self.downloads: self._offer(say, session, session.result, measured=True)}
         except Exception as error:
-            yield {self.cards: panels.alert(say, explained(say, error))}
+            yield {self.cards: alert(say, explained(say, error))}
 
-    def on_draw(self, session: Session | None, scale: str, theme: Theme, request: gr.Request) -> Updates:
+    def on_draw(self, session: Session[Result] | None, scale: str, theme: Theme, request: gr.Request) -> Updates:
         """The figures of what is shown."""
-        result: Result | None = session.result if session else None
+        result = session.result if session else None
         if session is None or result is None or result.preview:
             return {self.session: session, self.figures: gr.Column(visible=False)}
         say = say_for(request)
         try:
-            looked = flow.look(self._worker, session, result)
+            looked = work.look(session, result)
         except Exception as error:
-            return {self.session: session, self.figures_said: panels.alert(say, explained(say, error))}
+            return {self.session: session, self.figures_said: alert(say, explained(say, error))}
         return {
             self.session: session,
             self.figures: gr.Column(visible=True),
             self.plot: figure(looked, say, scale == "log", theme),
-            self.figures_said: panels.said_of_figures(say, looked.change, looked.gain_db),
+            self.figures_said: html.said_of_figures(say, looked.change, result.rendered.gain_db),
         }
 
-    def _followed(self, say: Say, session: Session, steps: Iterator[Step | Result]) -> Iterator[Updates]:
+    def _followed(
+        self, say: Say, session: Session[Result], steps: Iterator[Step | Heard | Result]
+    ) -> Iterator[Updates]:
         """Updates of the page for the steps of some work."""
         heard = False
         for step in steps:
             if isinstance(step, Result):
                 heard = step.preview
                 yield self._shown(say, session, step)
+            elif isinstance(step, Heard):
+                heard = False
+                yield self._heard(say, session, step)
             else:
-                yield {self.session: session, self.said: panels.progress(say, step, PREVIEW_SECONDS, heard)}
+                yield {self.session: session, self.said: html.progress(say, step, heard)}
 
-    def _shown(self, say: Say, session: Session, result: Result) -> Updates:
+    def _heard(self, say: Say, session: Session[Result], heard: Heard) -> Updates:
+        """What can be heard while its file is being written."""
+        sounds: dict[str, Path | Sound] = {"before": heard.order.path, "after": heard.after}
+        versions = [Version(key, say(f"player.version.{key}"), it, heard.gains_db[key]) for key, it in sounds.items()]
+        return {
+            self.session: session,
+            self.empty: "",
+            self.heading: html.heading(say, heard.order),
+            self.player: player_value(versions, selected="after"),
+            **dict.fromkeys((self.fidelity, self.downloads, self.cards), ""),
+        }
+
+    def _shown(self, say: Say, session: Session[Result], result: Result) -> Updates:
         """A result on the page."""
         gains = result.gains_db()
-        files = {"before": result.before, "after": result.after, "removed": result.removed}
-        versions = [Version(key, say(f"player.version.{key}"), path, gains[key]) for key, path in files.items()]
+        sounds: dict[str, Path | Sound] = {"before": result.before, "after": result.after, "removed": result.removed}
+        versions = [Version(key, say(f"player.version.{key}"), sound, gains[key]) for key, sound in sounds.items()]
         whole = not result.preview
         return {
             self.session: session,
             self.empty: "",
-            self.heading: panels.result_heading(say, result, PREVIEW_SECONDS),
+            self.heading: html.heading(say, result.order, result.preview),
             self.player: player_value(versions, selected="after"),
-            self.fidelity: panels.fidelity(say, result) if whole else "",
+            self.fidelity: html.fidelity(say, result) if whole else "",
             self.downloads: self._offer(say, session, result, measured=False) if whole else "",
-            self.cards: panels.cards(say, result) if whole else "",
+            self.cards: html.cards(say, result) if whole else "",
         }
 
-    def _offer(self, say: Say, session: Session, result: Result, measured: bool) -> str:
-        """The links to a result; the report is written when everything is measured."""
+    def _offer(self, say: Say, session: Session[Result], result: Result, measured: bool) -> Markup:
+        """The links to a result; what only some take is made when it is asked for, the report once all is measured."""
         names = {"after": result.copy_name("denoised"), "removed": result.copy_name("removed")}
-        files = {names["after"]: result.after, names["removed"]: result.removed}
+        files: dict[str, Path | OnDemand] = {
+            names["after"]: result.after,
+            names["removed"]: self._on_demand(lambda: work.write_removed(result)),
+        }
         if measured:
-            names["plots"] = result.copy_name("plots")
-            files[names["plots"]] = self._drawn_page(say, session, result)
-            names["report"] = result.copy_name("report")
-            written = result.after.with_name("report.json")
-            written.write_text(json.dumps(report(Made.of(result)), indent=1, ensure_ascii=False), "utf-8")
-            files[names["report"]] = written
+            names |= {"plots": result.copy_name("plots"), "report": result.copy_name("report")}
+            files[names["plots"]] = self._on_demand(lambda: _write_figures(say, session, result))
+            files[names["report"]] = self._on_demand(lambda: work.write_report(result))
             names["all"] = result.copy_name("zip")
-        self._shelf.remove(session.folder)
         here = link.query(result.order.offer.key, result.order.settings, result.order.channels)
-        return panels.downloads(say, self._shelf.put(Parcel(files, result.copy_name("zip"))), names, here)
+        token = self._site.downloads.offer(session.folder, Bundle(files, result.copy_name("zip")))
+        return links(say, token, names, here)
 
-    def _drawn_page(self, say: Say, session: Session, result: Result) -> Path:
-        """The figures of a result as a page of their own."""
-        looked = flow.look(self._worker, session, result)
-        written = result.after.with_name("plots.html")
-        written.write_text(page(figure(looked, say, False, "light"), result.order.path.name, say.language), "utf-8")
-        return written
+    def _on_demand(self, write: Callable[[], Path]) -> OnDemand:
+        """A file whose writing the end of the program waits for."""
 
-    def _order(self, say: Say, given: Given, session: Session) -> Order:
+        def at_work() -> Path:
+            with self._site.worker.at_work():
+                return write()
+
+        return OnDemand(at_work)
+
+    def _order(self, say: Say, given: Given, session: Session[Result]) -> Order:
         path = given[self.audio]
         if not path:
             raise Unready(say("error.no-recording"))
         if not Path(path).is_file():
             raise Unready(say("error.gone"))
-        offer = self._worker.find(given[self.checkpoint])
+        offer = self._offers.find(given[self.checkpoint])
         settings, channels = self._settings(given), treatment(given[self.channels])
         return Order(session.adopt(Path(path)), offer, channels, settings)
 
@@ -419,3 +423,11 @@ class CleanTab:
             given[self.bits],
             to_target=given[self.loudness] == "target",
         )
+
+
+def _write_figures(say: Say, session: Session[Result], result: Result) -> Path:
+    """The figures of a result as a page of their own, beside it; returns where."""
+    looked = work.look(session, result)
+    written = result.after.with_name("plots.html")
+    written.write_text(page(figure(looked, say, False, "light"), result.order.path.name, say.language), "utf-8")
+    return written

@@ -5,29 +5,36 @@ The steps are generators, so that a page can show where the work is; each belong
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
+from denoise_app.audio import files
 from denoise_app.audio.clip import FileInfo
+from denoise_app.audio.encodings import suffix
 from denoise_app.denoiser import Denoiser
 from denoise_app.inference import engine
-from denoise_app.metrics.report import Measured
+from denoise_app.inference.catalog import Entry
+from denoise_app.inference.progress import Question, Report
+from denoise_app.inference.removed import Mixed, Removed
+from denoise_app.metrics.report import Measured, paired
 from denoise_app.metrics.table import keys
-from denoise_app.ui.parts.figures import Survey
-from denoise_app.ui.worker.background import Background
+from denoise_app.ui.parts import excerpts
+from denoise_app.ui.parts.loudness import equal_loudness, matching_gain
+from denoise_app.ui.parts.measured import Numbers
+from denoise_app.ui.parts.receipt import Made, report
+from denoise_app.ui.worker.background import Background, Step
 from denoise_app.ui.worker.session import Job, Session
-from denoise_app.ui.worker.worker import Offer, Worker
+from denoise_app.ui.worker.worker import Worker
+
+from .figures import Survey, survey
 
 PREVIEW_SECONDS = 10.0
 LONG_SECONDS = 30.0  # longer recordings get a preview first
-MOST_TURNED_DOWN = 20.0  # dB: a denoiser that leaves next to nothing does not silence the others
-
-Sound = TypeVar("Sound")  # a name of it, or its file
-
-Stage = Literal["waiting", "loading", "preview", "separate", "measure", "render"]
 
 
 @dataclass(frozen=True)
@@ -43,33 +50,10 @@ class Order:
     """
 
     path: Path
-    offer: Offer
+    offer: Entry
     channels: engine.Channels
     settings: engine.Settings
     track: int | None = None
-
-
-@dataclass(frozen=True)
-class Step:
-    """Where the work is; without `progress` it has just come to this stage."""
-
-    stage: Stage
-    progress: engine.Progress | None = None
-
-
-@dataclass(frozen=True)
-class Numbers:
-    """What was measured of a result.
-
-    Attributes:
-        measured: Metric key -> before and after; without those that are still being measured.
-        excerpts: How many stretches were listened to, 1 for the whole.
-        excerpt_seconds: How long each is.
-    """
-
-    measured: dict[str, Measured] = field(default_factory=dict)
-    excerpts: int = 1
-    excerpt_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -78,19 +62,26 @@ class Result:
 
     Attributes:
         order: What was asked for.
-        separation: What the denoiser took, to be rendered again when settings change.
-        rendered: The files and their facts.
-        loudness_removed: Of what was removed, LUFS.
+        rendered: The file and its facts.
+        removed: What the denoiser took, computed when it is listened to.
+        loudness_removed: Of that, LUFS.
         preview: True for the beginning of a long recording, while the whole is still being denoised.
         numbers: What was measured so far.
+        looked: What the figures show, once somebody has looked.
     """
 
     order: Order
-    separation: engine.Separation
     rendered: engine.Rendered
+    removed: Removed
     loudness_removed: float
     preview: bool = False
     numbers: Numbers = field(default_factory=Numbers)
+    looked: Survey | None = None
+
+    @property
+    def separation(self) -> engine.Separation:
+        """What the denoiser took, to be rendered again when settings change."""
+        return self.removed.separation
 
     @property
     def info(self) -> FileInfo:
@@ -107,9 +98,14 @@ class Result:
         return self.rendered.path
 
     @property
-    def removed(self) -> Path:
-        assert self.rendered.removed is not None
-        return self.rendered.removed
+    def key(self) -> Path:
+        """By what it is known again: each rendering has a file of its own."""
+        return self.after
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """What it needs on the disk."""
+        return self.before, self.after, self.separation.taken
 
     def copy_name(self, what: Literal["denoised", "removed", "plots", "report", "zip"]) -> str:
         """What a file is called that the user downloads."""
@@ -126,150 +122,193 @@ class Result:
         target = min((level for key, level in levels.items() if key != "removed"), default=-math.inf)
         return {key: matching_gain(level, target) for key, level in levels.items()}
 
+    def with_numbers(self, found: dict[str, Measured], count: int, seconds: float) -> Result:
+        """The same with more numbers, from so many excerpts of this length."""
+        return replace(self, numbers=Numbers(self.numbers.measured | found, count, seconds))
 
-def matching_gain(loudness: float, target: float) -> float:
-    """dB, at most 0, from a loudness down to a target in LUFS; 0 where one of them is silence.
 
-    >>> matching_gain(-20.0, -23.0), matching_gain(-30.0, -23.0), matching_gain(-20.0, float("-inf"))
-    (-3.0, 0.0, 0.0)
+@dataclass(frozen=True)
+class Heard:
+    """A long recording that is denoised, while its file is still being written.
+
+    Attributes:
+        order: What was asked for.
+        after: What can be heard already, computed when it is listened to.
+        gains_db: What makes "before" and "after" equally loud, in dB, at most 0.
     """
-    return min(0.0, target - loudness) if math.isfinite(target) and math.isfinite(loudness) else 0.0
+
+    order: Order
+    after: Mixed
+    gains_db: Mapping[str, float]
+
+    @classmethod
+    def of(cls, order: Order, separation: engine.Separation) -> Heard:
+        after = Mixed(separation, order.settings)
+        levels = {"before": excerpts.loudness(order.path), "after": excerpts.loudness(after)}
+        return cls(order, after, equal_loudness(levels, "before"))
 
 
-def equal_loudness(levels: Mapping[Sound, float], noisy: Sound) -> dict[Sound, float]:
-    """What makes sounds as loud as the softest of them, in dB, at most 0; none is made louder: it would clip.
+# --------------------------------------------------------------------------------------------------------------- sounds
+
+
+def denoise(
+    worker: Worker, session: Session[Result], order: Order, job: Job, preview: bool = True
+) -> Iterator[Step | Heard | Result]:
+    """Runs a denoiser over a recording. The last thing that comes is the result; a long one can be heard before it.
 
     Args:
-        levels: Sound -> loudness in LUFS, -inf for silence.
-        noisy: The recording among them; what lies more than MOST_TURNED_DOWN below it is left as soft as it is.
-
-    >>> equal_loudness({"noisy": -20.0, "after": -26.0, "gone": -70.0}, "noisy")
-    {'noisy': -6.0, 'after': 0.0, 'gone': 0.0}
-    """
-    lowest = levels[noisy] - MOST_TURNED_DOWN
-    target = min(level for level in levels.values() if level >= lowest)
-    return {sound: matching_gain(level, target) for sound, level in levels.items()}
-
-
-def denoise(worker: Worker, session: Session, order: Order, job: Job, preview: bool = True) -> Iterator[Step | Result]:
-    """Runs a denoiser over a recording. The last thing that comes is the result.
-
-    Args:
-        preview: Whether the beginning of a long recording is to come first.
+        preview: Whether the beginning of a long recording is to come first, and the whole as soon as it can be heard.
 
     Raises:
         AudioError, CheckpointError: The recording or the denoiser cannot be used; what was shown before stays.
         Cancelled: The job was told to stop.
     """
-    cut: Path | None = None
+    paths = [order.path]
     try:
         yield Step("loading")
-        info = worker.probe(order.path, order.track)
-        loading = Background(lambda report, stopped: worker.denoiser(order.offer), job)
+        info = files.probe(order.path, track=order.track)
+        loading = Background(worker, lambda report, stopped: worker.offers.load(order.offer), job)
         yield from (Step("loading", progress) for progress in loading)
         if preview and info.seconds > LONG_SECONDS:
             yield Step("preview")
-            cut = session.room() / f"{order.path.stem}.wav"
-            worker.cut(order.path, PREVIEW_SECONDS, cut)
-            yield from _denoised(worker, session, replace(order, path=cut), loading.result, job, preview=True)
+            paths.append(cut := session.room() / f"{order.path.stem}.wav")
+            excerpts.write_beginning(order.path, PREVIEW_SECONDS, cut, order.track)
+            beginning = replace(order, path=cut, track=None)
+            yield from _denoised(worker, session, beginning, loading.result, job, preview=True)
         yield Step("separate")
-        yield from _denoised(worker, session, order, loading.result, job)
+        yield from _denoised(worker, session, order, loading.result, job, early=preview)
     finally:
-        for path in (order.path, *([cut] if cut else [])):
-            if not _shows(session, path):
-                session.discard(path)
+        session.discard_unshown(*paths)
 
 
 def _denoised(
-    worker: Worker, session: Session, order: Order, denoiser: Denoiser, job: Job, preview: bool = False
-) -> Iterator[Step | Result]:
+    worker: Worker,
+    session: Session[Result],
+    order: Order,
+    denoiser: Denoiser,
+    job: Job,
+    preview: bool = False,
+    early: bool = False,
+) -> Iterator[Step | Heard | Result]:
     room = session.room()
     separating = Background(
-        lambda report, stopped: worker.separate(
-            order.path, denoiser, room, order.channels, report, stopped, order.track
+        worker,
+        lambda report, stopped: engine.separate(
+            order.path,
+            denoiser,
+            room,
+            channels=order.channels,
+            progress=report,
+            cancelled=stopped,
+            track=order.track,
         ),
         job,
     )
     try:
         yield from (Step("preview" if preview else "separate", progress) for progress in separating)
+        if early and separating.result.info.seconds > LONG_SECONDS and not job.stopped:
+            yield Heard.of(order, separating.result)
         yield from _rendered(worker, session, order, separating.result, job, preview)
     finally:
-        if not _shows(session, order.path):
-            session.discard(room)
+        session.discard_unshown(room)
 
 
-def _shows(session: Session, path: Path) -> bool:
-    """Whether the result that is shown is of this recording."""
-    return session.result is not None and session.result.order.path == path
-
-
-def render_again(worker: Worker, session: Session, settings: engine.Settings, job: Job) -> Iterator[Step | Result]:
+def render_again(
+    worker: Worker, session: Session[Result], settings: engine.Settings, job: Job
+) -> Iterator[Step | Result]:
     """Another file from the separation that is shown, by other settings; the denoiser does not run.
 
     Raises:
         AudioError: It cannot be written so, or the recording is gone; what was shown before stays.
         Cancelled: The job was told to stop.
     """
-    shown: Result = session.result
+    shown = session.result
+    assert shown is not None
     order = replace(shown.order, settings=settings)
     yield from _rendered(worker, session, order, shown.separation, job, shown.preview)
 
 
 def _rendered(
-    worker: Worker, session: Session, order: Order, separation: engine.Separation, job: Job, preview: bool
+    worker: Worker, session: Session[Result], order: Order, separation: engine.Separation, job: Job, preview: bool
 ) -> Iterator[Step | Result]:
     room = session.room()
-    rendering = Background(
-        lambda report, stopped: worker.render(separation, order.settings, room, report, stopped),
-        job,
-    )
+    removed = Removed(separation, order.settings)
+
+    def render(report: Report, stopped: Question) -> tuple[engine.Rendered, float]:
+        out = room / f"after{suffix(engine.output_encoding(separation.info, order.settings))}"
+        rendered = engine.render(separation, order.settings, out, progress=report, cancelled=stopped)
+        return rendered, excerpts.loudness(removed)
+
     try:
+        rendering = Background(worker, render, job)
         for progress in rendering:
             yield Step("measure" if progress.stage == "measure" else "render", progress)
-        rendered = rendering.result
-        assert rendered.removed is not None
         if job.stopped:
             raise engine.Cancelled
-        result = Result(order, separation, rendered, worker.loudness(rendered.removed), preview)
+        rendered, loudness = rendering.result
+        result = Result(order, rendered, removed, loudness, preview)
+        session.show(result)
     except BaseException:
         session.discard(room)
         raise
-    former, session.result = session.result, result
-    if former is not None:
-        _forget(session, former, result)
     yield result
 
 
-def _forget(session: Session, former: Result, shown: Result) -> None:
-    """Deletes the files of a result that is no longer shown, but for those that the new one still needs."""
-    session.discard(former.after)
-    if former.separation is not shown.separation:
-        former.separation.remove()
-        session.discard(former.separation.taken)  # the folder that is empty now
-        session.discard(former.order.path)
+# ------------------------------------------------------------------------------------------------- numbers and figures
 
 
-def measure(worker: Worker, session: Session, result: Result, slow: Sequence[bool] = (False, True)) -> Iterator[Result]:
+def measure(
+    worker: Worker, session: Session[Result], result: Result, slow: Sequence[bool] = (False, True)
+) -> Iterator[Result]:
     """The result with more and more numbers: by default the quick metrics first, then the slow ones.
 
     It ends early where another result has taken its place.
     """
-    excerpts = worker.excerpts(result.before, result.after, result.order.track)
-    numbers = Numbers({}, excerpts.count, excerpts.seconds)
+    info, rate = files.probe(result.before, track=result.order.track), result.info.sample_rate
+    before, after = excerpts.heard(result.before, info, result.order.track), excerpts.heard(result.after, info)
+    frames = min(before.size, after.size)  # a lossy format may end a little later
+    parts = excerpts.listened_to(info)
+    length = (parts[0].stop - parts[0].start) / rate
     for is_slow in slow:
-        found = worker.measure(excerpts, keys("clean", is_slow))
-        numbers = replace(numbers, measured=numbers.measured | found)
-        shown: Result | None = session.result
-        if shown is None or shown.rendered is not result.rendered:
+        wanted = keys("clean", is_slow)
+        found = paired(*(worker.score(samples[:frames], rate, wanted) for samples in (before, after)))
+        shown = session.update(result, partial(Result.with_numbers, found=found, count=len(parts), seconds=length))
+        if shown is None:
             return
-        session.result = replace(shown, numbers=numbers)
-        yield session.result
+        yield shown
 
 
-def look(worker: Worker, session: Session, result: Result) -> Survey:
-    """What the figures of a result show; read once, however often they are drawn."""
-    if session.drawn is None or session.drawn[0] is not result.rendered:
-        looked = worker.survey(result.before, result.after, result.removed, result.rendered.gain_db)
-        session.drawn = result.rendered, looked
-    survey: Survey = session.drawn[1]
-    return survey
+def look(session: Session[Result], result: Result) -> Survey:
+    """What the figures of a result show; computed once, however often they are drawn.
+
+    Raises:
+        AudioError: The recording is gone.
+    """
+    shown = session.latest(result)
+    if shown is not None and shown.looked is not None:
+        return shown.looked
+    looked = survey(result.separation, result.order.settings)
+    session.update(result, lambda now: replace(now, looked=looked))
+    return looked
+
+
+# ----------------------------------------------------------------------------------- files that are made when asked for
+
+
+def write_removed(result: Result) -> Path:
+    """What was removed, as a file beside the result and in its encoding; returns where."""
+    return result.removed.write(result.after.with_name(f"removed{result.after.suffix}"))
+
+
+def write_report(result: Result) -> Path:
+    """The report of a result, beside it; returns where."""
+    written = result.after.with_name("report.json")
+    written.write_text(json.dumps(report(made(result)), indent=1, ensure_ascii=False), "utf-8")
+    return written
+
+
+def made(result: Result) -> Made:
+    """What a report tells of a result."""
+    order, separation = result.order, result.separation
+    facts = (result.rendered, separation.device, separation.real_time_factor, result.numbers)
+    return Made(order.path, order.offer, order.settings, *facts, order.track)

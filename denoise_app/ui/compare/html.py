@@ -6,28 +6,43 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from html import escape
 
+from markupsafe import Markup
+
+from denoise_app.inference.catalog import Entry
 from denoise_app.metrics.table import keys, shown
 from denoise_app.plots.spectrogram import SpectrogramData
-from denoise_app.ui.clean.work import Step
-from denoise_app.ui.parts import numbers, panels
-from denoise_app.ui.parts.player import Version, number_key
+from denoise_app.ui.parts import denoiser, numbers
+from denoise_app.ui.parts.denoiser import name
+from denoise_app.ui.parts.excerpts import EXCERPT_SECONDS, EXCERPTS, WHOLE_SECONDS
+from denoise_app.ui.parts.markup import (
+    head,
+    heading,
+    heard,
+    hint,
+    missing,
+    region,
+    row,
+    row_head,
+    seen,
+    sentences,
+    sortable_head,
+    table,
+    tag,
+    titled,
+    working,
+)
+from denoise_app.ui.parts.player import NOISY, Version, number_key
 from denoise_app.ui.parts.problems import explained
 from denoise_app.ui.texts import Say
-from denoise_app.ui.worker.worker import EXCERPT_SECONDS, EXCERPTS, WHOLE_SECONDS, Offer
+from denoise_app.ui.worker.background import Step
 
-from .work import NOISY, Comparison, Look, View
-
-
-def name(say: Say, offer: Offer) -> str:
-    """A denoiser as a column is called."""
-    return say("compare.name", model=offer.model, loss=offer.loss) if offer.loss else offer.model
+from .work import Comparison, Look, View
 
 
-def choice(say: Say, offer: Offer, recommended: bool) -> str:
+def choice(say: Say, offer: Entry, recommended: bool) -> str:
     """A denoiser in the list that columns are chosen from."""
-    label = panels.checkpoint_label(say, offer, recommended)
+    label = denoiser.checkpoint_label(say, offer, recommended)
     return f"{offer.model} · {label}" if offer.loss else label
 
 
@@ -45,7 +60,7 @@ def labels(say: Say, comparison: Comparison) -> list[str]:
     return [f"{number_key(k)} {version.label}".strip() for k, version in enumerate(versions(say, comparison))]
 
 
-def progress(say: Say, step: Step, offers: Sequence[Offer], done: int, heard: bool) -> str:
+def progress(say: Say, step: Step, offers: Sequence[Entry], done: int, heard: bool) -> Markup:
     """Which column the work is at, and how far it is over all of them.
 
     Args:
@@ -55,14 +70,14 @@ def progress(say: Say, step: Step, offers: Sequence[Offer], done: int, heard: bo
     key = "compare.loading" if step.stage == "loading" else "compare.running"
     stage = say(key, name=name(say, offers[done]), number=done + 1, count=len(offers))
     fraction = (done + (step.progress.fraction if step.progress else 0.0)) / len(offers)
-    return panels.working(say, stage, fraction, more=say("compare.heard") if heard else "")
+    return working(say, stage, fraction, more=say("compare.heard") if heard else "")
 
 
-def heading(say: Say, comparison: Comparison) -> str:
+def result_heading(say: Say, comparison: Comparison) -> Markup:
     """What was compared."""
     facts = {"length": numbers.clock(comparison.info.seconds), "whole": numbers.clock(comparison.whole_seconds)}
-    cut = f'<p class="hint">{say("compare.cut", **facts)}</p>' if comparison.is_cut else ""
-    return panels.titled(say("compare.result"), comparison.path.name) + cut
+    cut = hint(say("compare.cut", **facts)) if comparison.is_cut else Markup()
+    return titled(say("compare.result"), comparison.path.name) + cut
 
 
 # ------------------------------------------------------------------------------------------------------------ the table
@@ -96,33 +111,26 @@ class Trait:
         return self.text(max(known) if self.better == "higher" else min(known))
 
 
-def table(say: Say, comparison: Comparison) -> str:
+def numbers_table(say: Say, comparison: Comparison) -> Markup:
     """The numbers of every version, to be sorted by any of them; the best of each marked in words."""
     traits = [*_metrics(say, comparison), *_properties(say, comparison)]
     rows = []
     for k, version in enumerate(versions(say, comparison)):
-        cells = "".join(_cell(say, comparison, trait, k) for trait in traits)
-        rows.append(_row(number_key(k), str(k), version.label, cells))
+        key = tag("td", tag("kbd", number_key(k)) if number_key(k) else "", data_value=k)
+        cells = (_cell(say, comparison, trait, k) for trait in traits)
+        rows.append(row(key, row_head(version.label, version.label), *cells))
     for column in comparison.columns:
         if column.error is not None:
-            reason = escape(say("compare.failed", reason=explained(say, column.error)))
-            rows.append(_row("", "", name(say, column.offer), f'<td colspan="{len(traits)}">{reason}</td>'))
-    heads = [panels.sortable_head(say("compare.key")), panels.sortable_head(say("compare.version"))]
-    heads += [
-        panels.sortable_head(trait.head, trait.unit, trait.better, say(f"compare.{trait.better}")) for trait in traits
-    ]
+            why = tag("td", say("compare.failed", reason=explained(say, column.error)), colspan=len(traits))
+            title = name(say, column.offer)
+            rows.append(row(tag("td"), row_head(title, title), why))
+    heads = [sortable_head(say("compare.key")), sortable_head(say("compare.version"))]
+    heads += [sortable_head(trait.head, trait.unit, trait.better, say(f"compare.{trait.better}")) for trait in traits]
     remarks = [say("compare.one-clip"), say("compare.estimated")]
     if comparison.info.seconds > WHOLE_SECONDS:
         remarks.append(say("cards.excerpts", count=EXCERPTS, seconds=f"{EXCERPT_SECONDS:g}"))
-    return (
-        f'<div class="versus" role="region" tabindex="0" aria-label="{say("compare.table")}"><table>'
-        f'<caption class="said">{say("compare.table")}</caption><thead><tr>{"".join(heads)}</tr></thead>'
-        f'<tbody>{"".join(rows)}</tbody></table></div><p class="hint">{_joined(say, remarks)}</p>'
-    )
-
-
-def _joined(say: Say, sentences: Sequence[str]) -> str:
-    return ("" if say.language == "zh" else " ").join(sentences)
+    caption = say("compare.table")
+    return region(caption, table(heads, rows, caption), "versus") + hint(sentences(say, remarks))
 
 
 def _metrics(say: Say, comparison: Comparison) -> list[Trait]:
@@ -157,59 +165,50 @@ def _properties(say: Say, comparison: Comparison) -> list[Trait]:
     ]
 
 
-def _missing(say: Say, comparison: Comparison, trait: Trait, row: int) -> str:
+def _missing(say: Say, comparison: Comparison, trait: Trait, place: int) -> Markup:
     """What stands in a cell without a value: that it is being measured, why there is none, or nothing."""
     if trait.key not in keys("clean"):
-        return f'<span aria-hidden="true">–</span><i class="said">{say("compare.unknown")}</i>'
+        return missing(say("compare.unknown"))
     found = [column.numbers.get(trait.key) for column in comparison.ready]
-    measured = found[row - 1] if row else next(filter(None, found), None)
+    measured = found[place - 1] if place else next(filter(None, found), None)
     if measured is None:
-        return f'<span aria-hidden="true">…</span><i class="said">{say("cards.measuring")}</i>'
+        return seen("…") + heard(say("cards.measuring"))
     reason = measured.unavailable
     why = say(f"metric.{reason.reason}", **reason.facts) if reason else say("compare.unknown")
-    return f'<span title="{escape(why, quote=True)}" aria-hidden="true">–</span><i class="said">{escape(why)}</i>'
+    return tag("span", "–", title=why, aria_hidden="true") + heard(why)
 
 
-def _cell(say: Say, comparison: Comparison, trait: Trait, row: int) -> str:
-    value = trait.values[row]
+def _cell(say: Say, comparison: Comparison, trait: Trait, place: int) -> Markup:
+    value = trait.values[place]
     if value is None:
-        return f'<td class="quiet">{_missing(say, comparison, trait, row)}</td>'
+        return tag("td", _missing(say, comparison, trait, place), class_="quiet")
     text = trait.text(value)
-    mark = f' <span class="tag">{say("compare.best")}</span>' if text == trait.best() else ""
-    return f'<td data-value="{value!r}">{f"<b>{text}</b>{mark}" if mark else text}</td>'
-
-
-def _row(key: str, place: str, title: str, cells: str) -> str:
-    shown = f"<kbd>{key}</kbd>" if key else ""
-    data = f' data-value="{place}"' if place else ""
-    heading = f'<th scope="row" data-value="{escape(title, quote=True)}">{escape(title)}</th>'
-    return f"<tr><td{data}>{shown}</td>{heading}{cells}</tr>"
+    if text == trait.best():
+        return tag("td", tag("b", text), " ", tag("span", say("compare.best"), class_="tag"), data_value=repr(value))
+    return tag("td", text, data_value=repr(value))
 
 
 # ---------------------------------------------------------------------------------------------------- what each is for
 
 
-def favours(say: Say, offers: Sequence[Offer]) -> str:
+def favours(say: Say, offers: Sequence[Entry]) -> Markup:
     """What each denoiser was made for, in a sentence, and what it learnt from."""
     items = []
     for offer in offers:
-        text = say.either(f"classical.{offer.model}", "")
-        if offer.manifest is not None:
-            text = offer.manifest.favours.get(say.language) or offer.manifest.favours.get("en") or ""
-        sentence = escape(text) if text else say("compare.nothing-said")
-        items.append(f"<div><dt>{escape(name(say, offer))}</dt><dd>{sentence}</dd>{_trained(say, offer)}</div>")
-    return f'<section class="favours">{panels.heading(say("compare.favours"))}<dl>{"".join(items)}</dl></section>'
+        text = denoiser.favours(say, offer) or say("compare.nothing-said")
+        items.append(tag("div", tag("dt", name(say, offer)), tag("dd", text), _trained(say, offer)))
+    return tag("section", heading(say("compare.favours")), tag("dl", *items), class_="favours")
 
 
-def _trained(say: Say, offer: Offer) -> str:
-    """How much a denoiser heard in training, and where that began; nothing where its manifest does not tell."""
+def _trained(say: Say, offer: Entry) -> Markup:
+    """How long a denoiser was trained, and where that began; nothing where its manifest does not tell."""
     training = offer.manifest.training if offer.manifest else {}
     hours, start = training.get("hours_seen"), training.get("init")
     if not isinstance(hours, int | float):
-        return ""
-    began = escape(start.partition(",")[0]) if isinstance(start, str) else ""  # "gru/start, 132 h of hybrid"
-    facts = {"hours": f"{hours:.3g}", "start": f"<code>{began}</code>"}
-    return f"<dd>{say('compare.trained-from' if began else 'compare.trained', **facts)}</dd>"
+        return Markup()
+    began = start.partition(",")[0] if isinstance(start, str) else ""  # "gru/start, 132 h of hybrid"
+    key = "compare.trained-from" if began else "compare.trained"
+    return tag("dd", say.markup(key, hours=f"{hours:.3g}", start=tag("code", began)))
 
 
 # --------------------------------------------------------------------------------------------------------- the figures
@@ -221,43 +220,39 @@ def spectrograms(say: Say, comparison: Comparison, view: View) -> list[tuple[str
     return list(zip(labels(say, comparison), looks, strict=True))
 
 
-def said_of_grid(say: Say, comparison: Comparison, reference: int | None) -> str:
+def said_of_grid(say: Say, comparison: Comparison, reference: int | None) -> Markup:
     """How the grid is used, and what its colours mean where it shows differences."""
-    sentences = [say("compare.grid-help")]
+    told = [say("compare.grid-help")]
     if reference is not None:
         label = versions(say, comparison)[reference].label
-        sentences.insert(0, say("compare.difference-help", name=label))
-    return panels.hint(_joined(say, sentences))
+        told.insert(0, say("compare.difference-help", name=label))
+    return hint(sentences(say, told))
 
 
-def said_of_figures(say: Say, comparison: Comparison, view: View) -> str:
+def said_of_figures(say: Say, comparison: Comparison, view: View) -> Markup:
     """The figures in sentences and in a table."""
     looks = [(name(say, column.offer), view.columns[column.key]) for column in comparison.ready]
-    heads = "".join(f'<th scope="col">{say(f"compare.{key}")}</th>' for key in ("version", "level", "noise", "speech"))
-    rows = "".join(
-        f'<tr><th scope="row">{escape(title)}</th><td>{_decibels(say, look.change_db)}</td>'
-        f"<td>{_decibels(say, look.noise_db)}</td><td>{_decibels(say, look.speech_db)}</td></tr>"
-        for title, look in looks
-    )
-    return (
-        f'<div class="figure-said"><p>{_extremes(say, looks)}</p><div class="scrolls" tabindex="0" role="region" '
-        f'aria-label="{say("compare.changes")}"><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>'
-        "</div></div>"
-    )
+    heads = [head(say(f"compare.{key}")) for key in ("version", "level", "noise", "speech")]
+    rows = []
+    for title, look in looks:
+        changes = (look.change_db, look.noise_db, look.speech_db)
+        rows.append(row(row_head(title), *(tag("td", _decibels(say, change)) for change in changes)))
+    changes_table = region(say("compare.changes"), table(heads, rows), "scrolls")
+    return tag("div", tag("p", _extremes(say, looks)), changes_table, class_="figure-said")
 
 
 def _extremes(say: Say, looks: Sequence[tuple[str, Look]]) -> str:
     """Who took most of the noise, and who least of the speech."""
     noise = [(look.noise_db, title) for title, look in looks if look.noise_db is not None]
     speech = [(look.speech_db, title) for title, look in looks if look.speech_db is not None]
-    sentences = []
+    told = []
     if noise:
         most, title = max(noise)
-        sentences.append(say("compare.said-noise", name=escape(title), db=numbers.plain(most)))
+        told.append(say("compare.said-noise", name=title, db=numbers.plain(most)))
     if speech:
         least, title = min(speech)
-        sentences.append(say("compare.said-speech", name=escape(title), db=numbers.plain(least)))
-    return _joined(say, sentences) or say("compare.said-unknown")
+        told.append(say("compare.said-speech", name=title, db=numbers.plain(least)))
+    return sentences(say, told) or say("compare.said-unknown")
 
 
 def _decibels(say: Say, value: float | None) -> str:

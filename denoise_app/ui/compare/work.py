@@ -1,18 +1,24 @@
 """Several denoisers over one recording, as data: sounds first, then numbers, then what the figures show.
 
-The steps are generators, as in `flow`. One that fails becomes a column with its error, and the others go on.
+The steps are generators, as in the Clean tab. One that fails becomes a column with its error, and the
+others go on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
+from denoise_app.audio import files
 from denoise_app.audio.clip import FileInfo, Samples
 from denoise_app.audio.convert import fit
+from denoise_app.audio.encodings import suffix
 from denoise_app.audio.errors import UserError
 from denoise_app.inference import engine
+from denoise_app.inference.catalog import Entry
+from denoise_app.inference.progress import Question, Report
 from denoise_app.metrics.blind import pause_attenuation_db
 from denoise_app.metrics.errors import MetricUnavailable
 from denoise_app.metrics.report import Measured, paired
@@ -20,19 +26,19 @@ from denoise_app.metrics.table import keys
 from denoise_app.plots.grid import COLUMNS
 from denoise_app.plots.spectrogram import SpectrogramData, describe, spectrogram_db
 from denoise_app.plots.waveform import Envelope, envelope
-from denoise_app.ui.clean.work import Step, equal_loudness
-from denoise_app.ui.parts import figures
-from denoise_app.ui.parts.player import MOST_VERSIONS, WINDOW_SECONDS
+from denoise_app.ui.blind.work import Material, Stimulus
+from denoise_app.ui.parts import excerpts, figures
+from denoise_app.ui.parts.loudness import equal_loudness
+from denoise_app.ui.parts.player import MOST_VERSIONS, NOISY, WINDOW_SECONDS
 from denoise_app.ui.texts import LANGUAGES
-from denoise_app.ui.worker.background import Background
+from denoise_app.ui.worker.background import Background, Step
 from denoise_app.ui.worker.session import Job, Session
-from denoise_app.ui.worker.worker import Offer, Worker
+from denoise_app.ui.worker.worker import Worker
 
 FEWEST, MOST = 2, 6  # columns
 MOST_LOSSES = MOST_VERSIONS - 1  # columns of one model, which may be compared over all that it was taught
 MOST_SECONDS = WINDOW_SECONDS  # of a recording: what the player holds at once; it also bounds the disk
 SETTINGS = engine.Settings(container="wav")  # a lossy format would be heard beside the denoiser
-NOISY = "noisy"  # the recording itself among the versions
 
 
 class ComparisonError(UserError):
@@ -58,7 +64,7 @@ class Column:
         device: Where it ran.
     """
 
-    offer: Offer
+    offer: Entry
     rendered: engine.Rendered | None = None
     error: Exception | None = None
     gain_db: float = 0.0
@@ -88,6 +94,7 @@ class Comparison:
         columns: In the order that was asked for.
         gain_db: What makes the noisy recording as loud as the columns, at most 0.
         whole_seconds: Length of the recording before it was cut.
+        view: What the figures show of some of its columns, once somebody has looked.
     """
 
     path: Path
@@ -95,6 +102,17 @@ class Comparison:
     columns: tuple[Column, ...] = ()
     gain_db: float = 0.0
     whole_seconds: float = 0.0
+    view: View | None = None
+
+    @property
+    def key(self) -> Path:
+        """By what it is known again."""
+        return self.path
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """What it needs on the disk."""
+        return self.path, *(column.path for column in self.ready)
 
     @property
     def ready(self) -> tuple[Column, ...]:
@@ -140,7 +158,7 @@ def _loudness(column: Column, levels: str) -> float:
 # --------------------------------------------------------------------------------------------------------------- sounds
 
 
-def checked(offers: Sequence[Offer]) -> tuple[Offer, ...]:
+def checked(offers: Sequence[Entry]) -> tuple[Entry, ...]:
     """The columns of a comparison: two to six, more only for the losses of one model.
 
     Raises:
@@ -157,7 +175,7 @@ def checked(offers: Sequence[Offer]) -> tuple[Offer, ...]:
 
 
 def compare(
-    worker: Worker, session: Session, path: Path, offers: Sequence[Offer], job: Job
+    worker: Worker, session: Session[Comparison], path: Path, offers: Sequence[Entry], job: Job
 ) -> Iterator[Step | Comparison]:
     """Runs denoisers over a recording, one after another; after each comes the comparison with one more column.
 
@@ -175,45 +193,46 @@ def compare(
     comparison: Comparison | None = None
     try:
         columns = checked(offers)
-        comparison = _beginning(worker, session, Comparison(path, worker.probe(path)))
+        comparison = _beginning(session, Comparison(path, files.probe(path)))
         for offer in columns:
             column = yield from _column(worker, session, comparison.path, offer, job)
             comparison = replace(comparison, columns=(*comparison.columns, column)).matched()
             if comparison.ready:
-                _show(session, comparison)
+                session.show(comparison)
             yield comparison
         if not comparison.ready and comparison.columns[0].error is not None:
             raise comparison.columns[0].error
     finally:
-        shown = None if session.result is None else session.result.path
-        for own in {path, comparison.path if comparison else path} - {shown}:
-            session.discard(own)
+        session.discard_unshown(path, comparison.path if comparison else path)
 
 
-def _beginning(worker: Worker, session: Session, comparison: Comparison) -> Comparison:
+def _beginning(session: Session[Comparison], comparison: Comparison) -> Comparison:
     """The comparison over no more than its first two minutes."""
     path, seconds = comparison.path, comparison.info.seconds
     comparison = replace(comparison, whole_seconds=seconds)
     if seconds <= MOST_SECONDS:
         return comparison
-    cut = worker.cut(path, MOST_SECONDS, session.room() / f"{path.stem}.wav")
-    return replace(comparison, path=cut, info=worker.probe(cut))
+    cut = excerpts.write_beginning(path, MOST_SECONDS, session.room() / f"{path.stem}.wav")
+    return replace(comparison, path=cut, info=files.probe(cut))
 
 
-def _column(worker: Worker, session: Session, path: Path, offer: Offer, job: Job) -> Generator[Step, None, Column]:
+def _column(
+    worker: Worker, session: Session[Comparison], path: Path, offer: Entry, job: Job
+) -> Generator[Step, None, Column]:
     """Runs one denoiser; returns its column."""
     room = session.room()
 
-    def work(report: Callable[[engine.Progress], None], stopped: Callable[[], bool]) -> Column:
-        denoiser = worker.denoiser(offer)
-        separation = worker.separate(path, denoiser, room, "each", report, stopped)
+    def work(report: Report, stopped: Question) -> Column:
+        denoiser = worker.offers.load(offer)
+        separation = engine.separate(path, denoiser, room, progress=report, cancelled=stopped)
+        out = room / f"after{suffix(engine.output_encoding(separation.info, SETTINGS))}"
         try:
-            rendered = worker.render(separation, SETTINGS, room, lambda _: None, stopped, with_removed=False)
+            rendered = engine.render(separation, SETTINGS, out, cancelled=stopped)
         finally:
             separation.remove()
         return Column(offer, rendered, computing=separation.seconds_taken, device=separation.device)
 
-    running = Background(work, job)
+    running = Background(worker, work, job)
     try:
         yield Step("loading")
         yield from (Step("separate", progress) for progress in running)
@@ -228,39 +247,36 @@ def _column(worker: Worker, session: Session, path: Path, offer: Offer, job: Job
     return running.result
 
 
-def _show(session: Session, comparison: Comparison) -> None:
-    """Makes it the session's result, and deletes the files of another recording's."""
-    former: Comparison | None = session.result
-    session.result = comparison
-    if former is not None and former.path != comparison.path:
-        for path in (former.path, *(column.path for column in former.ready)):
-            session.discard(path)
+def material(comparison: Comparison) -> Material:
+    """What blind tests have to listen to: every column that came out, the recording itself last."""
+    found = []
+    for column in comparison.ready:
+        offer = column.offer
+        sha256 = offer.manifest.sha256 if offer.manifest else None
+        found.append(Stimulus(column.key, offer.model, offer.loss, sha256 or None, column.path, column.gain_db))
+    noisy = Stimulus(NOISY, NOISY, None, None, comparison.path, comparison.gain_db)
+    return Material(comparison.path.name, (*found, noisy))
 
 
 # -------------------------------------------------------------------------------------------------------------- numbers
 
 
-def measure(worker: Worker, session: Session, comparison: Comparison) -> Iterator[Comparison]:
+def measure(worker: Worker, session: Session[Comparison], comparison: Comparison) -> Iterator[Comparison]:
     """The comparison with more and more numbers: what is quick for all columns, then the slow ones column by column.
 
     It ends early where another comparison has taken its place.
     """
-    rate, noisy = comparison.info.sample_rate, worker.heard(comparison.path, comparison.info)
+    rate, noisy = comparison.info.sample_rate, excerpts.heard(comparison.path, comparison.info)
     for slow in (False, True):
         wanted = keys("clean", slow)
         before = worker.score(noisy, rate, wanted)
         for column in comparison.ready:
-            sound = fit(worker.heard(column.path, comparison.info)[None], noisy.size)[0]
+            sound = fit(excerpts.heard(column.path, comparison.info)[None], noisy.size)[0]
             found = paired(before, worker.score(sound, rate, wanted))
-            if not shows(session, comparison):
+            shown = session.update(comparison, partial(Comparison.with_numbers, key=column.key, numbers=found))
+            if shown is None:
                 return
-            session.result = session.result.with_numbers(column.key, found)
-            yield session.result
-
-
-def shows(session: Session, comparison: Comparison) -> bool:
-    """Whether a comparison, with more or fewer numbers, is still the one that is shown."""
-    return session.result is not None and session.result.path == comparison.path
+            yield shown
 
 
 # ----------------------------------------------------------------------------------------------------------- to be seen
@@ -297,16 +313,18 @@ class View:
     columns: dict[str, Look]
 
 
-def look(session: Session, comparison: Comparison) -> View:
+def look(session: Session[Comparison], comparison: Comparison) -> View:
     """What the figures show; read once, however often they are drawn.
 
     Raises:
         AudioError: A file is gone.
     """
-    drawn = tuple(column.path for column in comparison.ready)
-    if session.drawn is None or session.drawn[0] != drawn:
-        session.drawn = drawn, _view(comparison)
-    view: View = session.drawn[1]
+    columns = {column.key for column in comparison.ready}
+    shown = session.latest(comparison)
+    if shown is not None and shown.view is not None and columns == set(shown.view.columns):
+        return shown.view
+    view = _view(comparison)
+    session.update(comparison, lambda now: replace(now, view=view))
     return view
 
 

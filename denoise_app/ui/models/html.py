@@ -7,9 +7,10 @@ import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
+
+from markupsafe import Markup
 
 from denoise_app import resources
 from denoise_app.evaluation.leaderboard import (
@@ -24,12 +25,13 @@ from denoise_app.evaluation.leaderboard import (
     read,
     spread,
 )
+from denoise_app.inference.catalog import Entry
 from denoise_app.losses import LOSSES
 from denoise_app.metrics.table import METRICS, Metric, keys, shown
 from denoise_app.plots.board import Point, curve_svg
-from denoise_app.ui.parts import numbers, panels
+from denoise_app.ui.parts import denoiser, markup, numbers
+from denoise_app.ui.parts.markup import hint, joined, missing, region, row_head, sortable_head, tag
 from denoise_app.ui.texts import Say
-from denoise_app.ui.worker.worker import Offer
 
 logger = logging.getLogger(__name__)
 
@@ -156,54 +158,51 @@ def card_id(model: str, loss: str | None, revision: str | None = None) -> str:
 # --------------------------------------------------------------------------------------------------------------- tables
 
 
-def table(say: Say, board: Board, group: str, kind: str) -> str:
+def table(say: Say, board: Board, group: str, kind: str) -> Markup:
     """The leaderboard, to be sorted by any column; the best of each is marked in words."""
     listed = rows(board, group, kind)
     known = [means(scores(row, group)) for row in listed]
     metrics = [metric for metric in shown("leaderboard") if any(metric.key in row for row in known)]
     best = {metric: _best(metric, [row[metric.key] for row in known if metric.key in row]) for metric in metrics}
-    heads = [panels.sortable_head(say(f"models.{key}")) for key in ("model", "loss")]
+    heads = [sortable_head(say(f"models.{key}")) for key in ("model", "loss")]
     heads += [_score_head(say, metric) for metric in metrics]
     heads += [
-        panels.sortable_head(say("models.parameters"), "", "lower"),
-        panels.sortable_head(say("models.delay"), say("unit.ms"), "lower"),
-        panels.sortable_head(say("board.rtf"), "", "lower"),
-        panels.sortable_head(say("models.causal")),
+        sortable_head(say("models.parameters"), "", "lower"),
+        sortable_head(say("models.delay"), say("unit.ms"), "lower"),
+        sortable_head(say("board.rtf"), "", "lower"),
+        sortable_head(say("models.causal")),
     ]
-    body = "".join(_row(say, row, group, best) for row in listed)
     caption = _caption(say, board, group, listed)
-    return (
-        f'<div class="versus" role="region" tabindex="0" aria-label="{caption}"><table>'
-        f'<caption class="said">{caption}</caption><thead><tr>{"".join(heads)}</tr></thead>'
-        f'<tbody>{body}</tbody></table></div><p class="hint">{caption} {say("board.interval")}</p>'
-    )
+    body = (_row(say, row, group, best) for row in listed)
+    about = hint(f"{caption} {say('board.interval')}")
+    return region(caption, markup.table(heads, body, caption), "versus") + about
 
 
 def _caption(say: Say, board: Board, group: str, shown: Sequence[Row]) -> str:
-    caption = say("board.caption", recordings=escape(str(board["data"]["about"])))
+    caption = say("board.caption", recordings=str(board["data"]["about"]))
     if group == EVERYTHING or not shown:
         return caption
     title = _group_label(say, *group.split(":", 1))
-    return f"{caption} {say('board.part', pairs=str(part(shown[0], group)['pairs']), part=escape(title))}"
+    return f"{caption} {say('board.part', pairs=str(part(shown[0], group)['pairs']), part=title)}"
 
 
-def _score_head(say: Say, metric: Metric) -> str:
+def _score_head(say: Say, metric: Metric) -> Markup:
     title, unit = numbers.title(say, metric), numbers.unit(say, metric)
-    return panels.sortable_head(title, unit, metric.better, say(f"compare.{metric.better}"))
+    return sortable_head(title, unit, metric.better, say(f"compare.{metric.better}"))
 
 
 def _best(metric: Metric, values: Sequence[float]) -> str:
     return numbers.value(metric, metric.best(values))
 
 
-def _row(say: Say, row: Row, group: str, best: Mapping[Metric, str]) -> str:
+def _row(say: Say, row: Row, group: str, best: Mapping[Metric, str]) -> Markup:
     noisy = row["model"] == NOISY
-    title = say("board.noisy") if noisy else escape(str(row["model"]))
-    link = title if noisy else f'<a href="#{card_id(row["model"], row["loss"])}">{title}</a>'
-    cells = [f'<th scope="row" data-value="{title}">{link}</th>', _text(escape(row["loss"] or ""))]
+    title = say("board.noisy") if noisy else str(row["model"])
+    link = title if noisy else tag("a", title, href=f"#{card_id(row['model'], row['loss'])}")
+    cells = [tag("th", link, scope="row", data_value=title), _text(row["loss"] or "")]
     cells += [_score(say, row, group, metric, text) for metric, text in best.items()]
     if noisy:
-        cells += ["<td></td>"] * 4
+        cells += [tag("td")] * 4
     else:
         cells += [
             _number(row["parameters"], numbers.size(row["parameters"])),
@@ -211,53 +210,50 @@ def _row(say: Say, row: Row, group: str, best: Mapping[Metric, str]) -> str:
             _number(row["rtf"], f"{row['rtf']:.2g}"),
             _text(say("models.yes" if row["causal"] else "models.no")),
         ]
-    return f"<tr>{''.join(cells)}</tr>"
+    return markup.row(*cells)
 
 
-def _text(text: str) -> str:
-    return f'<td data-value="{text}">{text}</td>'
+def _text(text: str) -> Markup:
+    return tag("td", text, data_value=text)
 
 
-def _number(value: float, text: str) -> str:
-    return f'<td data-value="{value!r}">{text}</td>'
+def _number(value: float, text: str) -> Markup:
+    return tag("td", text, data_value=repr(value))
 
 
-def _score(say: Say, row: Row, group: str, metric: Metric, best: str) -> str:
+def _score(say: Say, row: Row, group: str, metric: Metric, best: str) -> Markup:
     score = scores(row, group).get(metric.key)
     if score is None:
-        return f'<td class="quiet"><span aria-hidden="true">–</span><i class="said">{say("compare.unknown")}</i></td>'
+        return tag("td", missing(say("compare.unknown")), class_="quiet")
     text = numbers.value(metric, score["mean"])
-    mark = f' <span class="tag">{say("compare.best")}</span>' if text == best else ""
-    half = f' <small class="quiet">± {numbers.value(metric, spread(score))}</small>'
-    return f'<td data-value="{score["mean"]!r}">{f"<b>{text}</b>" if mark else text}{half}{mark}</td>'
+    half = tag("small", f"± {numbers.value(metric, spread(score))}", class_="quiet")
+    cell = [text, " ", half]
+    if text == best:
+        cell = [tag("b", text), " ", half, " ", tag("span", say("compare.best"), class_="tag")]
+    return tag("td", *cell, data_value=repr(score["mean"]))
 
 
-def others(say: Say, peers: Mapping[str, Any]) -> str:
+def others(say: Say, peers: Mapping[str, Any]) -> Markup:
     """Tables of systems that are not ours, each with where its numbers come from."""
     parts = []
     for which, listed in peers.items():
         columns = _peer_columns(listed["rows"][0])
-        heads = [panels.sortable_head(say("board.system"))]
-        heads += [
-            panels.sortable_head(_cost(say, key)) if key in COSTS else _score_head(say, METRICS[key]) for key in columns
-        ]
-        body = "".join(
-            f'<tr><th scope="row" data-value="{escape(row["system"], quote=True)}">{escape(row["system"])}</th>'
-            f"{''.join(_peer_cell(row[key], key) for key in columns)}</tr>"
+        heads = [sortable_head(say("board.system"))]
+        heads += [sortable_head(_cost(say, key)) if key in COSTS else _score_head(say, METRICS[key]) for key in columns]
+        body = (
+            markup.row(row_head(row["system"], row["system"]), *(_peer_cell(row[key], key) for key in columns))
             for row in listed["rows"]
         )
         title = say(f"board.peers.{which}")
-        parts.append(
-            f'<details class="peers"><summary>{title}</summary><p class="hint">{say(f"board.peers.{which}-help")}</p>'
-            f'<div class="versus" role="region" tabindex="0" aria-label="{title}"><table><caption class="said">{title}'
-            f"</caption><thead><tr>{''.join(heads)}</tr></thead><tbody>{body}</tbody></table></div></details>"
-        )
-    return "".join(parts)
+        systems = region(title, markup.table(heads, body, title), "versus")
+        about = hint(say(f"board.peers.{which}-help"))
+        parts.append(tag("details", tag("summary", title), about, systems, class_="peers"))
+    return joined(parts)
 
 
-def _peer_cell(value: float | None, key: str) -> str:
+def _peer_cell(value: float | None, key: str) -> Markup:
     if value is None:
-        return "<td></td>"
+        return tag("td")
     if key in COSTS:
         return _number(value, numbers.size(int(value)) if key == "parameters" else numbers.plain(value, 3))
     return _number(value, numbers.value(METRICS[key], value))
@@ -279,17 +275,17 @@ def matrix(board: Board, group: str, metric: str) -> tuple[list[str], list[str],
     return sorted({model for model, _ in values}), losses, values
 
 
-def said_of_matrix(say: Say, board: Board, group: str, metric: str) -> str:
+def said_of_matrix(say: Say, board: Board, group: str, metric: str) -> Markup:
     """What the heat map shows, in a sentence: which loss is the best of each model."""
     models, _, values = matrix(board, group, metric)
     if not values:
-        return panels.hint(say("board.unscored"))
+        return hint(say("board.unscored"))
     ends = []
     for model in models:
         own = {loss: value for (other, loss), value in values.items() if other == model}
         ends.append(f"{model}: {METRICS[metric].best(own, key=own.__getitem__)}")
     title = numbers.title_and_unit(say, METRICS[metric])
-    return panels.hint(say("board.matrix-said", metric=title, best=", ".join(ends)))
+    return hint(say("board.matrix-said", metric=title, best=", ".join(ends)))
 
 
 def points(board: Board, group: str, kind: str, metric: str, cost: str) -> list[Point]:
@@ -316,53 +312,52 @@ def points(board: Board, group: str, kind: str, metric: str, cost: str) -> list[
 # ---------------------------------------------------------------------------------------------------------------- cards
 
 
-def cards(say: Say, offers: Sequence[Offer], best: Offer) -> str:
+def cards(say: Say, offers: Sequence[Entry], best: Entry) -> Markup:
     """A card of each denoiser, folded; the best of all is marked."""
-    return "".join(card(say, offer, recommended=offer.key == best.key) for offer in offers)
+    return joined(card(say, offer, recommended=offer.key == best.key) for offer in offers)
 
 
-def card(say: Say, offer: Offer, unfolded: bool = False, recommended: bool = False) -> str:
+def card(say: Say, offer: Entry, unfolded: bool = False, recommended: bool = False) -> Markup:
     """What a denoiser is, what it learnt from, its scores, how its training went."""
     manifest = offer.manifest
-    title = escape(f"{offer.model} · {offer.loss}" if offer.loss else offer.model)
-    if recommended:
-        title += f' <small class="tag">{say("model.recommended")}</small>'
-    where = card_id(offer.model, offer.loss, offer.revision)
-    body = panels.about(say, offer)
+    title = f"{offer.model} · {offer.loss}" if offer.loss else offer.model
+    mark = Markup(" ") + tag("small", say("model.recommended"), class_="tag") if recommended else ""
+    body = [denoiser.about(say, offer)]
     if manifest is not None:
-        facts = "".join(f"<div><dt>{key}</dt><dd>{value}</dd></div>" for key, value in _facts(say, offer))
-        credits = "".join(f"<li>{escape(credit)}</li>" for credit in manifest.credits)
-        thanks = f"<p>{say('board.credits')}</p><ul lang=en>{credits}</ul>" if credits else ""
-        body += f'<dl class="facts">{facts}</dl>{_curve(say, manifest.training)}{thanks}'
-    state = " open" if unfolded else ""
-    return f'<details class="card" id="{where}"{state}><summary>{title}</summary>{body}</details>'
+        facts = (tag("div", tag("dt", key), tag("dd", value)) for key, value in _facts(say, offer))
+        body += [tag("dl", *facts, class_="facts"), _curve(say, manifest.training)]
+    if manifest is not None and manifest.credits:
+        thanks = (tag("li", credit) for credit in manifest.credits)
+        body += [tag("p", say("board.credits")), tag("ul", *thanks, lang="en")]
+    where = card_id(offer.model, offer.loss, offer.revision)
+    return tag("details", tag("summary", title, mark), *body, class_="card", id=where, open=unfolded)
 
 
-def _facts(say: Say, offer: Offer) -> Iterator[tuple[str, str]]:
+def _facts(say: Say, offer: Entry) -> Iterator[tuple[str, str]]:
     assert offer.manifest is not None
     manifest, training = offer.manifest, offer.manifest.training
-    yield say("models.licence"), escape(manifest.licence)
-    yield say("models.from"), panels.source(say, offer)
+    yield say("models.licence"), manifest.licence
+    yield say("models.from"), denoiser.source(say, offer)
     yield say("board.size"), f"{manifest.size / 1e6:.2g} MB"
     yield say("models.macs"), f"{manifest.macs_per_second / 1e6:,.0f}"
     for key, unit in (("hours_seen", "h"), ("steps", ""), ("minutes", "min"), ("seed", ""), ("init", "")):
         if isinstance(value := training.get(key), int | float | str) and value != "":
-            shown = f"{value:.4g}" if isinstance(value, float) else escape(str(value))
+            shown = f"{value:.4g}" if isinstance(value, float) else str(value)
             yield say(f"board.training.{key}"), f"{shown} {unit}".strip()
     data = training.get("data")
     if isinstance(data, Mapping):
-        hours = [f"{escape(str(part))} {found['hours']:.2g} h" for part, found in data.items() if _has_hours(found)]
+        hours = [f"{part} {found['hours']:.2g} h" for part, found in data.items() if _has_hours(found)]
         yield say("board.training.data"), ", ".join(hours)
     if isinstance(commit := training.get("commit"), str):
-        yield say("board.training.commit"), f"<code>{escape(commit[:12])}</code>"
-    yield "sha256", f"<code>{escape(manifest.sha256[:12])}</code>"
+        yield say("board.training.commit"), tag("code", commit[:12])
+    yield "sha256", tag("code", manifest.sha256[:12])
 
 
 def _has_hours(found: object) -> bool:
     return isinstance(found, Mapping) and isinstance(found.get("hours"), int | float)
 
 
-def _curve(say: Say, training: Mapping[str, Any]) -> str:
+def _curve(say: Say, training: Mapping[str, Any]) -> Markup:
     """How the training went, by what it told of itself; nothing where it told too little."""
     told = [point for point in training.get("curve") or () if isinstance(point, Mapping)]
     for key in CURVES:
@@ -372,9 +367,14 @@ def _curve(say: Say, training: Mapping[str, Any]) -> str:
         first, last = found[0][1], found[-1][1]
         facts = {"name": say(f"board.curve.{key}"), "first": f"{first:.3g}", "last": f"{last:.3g}"}
         label = say("board.curve", **facts, steps=f"{found[-1][0]:,}")
-        picture = curve_svg([step for step, _ in found], [value for _, value in found], escape(label, quote=True))
-        return f'<figure class="training">{picture}<figcaption>{escape(label)}</figcaption></figure>'
-    return ""
+        picture = Markup(curve_svg([step for step, _ in found], [value for _, value in found]))
+        return tag(
+            "figure",
+            tag("span", picture, role="img", aria_label=label),
+            tag("figcaption", label),
+            class_="training",
+        )
+    return Markup()
 
 
 def _plots(point: Mapping[str, Any], key: str) -> bool:

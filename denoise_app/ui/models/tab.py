@@ -7,16 +7,20 @@ from typing import Any
 
 import gradio as gr
 
+from denoise_app.checkpoints import hub
+from denoise_app.inference.catalog import Entry
 from denoise_app.metrics.table import METRICS, Metric, shown
 from denoise_app.plots.board import matrix_figure, quality_figure
 from denoise_app.plots.theme import Theme
-from denoise_app.ui.parts import numbers, panels
-from denoise_app.ui.parts.language import Words, say_for
+from denoise_app.ui.parts import denoiser, numbers
+from denoise_app.ui.parts.language import say_for
+from denoise_app.ui.parts.markup import alert, finished, heading, hint, joined
 from denoise_app.ui.parts.orders import AT_ONCE
 from denoise_app.ui.parts.problems import explained
 from denoise_app.ui.parts.scripts import SORTABLE, THEME
+from denoise_app.ui.parts.site import Site
 from denoise_app.ui.texts import Say
-from denoise_app.ui.worker.worker import Offer, Worker
+from denoise_app.ui.worker.offers import hub_is_named
 
 from . import html as board
 
@@ -25,19 +29,18 @@ class ModelsTab:
     """The tab's widgets, and what happens when they are used.
 
     Args:
+        site: What it works with.
         page: The page that the tab lies in.
-        worker: Knows the denoisers.
-        words: The page's texts.
-        results: The leaderboard and its peers.
+        results: The leaderboard and its peers; by default those of this program.
     """
 
-    def __init__(self, page: gr.Blocks, worker: Worker, words: Words, results: board.Standing) -> None:
-        self._worker = worker
-        self._words = words
-        self._results = results
+    def __init__(self, site: Site, page: gr.Blocks, results: board.Standing | None = None) -> None:
+        self._site = site
+        self._offers = site.worker.offers
+        self._results = results or board.standing()
         self._build_board()
         self._build_figures()
-        gr.HTML(words.made("html.models-heading", lambda say: panels.heading(say("models.heading"))))
+        gr.HTML(site.words.made("html.models-heading", lambda say: heading(say("models.heading"))))
         self.cards = gr.HTML(elem_id="model-cards")
         self._build_hub()
         self._wire(page)
@@ -45,8 +48,8 @@ class ModelsTab:
     # ------------------------------------------------------------------------------------------------- widgets
 
     def _build_board(self) -> None:
-        words = self._words
-        gr.HTML(words.made("html.board", lambda say: panels.heading(say("board.heading"))))
+        words = self._site.words
+        gr.HTML(words.made("html.board", lambda say: heading(say("board.heading"))))
         with gr.Row(elem_id="board-filters"):
             self.group = gr.Dropdown(
                 [(words("board.everything"), board.EVERYTHING)],
@@ -67,13 +70,14 @@ class ModelsTab:
         self.others = gr.HTML(js_on_load=SORTABLE, elem_id="board-others")
 
     def _score_name(self, metric: Metric) -> Any:
-        return self._words.made(f"html.board-{metric.key}", partial(numbers.title_and_unit, metric=metric))
+        made = self._site.words.made
+        return made(f"html.board-{metric.key}", partial(numbers.title_and_unit, metric=metric))
 
     def _build_figures(self) -> None:
-        words = self._words
+        words = self._site.words
         with gr.Column(elem_classes=["sheet", "to-cards"], visible=self._results.board is not None) as self.figures:
             with gr.Row(elem_classes=["figures-head"]):
-                gr.HTML(words.made("html.board-figures", lambda say: panels.heading(say("board.figures"))))
+                gr.HTML(words.made("html.board-figures", lambda say: heading(say("board.figures"))))
                 self.metric = gr.Dropdown(
                     [(self._score_name(metric), metric.key) for metric in shown("leaderboard")],
                     value="pesq_wb",
@@ -82,7 +86,7 @@ class ModelsTab:
                     filterable=False,
                     elem_id="board-metric",
                 )
-            gr.HTML(words.made("html.board-matrix", lambda say: panels.heading(say("board.matrix"), 3)))
+            gr.HTML(words.made("html.board-matrix", lambda say: heading(say("board.matrix"), 3)))
             self.matrix = gr.Plot(label=words("board.matrix"), show_label=False, elem_id="board-matrix")
             self.matrix_said = gr.HTML()
             self.scatters: dict[str, gr.Plot] = {}
@@ -91,13 +95,13 @@ class ModelsTab:
                 self.scatters[cost] = gr.Plot(
                     label=words(f"board.by-{cost}"), show_label=False, elem_id=f"board-by-{cost}"
                 )
-            gr.HTML(words.made("html.board-figures-help", lambda say: panels.hint(say("board.figures-help"))))
+            gr.HTML(words.made("html.board-figures-help", lambda say: hint(say("board.figures-help"))))
 
     def _build_hub(self) -> None:
-        words = self._words
-        with gr.Column(elem_classes=["sheet"], visible=self._worker.hub_is_named(), elem_id="models-hub"):
-            gr.HTML(words.made("html.board-hub", lambda say: panels.heading(say("board.hub"))))
-            gr.HTML(words.made("html.board-hub-help", lambda say: panels.hint(say("board.hub-help"))))
+        words = self._site.words
+        with gr.Column(elem_classes=["sheet"], visible=hub_is_named(), elem_id="models-hub"):
+            gr.HTML(words.made("html.board-hub", lambda say: heading(say("board.hub"))))
+            gr.HTML(words.made("html.board-hub-help", lambda say: hint(say("board.hub-help"))))
             with gr.Row():
                 self.repo = gr.Textbox(label=words("board.repo"), placeholder="author/name", elem_id="hub-repo")
                 self.revision = gr.Textbox(label=words("board.revision"), placeholder="main", elem_id="hub-revision")
@@ -147,14 +151,13 @@ class ModelsTab:
 
     def _at_hand(self, say: Say) -> str:
         """The cards of the denoisers, and what is left out."""
-        return board.cards(say, self._worker.offers(), self._worker.recommended()) + panels.broken(
-            say, self._worker.broken()
-        )
+        cards = board.cards(say, self._offers.all(), self._offers.recommended())
+        return cards + denoiser.broken(say, self._offers.broken())
 
     def on_table(self, group: str, kind: str, request: gr.Request) -> str:
         say, ours = say_for(request), self._results.board
         if ours is None:
-            return panels.hint(say("board.none"))
+            return hint(say("board.none"))
         return board.table(say, ours, group, kind)
 
     def on_figures(
@@ -181,30 +184,31 @@ class ModelsTab:
         say = say_for(request)
         hidden = gr.Dropdown(visible=False), "", gr.Button(visible=False)
         if not repo.strip():
-            return [], panels.alert(say, say("board.no-repo")), *hidden
+            return [], alert(say, say("board.no-repo")), *hidden
         try:
-            offers, problems = self._worker.look_at(repo.strip(), revision.strip() or None)
+            listed, problems = hub.list_checkpoints(repo.strip(), revision=revision.strip() or None)
         except Exception as error:
-            return [], panels.alert(say, explained(say, error)), *hidden
-        said = panels.hub_listing(say, len(offers), problems)
+            return [], alert(say, explained(say, error)), *hidden
+        offers = [Entry.of_hub(checkpoint) for checkpoint in listed]
+        said = denoiser.hub_listing(say, len(offers), problems)
         if not offers:
             return [], said, *hidden
-        choices = [(panels.hub_label(offer), offer.key) for offer in offers]
+        choices = [(denoiser.hub_label(offer), offer.key) for offer in offers]
         choice = gr.Dropdown(choices=choices, value=offers[0].key, visible=True)
         return offers, said, choice, board.card(say, offers[0], unfolded=True), gr.Button(visible=True)
 
-    def on_choice(self, found: list[Offer], key: str, request: gr.Request) -> str:
-        return "".join(board.card(say_for(request), offer, unfolded=True) for offer in found if offer.key == key)
+    def on_choice(self, found: list[Entry], key: str, request: gr.Request) -> str:
+        return joined(board.card(say_for(request), offer, unfolded=True) for offer in found if offer.key == key)
 
-    def on_pull(self, found: list[Offer], key: str, request: gr.Request) -> tuple[str, str, str]:
+    def on_pull(self, found: list[Entry], key: str, request: gr.Request) -> tuple[str, str, str]:
         say = say_for(request)
         try:
-            pulled = self._worker.pull(next(offer for offer in found if offer.key == key))
-            said = panels.finished(say, say("board.pulled", name=key.partition("@")[0]))
+            pulled = self._offers.pull(next(offer for offer in found if offer.key == key))
+            said = finished(say("board.pulled", name=key.partition("@")[0]))
             return said, board.card(say, pulled, unfolded=True), self._at_hand(say)
         except Exception as error:
-            return panels.alert(say, explained(say, error)), self.on_choice(found, key, request), self._at_hand(say)
+            return alert(say, explained(say, error)), self.on_choice(found, key, request), self._at_hand(say)
 
 
 def _cost_heading(say: Say, cost: str) -> str:
-    return panels.heading(say(f"board.by-{cost}"), 3)
+    return heading(say(f"board.by-{cost}"), 3)

@@ -11,12 +11,14 @@ from denoise_app.inference.engine import Cancelled
 from denoise_app.ui.texts import Say
 from denoise_app.ui.worker.session import Job, Session, Sessions
 
-from . import panels
 from .language import say_for
+from .markup import alert, finished, working
 from .problems import explained
 from .scripts import scroll_to
 
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+WORK: dict[str, Any] = {"concurrency_id": "work"}
+"""For handlers that compute: as many of them at once as the page is told."""
 AT_ONCE: dict[str, Any] = QUIET | {"concurrency_limit": None}
 """For handlers that compute nothing, so that nobody waits for those who do."""
 
@@ -74,26 +76,26 @@ class Orders:
         run.failure(self.on_refused, self.session, self.told, queue=False, **QUIET)
         return run
 
-    def on_press(self, session: Session | None, request: gr.Request) -> tuple[Any, ...]:
+    def on_press(self, session: Session[Any] | None, request: gr.Request) -> tuple[Any, ...]:
         """Takes the order at once, for there may be others whose turn comes first; from now on it can be cancelled."""
         say = say_for(request)
         session = session or self._sessions.open()
         session.begin()
-        return session, panels.working(say, say("run.waiting"), None), *self._buttons(busy=True)
+        return session, working(say, say("run.waiting"), None), *self._buttons(busy=True)
 
-    def on_refused(self, session: Session | None, request: gr.Request) -> tuple[Any, ...]:
+    def on_refused(self, session: Session[Any] | None, request: gr.Request) -> tuple[Any, ...]:
         """Gradio did not let the work begin: too many others wait, or the server knows this page's files no more."""
         if session is not None and not session.refused():
             return tuple(gr.skip() for _ in self.told)
         say = say_for(request)
-        return panels.alert(say, say(self._texts[1])), *self._buttons(busy=False)
+        return alert(say, say(self._texts[1])), *self._buttons(busy=False)
 
-    def on_cancel(self, session: Session | None, request: gr.Request) -> tuple[Any, ...]:
+    def on_cancel(self, session: Session[Any] | None, request: gr.Request) -> tuple[Any, ...]:
         if session is not None:
             session.cancel()
         return self._cancelled(say_for(request)), *self._buttons(busy=False)
 
-    def carry_out(self, say: Say, session: Session, work: Callable[[Job], Iterable[Updates]]) -> Iterator[Updates]:
+    def carry_out(self, say: Say, session: Session[Any], work: Callable[[Job], Iterable[Updates]]) -> Iterator[Updates]:
         """What some work shows, and how it ended; nothing where it was cancelled or overtaken while it waited."""
         job, visit = session.job, {self.session: session}
         yield visit
@@ -107,12 +109,12 @@ class Orders:
         except Cancelled:
             yield ready | {self.said: self._cancelled(say)}
         except Exception as error:
-            yield ready | {self.said: panels.alert(say, explained(say, error))}
+            yield ready | {self.said: alert(say, explained(say, error))}
         finally:
             job.end()
 
     def _cancelled(self, say: Say) -> str:
-        return panels.finished(say, say(self._texts[0]))
+        return finished(say(self._texts[0]))
 
     def _buttons(self, busy: bool) -> tuple[gr.Button, ...]:
         return *(gr.Button(interactive=not busy) for _ in self.starts), gr.Button(visible=busy)

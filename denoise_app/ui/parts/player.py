@@ -3,8 +3,9 @@
 `build_player` makes the component, a gr.HTML with player.js and player.css; `player_value` makes what a handler returns
 to it. Sound reaches the browser as plain PCM, block by block through the component's server functions, so what it plays
 is what the file holds: no decoder of the browser's stands between, nothing is written to disk for it, and no file gets
-an address. A browser can ask only for the files that a `player_value` of this process was made from: the value carries
-their names in a signed token, which only the visitor who was given it has.
+an address. A browser can ask only for the sounds that a `player_value` of this process was made from: the value carries
+their names in a signed token, which only the visitor who was given it has. A sound that is computed when it is listened
+to is fetched once its version is chosen, and is there as long as somebody holds it: the result that is shown.
 
 Other parts of the page talk to a player by DOM events: it sends "denoise:time" (detail: position and seconds in s,
 playing, version, player) up from its element while the position moves, and follows "denoise:seek" (detail: position in
@@ -19,20 +20,22 @@ import hashlib
 import hmac
 import json
 import math
-import os
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import gradio as gr
 import numpy as np
 
-from denoise_app.audio import convert, files
+from denoise_app.audio import convert
 from denoise_app.audio.clip import Samples
 from denoise_app.audio.errors import AudioError
 from denoise_app.ui import static
+
+from .sounds import Sound, SoundFile, as_sound
 
 WINDOW_SECONDS = 120.0  # the most that the browser holds of a long file
 WINDOW_SAMPLES = 40_000_000  # ... of all versions and channels together: 160 MB as float32, for the sake of phones
@@ -42,14 +45,16 @@ OVERVIEW_COLUMNS = 1000
 RESAMPLE_MARGIN = 0.1  # s read on both sides of a block that is resampled, far longer than the filter
 MOST_VERSIONS = 17  # a recording and what sixteen denoisers made of it
 NUMBER_KEYS = 10  # 0 for the tenth; later versions have none
+NOISY = "noisy"  # key of the recording itself among what several denoisers made of it
 
 _SECRET = secrets.token_bytes(32)  # signs what this process hands out; a restart makes old values unplayable
+_COMPUTED: WeakValueDictionary[str, Sound] = WeakValueDictionary()  # what is no file, by its name
 
 TEXTS = tuple(
     f"player.{key}"
     for key in (
         "name", "versions", "play", "pause", "position", "seconds", "loop", "set-start", "set-end", "clear-loop",
-        "match", "match-help", "volume", "level", "window", "empty", "loading", "gain", "mixed",
+        "match", "match-help", "volume", "level", "window", "empty", "loading", "computing", "gain", "mixed",
         "key-play", "key-switch", "key-switch-first", "key-seek", "key-region", "key-loop", "key-match",
         "said-version", "said-playing", "said-paused", "said-loop", "said-no-loop", "said-end", "said-window",
         "said-match-on", "said-match-off", "error-gone", "error-unreadable", "error-unreachable",
@@ -65,14 +70,14 @@ class Version:
     Attributes:
         key: Its name in code, unique in one player: "before", "after", "removed", "gru/hybrid".
         label: What the user reads, unless the texts have "player.version.KEY" in the user's language.
-        path: A sound file; once it is deleted the player says so.
+        sound: A sound, or its file; once it is gone the player says so.
         gain_db: What brings it to the loudness of its neighbours, in dB; played with loudness matching on. Turning the
             louder ones down (0 dB or less) never clips.
     """
 
     key: str
     label: str
-    path: Path
+    sound: Path | Sound
     gain_db: float = 0.0
 
 
@@ -128,19 +133,25 @@ def player_value(versions: Sequence[Version], *, selected: str | None = None, bl
     keys = [version.key for version in versions]
     if not 0 < len(keys) <= MOST_VERSIONS or len(set(keys)) < len(keys):
         raise ValueError(f"a player takes 1 to {MOST_VERSIONS} versions with different keys, not {keys}")
-    infos = [files.probe(version.path) for version in versions]
+    sounds = [as_sound(version.sound) for version in versions]
+    infos = [sound.info for sound in sounds]
     rate = play_rate(infos[0].sample_rate)
     channels = max(_play_channels(info.channels) for info in infos)
     frames = max(round(info.seconds * rate) for info in infos)
     window = min(WINDOW_SECONDS, WINDOW_SAMPLES / (len(keys) * channels * rate))
-    paths = [str(version.path.resolve()) for version in versions]
-    states = [f"{path} {os.stat(path).st_mtime_ns}" for path in paths]  # a file written anew is another sound
+    names = [sound.name for sound in sounds]
     return {
-        "token": _sign({"paths": paths, "states": states, "rate": rate, "channels": channels}),
-        "recording": _digest(states[0]),
+        "token": _sign({"sounds": [_named(sound) for sound in sounds], "rate": rate, "channels": channels}),
+        "recording": _digest(names[0]),
         "versions": [
-            {"key": version.key, "label": version.label, "gain_db": float(version.gain_db), "sound": _digest(state)}
-            for version, state in zip(versions, states, strict=True)
+            {
+                "key": version.key,
+                "label": version.label,
+                "gain_db": float(version.gain_db),
+                "sound": _digest(sound.name),
+                "computed": not isinstance(sound, SoundFile),
+            }
+            for version, sound in zip(versions, sounds, strict=True)
         ],
         "selected": selected or keys[0],
         "sample_rate": rate,
@@ -187,9 +198,9 @@ def player_samples(request: dict[str, Any]) -> dict[str, Any]:
     """
     try:
         signed = _verify(request["token"])
-        path = Path(signed["paths"][_whole(request["version"], len(signed["paths"]) - 1)])
+        sound = _asked(signed, request["version"])
         frames = _whole(request["frames"], BLOCK_SAMPLES // signed["channels"])
-        samples = _read(path, signed["rate"], _whole(request["start"]), frames, signed["channels"])
+        samples = _read(sound, signed["rate"], _whole(request["start"]), frames, signed["channels"])
     except (KeyError, TypeError, ValueError, OSError) as problem:
         return _problem(problem)
     return _encoded(samples)
@@ -206,9 +217,7 @@ def player_overview(request: dict[str, Any]) -> dict[str, Any]:
         or {"error": "gone" | "unreadable"}.
     """
     try:
-        signed = _verify(request["token"])
-        path = Path(signed["paths"][_whole(request["version"], len(signed["paths"]) - 1)])
-        low, high = _outline(path)
+        low, high = _outline(_asked(_verify(request["token"]), request["version"]))
     except (KeyError, TypeError, ValueError, OSError) as problem:
         return _problem(problem)
     peak = float(max(-low.min(initial=0), high.max(initial=0)))
@@ -226,9 +235,31 @@ def _play_channels(channels: int) -> int:
     return channels if channels <= 2 else 1
 
 
-def _digest(state: str) -> str:
-    """A name for one state of a file, which tells nothing of it."""
-    return hashlib.sha256(state.encode()).hexdigest()[:16]
+def _digest(name: str) -> str:
+    """Another name for a sound, which tells nothing of it."""
+    return hashlib.sha256(name.encode()).hexdigest()[:16]
+
+
+def _named(sound: Sound) -> dict[str, str]:
+    """What a token holds of a sound; one that is computed is remembered as long as it is held elsewhere."""
+    if isinstance(sound, SoundFile):
+        return {"path": str(sound.path.resolve()), "state": sound.name}
+    _COMPUTED[sound.name] = sound
+    return {"computed": sound.name}
+
+
+def _asked(signed: dict[str, Any], version: Any) -> Sound:
+    """The sound of a version.
+
+    Raises:
+        PermissionError: It was computed for a result that is no longer there.
+    """
+    named = signed["sounds"][_whole(version, len(signed["sounds"]) - 1)]
+    if "path" in named:
+        return SoundFile(Path(named["path"]))
+    if named["computed"] not in _COMPUTED:
+        raise PermissionError("what this sound was computed from is gone")
+    return _COMPUTED[named["computed"]]
 
 
 def _sign(content: dict[str, Any]) -> str:
@@ -257,33 +288,33 @@ def _whole(number: Any, most: int | None = None) -> int:
 
 
 def _problem(problem: Exception) -> dict[str, Any]:
-    """A file that was deleted after its minutes, or a token of an earlier process, is gone; all else is unreadable."""
+    """What was deleted after its minutes, or a token of an earlier process, is gone; all else is unreadable."""
     missing = isinstance(problem, AudioError) and problem.reason == "missing"
     return {"error": "gone" if missing or isinstance(problem, PermissionError) else "unreadable"}
 
 
-def _read(path: Path, rate: int, start: int, frames: int, channels: int) -> Samples:
-    """(channels, frames) of a file at `rate` from `start` on, zeros past its end."""
-    info = files.probe(path)
+def _read(sound: Sound, rate: int, start: int, frames: int, channels: int) -> Samples:
+    """(channels, frames) of a sound at `rate` from `start` on, zeros past its end."""
+    info = sound.info
     if info.sample_rate == rate:
-        samples = files.read_window(path, min(start, info.frames), min(frames, max(0, info.frames - start))).samples
+        samples = sound.read(min(start, info.frames), min(frames, max(0, info.frames - start)))
     else:
-        samples = _read_resampled(path, info.sample_rate, rate, start, frames)
+        samples = _read_resampled(sound, info.sample_rate, rate, start, frames)
     if samples.shape[0] > 2:
         samples = convert.mid(samples)  # (C, T) -> (1, T)
     samples = convert.fit(samples, frames)
     return np.broadcast_to(samples, (channels, frames)) if samples.shape[0] < channels else samples
 
 
-def _read_resampled(path: Path, from_rate: int, to_rate: int, start: int, frames: int) -> Samples:
+def _read_resampled(sound: Sound, from_rate: int, to_rate: int, start: int, frames: int) -> Samples:
     """(C, frames or fewer) at `to_rate`; each block is resampled with its surroundings, so that blocks join."""
     step = to_rate // math.gcd(from_rate, to_rate)  # frames after which both rates meet at a whole frame again
     margin = math.ceil(RESAMPLE_MARGIN * to_rate / step) * step
     first = max(0, start // step * step - margin)
     source_first = first * from_rate // to_rate
     source_frames = math.ceil((start + frames + margin - first) * from_rate / to_rate)
-    clip = files.read_window(path, source_first, source_frames)
-    return convert.resample(clip.samples, from_rate, to_rate)[:, start - first : start - first + frames]
+    samples = sound.read(source_first, source_frames)
+    return convert.resample(samples, from_rate, to_rate)[:, start - first : start - first + frames]
 
 
 def _encoded(samples: Samples) -> dict[str, Any]:
@@ -293,19 +324,18 @@ def _encoded(samples: Samples) -> dict[str, Any]:
     return {"format": "int16" if fits else "float32", "data": base64.b64encode(values.tobytes()).decode()}
 
 
-def _outline(path: Path) -> tuple[Samples, Samples]:
+def _outline(sound: Sound) -> tuple[Samples, Samples]:
     """Lowest and highest value in each of at most OVERVIEW_COLUMNS stretches, over all channels and zero."""
     low, high = np.zeros((2, OVERVIEW_COLUMNS), np.float32)
-    with files.open_reader(path) as reader:
-        hop = math.ceil(reader.info.frames / OVERVIEW_COLUMNS)
-        position = 0
-        for block in reader.blocks():
-            end = min(position + block.shape[1], hop * OVERVIEW_COLUMNS)  # a lossy file may be longer than announced
-            columns = np.arange(position // hop, math.ceil(end / hop))
-            starts = np.maximum(columns * hop - position, 0)
-            if columns.size:
-                low[columns] = np.minimum(low[columns], np.minimum.reduceat(block.min(axis=0), starts))
-                high[columns] = np.maximum(high[columns], np.maximum.reduceat(block.max(axis=0), starts))
-            position += block.shape[1]
-        used = min(math.ceil(position / hop), OVERVIEW_COLUMNS)
+    hop = math.ceil(sound.info.frames / OVERVIEW_COLUMNS)
+    position = 0
+    for block in sound.blocks():
+        end = min(position + block.shape[1], hop * OVERVIEW_COLUMNS)  # a lossy file may be longer than announced
+        columns = np.arange(position // hop, math.ceil(end / hop))
+        starts = np.maximum(columns * hop - position, 0)
+        if columns.size:
+            low[columns] = np.minimum(low[columns], np.minimum.reduceat(block.min(axis=0), starts))
+            high[columns] = np.maximum(high[columns], np.maximum.reduceat(block.max(axis=0), starts))
+        position += block.shape[1]
+    used = min(math.ceil(position / hop), OVERVIEW_COLUMNS)
     return low[:used], high[:used]

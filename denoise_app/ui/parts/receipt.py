@@ -9,10 +9,11 @@ from typing import Any
 
 from denoise_app.audio.clip import FileInfo
 from denoise_app.inference import replay
+from denoise_app.inference.catalog import Entry
 from denoise_app.inference.engine import Levels, Rendered, Settings
 from denoise_app.metrics.table import METRICS
-from denoise_app.ui.clean.work import Numbers, Result
-from denoise_app.ui.worker.worker import Offer
+
+from .measured import Numbers
 
 
 @dataclass(frozen=True)
@@ -30,20 +31,13 @@ class Made:
     """
 
     recording: Path
-    offer: Offer
+    offer: Entry
     settings: Settings
     rendered: Rendered
     device: str
     real_time_factor: float
     numbers: Numbers
     track: int | None = None
-
-    @classmethod
-    def of(cls, result: Result) -> Made:
-        """What the Clean tab shows."""
-        order, separation = result.order, result.separation
-        facts = (result.rendered, separation.device, separation.real_time_factor, result.numbers)
-        return cls(order.path, order.offer, order.settings, *facts, order.track)
 
 
 def report(made: Made) -> dict[str, Any]:

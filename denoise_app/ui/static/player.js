@@ -27,7 +27,7 @@ const texts = chooseTexts(settings.texts);
 
 let value = null; // what the server sent, null while there is nothing to play
 let state = "empty"; // empty | loading | ready | error
-let sounds = []; // one for each version: {buffer, outline, error}
+let sounds = []; // one for each version: {sound, buffer, outline, error, coming: fetches it where it is silent so far}
 let part = { start: 0, frames: 0 }; // frames of the recording that are loaded
 let coming = 0; // first frame of what was loaded last or is being loaded
 let generation = 0; // counts loads, so that a late answer to an earlier one is dropped
@@ -209,29 +209,67 @@ async function load(start) {
   let done = 0;
   const progress = (count) => {
     done += count;
-    percent = Math.floor((100 * done) / (frames * wanted.versions.length));
+    percent = Math.floor((100 * done) / (frames * atOnce));
     if (mine === generation) showStatus();
   };
-  const loaded = await Promise.all(wanted.versions.map((_, i) => fetchSound(wanted, i, next, mine, progress)));
+  const isLater = ({ key, computed }) => computed && key !== version;
+  const atOnce = wanted.versions.filter((one) => !isLater(one)).length;
+  const loaded = await Promise.all(wanted.versions.map((one, i) =>
+    isLater(one) ? later(wanted, i, next, mine) : fetchSound(wanted, i, next, mine, progress)));
   if (mine !== generation) return;
   arrive(next, loaded);
 }
 
+/** A version that the server has to compute: silent until it is there, which nobody has to wait for. */
+function later(wanted, index, next, mine) {
+  const { sound } = wanted.versions[index];
+  const here = ready(sound, next);
+  if (here) return here;
+  let fetching = null;
+  const coming = () => (fetching ??= fetchSound(wanted, index, next, mine, () => {}).then((found) => {
+    if (!found || mine !== generation) return;
+    sounds[index] = found;
+    if (found.error && keyAt(index) === version) fallBack();
+    restartDeck();
+    update();
+  }));
+  return { sound, buffer: silence(wanted, next), outline: null, error: null, coming };
+}
+
+function keyAt(index) {
+  return value.versions[index].key;
+}
+
+/** Goes on with the first version that can be heard. */
+function fallBack() {
+  version = keyAt(sounds.findIndex((sound) => !sound.error));
+}
+
+/** The sound of a window where it is loaded already. */
+function ready(sound, next) {
+  const here = sounds.find((one) => one.sound === sound && !one.error && !one.coming);
+  return here && part.start === next.start && here.buffer.length === next.frames ? here : null;
+}
+
+function silence(wanted, next) {
+  const { channels: numberOfChannels, sample_rate: sampleRate } = wanted;
+  return new AudioBuffer({ numberOfChannels, length: next.frames, sampleRate });
+}
+
 async function fetchSound(wanted, index, next, mine, progress) {
   const { sound } = wanted.versions[index];
-  const here = sounds.find((one) => one.sound === sound && !one.error);
-  if (here && part.start === next.start && here.buffer.length === next.frames) {
+  const here = ready(sound, next);
+  if (here) {
     progress(next.frames);
     return here;
   }
-  const silence = { numberOfChannels: wanted.channels, length: next.frames, sampleRate: wanted.sample_rate };
-  const buffer = new AudioBuffer(silence);
+  const buffer = silence(wanted, next);
   for (let done = 0; done < next.frames; done += wanted.block_frames) {
     const frames = Math.min(wanted.block_frames, next.frames - done);
     const request = { token: wanted.token, version: index, start: next.start + done, frames };
     const answer = (await server.player_samples(request)) || { error: "unreachable" };
     if (mine !== generation) return null;
-    if (answer.error) return { sound, buffer: new AudioBuffer(silence), outline: null, error: answer.error };
+    if (answer.error) return { sound, buffer: silence(wanted, next), outline: null, error: answer.error };
     decode(answer, frames).forEach((samples, channel) => buffer.copyToChannel(samples, channel, done));
     progress(frames);
   }
@@ -289,13 +327,22 @@ function arrive(next, loaded) {
   if (region && (region.from < part.start || region.to > end)) region = null;
   resting = Math.min(Math.max(frame, part.start), end);
   state = sounds.some((sound) => !sound.error) ? "ready" : "error";
-  if (state === "ready" && sounds[indexOf(version)].error) version = value.versions[sounds.findIndex((s) => !s.error)].key;
+  if (state === "ready" && sounds[indexOf(version)].error) fallBack();
   if (state === "error") halt();
   else if (deck) startDeck(resting);
   else if (playAfterLoad) begin();
   playAfterLoad = false;
   if (isLong()) fetchOverview(version);
   update();
+  fetchLater();
+}
+
+/** Fetches, one after the other, what can wait until the rest can be heard. */
+async function fetchLater() {
+  const mine = generation;
+  for (const sound of sounds) {
+    if (mine === generation) await sound.coming?.();
+  }
 }
 
 async function fetchOverview(key) {
@@ -320,7 +367,8 @@ function isLong() {
 /** A new value of the component: another recording, other versions of the same one, or nothing. */
 function receive() {
   const next = props.value ? JSON.parse(JSON.stringify(props.value)) : null; // Gradio hands over a proxy
-  const same = next && value && next.recording === value.recording && next.frames === value.frames &&
+  const same = next && value && next.recording === value.recording &&
+    Math.abs(next.frames - value.frames) < 0.1 * next.sample_rate && // a lossy file may end a little later
     next.sample_rate === value.sample_rate && next.channels === value.channels &&
     next.versions.length >= value.versions.length; // more may have come since
   overviews = new Map();
@@ -495,6 +543,7 @@ function moveWindow(seconds) {
 
 /** What would be heard from `start` (s of the recording) for `seconds`: {sampleRate, channels: [Float32Array]}. */
 async function render({ start = 0, seconds, version: heard = version, switches = [] }) {
+  for (const key of [heard, ...switches.map((one) => one.version)]) await sounds[indexOf(key)]?.coming?.();
   const rate = value.sample_rate;
   const offline = new OfflineAudioContext(value.channels, Math.round(seconds * rate), rate);
   const output = new Fader(offline, volume);
@@ -680,6 +729,7 @@ function showStatus() {
   const lines = [];
   if (state === "empty") lines.push(say("empty"));
   else if (state === "loading") lines.push(say("loading", { percent }));
+  else if (sounds[indexOf(version)]?.coming) lines.push(say("computing"));
   else {
     value.versions.forEach((one, i) => {
       if (sounds[i].error) lines.push(nameOf(one) + ": " + say("error-" + sounds[i].error));

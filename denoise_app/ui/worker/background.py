@@ -6,26 +6,42 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeVar
 
 from denoise_app.inference.engine import Progress
 
 from .session import Job
+from .worker import Worker
 
 T = TypeVar("T")
 
 PAUSE = 0.2  # s between two reports to the page: as often as anybody can read a number
+
+Stage = Literal["loading", "preview", "separate", "measure", "render"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where the work is; without `progress` it has just come to this stage."""
+
+    stage: Stage
+    progress: Progress | None = None
 
 
 class Background(Generic[T]):
     """Runs `work` when it is iterated over; yields how far it is, then has its result.
 
     Args:
+        worker: Counts it as work under way, and stops it when the program ends.
         work: Given what to tell progress to and what to ask whether to stop, as the engine takes them.
         job: Told to stop when whoever iterates goes away.
     """
 
-    def __init__(self, work: Callable[[Callable[[Progress], None], Callable[[], bool]], T], job: Job) -> None:
+    def __init__(
+        self, worker: Worker, work: Callable[[Callable[[Progress], None], Callable[[], bool]], T], job: Job
+    ) -> None:
+        self._worker = worker
         self._work = work
         self._job = job
         self._reports: queue.SimpleQueue[Progress | None] = queue.SimpleQueue()
@@ -56,7 +72,8 @@ class Background(Generic[T]):
 
     def _run(self) -> None:
         try:
-            self._outcome.append(self._work(self._reports.put, lambda: self._job.stopped))
+            with self._worker.at_work():
+                self._outcome.append(self._work(self._reports.put, lambda: self._job.stopped or self._worker.closing))
         except BaseException as error:
             self._error = error
         finally:

@@ -13,10 +13,10 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 PREFIX = "denoise-app-"
 STALE_SECONDS = 24 * 3600  # a folder that nobody touched for a day was left by a process that was killed
@@ -44,23 +44,72 @@ class Job:
         return not (self._stop.is_set() or self._end.is_set())
 
 
+class Shown(Protocol):
+    """What a tab shows: a value that is replaced as more becomes known of the same sounds."""
+
+    @property
+    def files(self) -> Iterable[Path]:
+        """What it needs on the disk."""
+
+    @property
+    def key(self) -> object:
+        """By what it is known again, with more or fewer numbers."""
+
+
+R = TypeVar("R", bound=Shown)
+
+
 @dataclass
-class Session:
+class Session(Generic[R]):
     """One visit.
 
     Attributes:
         folder: Where its files lie.
         job: The newest work; None before the first.
-        result: What is shown; None before the first one.
-        drawn: What was read for the figures of a result, and of which.
+        result: What is shown; None before the first one. Set by `show` and `update` alone.
         cancelled: Whether the user has just cancelled an order.
     """
 
     folder: Path
     job: Job | None = None
-    result: Any = None
-    drawn: Any = None
+    result: R | None = None
     cancelled: bool = False
+    _lock: threading.RLock = field(default_factory=threading.RLock, repr=False, compare=False)
+
+    def show(self, result: R) -> R | None:
+        """Puts a result in place of the former, which it returns; what only that one needed on the disk is deleted."""
+        with self._lock:
+            former, self.result = self.result, result
+        if former is not None:
+            kept = {self._room(path) for path in result.files}
+            for path in former.files:
+                if self._room(path) not in kept:
+                    self.discard(path)
+        return former
+
+    def update(self, result: R, change: Callable[[R], R]) -> R | None:
+        """Changes what is shown where that still is this result, whatever has become known of it meanwhile.
+
+        Returns:
+            What is shown now; None where another result has taken its place.
+        """
+        with self._lock:
+            if self.result is None or self.result.key != result.key:
+                return None
+            self.result = change(self.result)
+            return self.result
+
+    def latest(self, result: R) -> R | None:
+        """What is shown now where that still is this result; None where another has taken its place."""
+        return self.update(result, lambda now: now)
+
+    def discard_unshown(self, *paths: Path) -> None:
+        """Deletes the folders that these files lie in, but for what the result that is shown needs."""
+        shown = self.result
+        needed = {self._room(path) for path in shown.files} if shown is not None else set()
+        for path in paths:
+            if self._room(path) not in needed:
+                self.discard(path)
 
     def begin(self) -> Job:
         """A new job in place of the old one, which is told to stop."""
@@ -109,9 +158,13 @@ class Session:
 
     def discard(self, path: Path) -> None:
         """Deletes a folder that `room` gave, or the one that a file lies in."""
-        room = next((folder for folder in (path, *path.parents) if folder.parent == self.folder), None)
+        room = self._room(path)
         if room is not None:
             shutil.rmtree(room, ignore_errors=True)
+
+    def _room(self, path: Path) -> Path | None:
+        """The folder that `room` gave and that a file lies in; None for what lies elsewhere."""
+        return next((folder for folder in (path, *path.parents) if folder.parent == self.folder), None)
 
 
 class Sessions:
@@ -130,13 +183,13 @@ class Sessions:
         self._root = root
         self._on_close = on_close
 
-    def open(self) -> Session:
+    def open(self) -> Session[Any]:
         """A new visit."""
         folder = self._root / secrets.token_urlsafe(16)
         folder.mkdir(parents=True)
         return Session(folder)
 
-    def close(self, session: Session | None) -> None:
+    def close(self, session: Session[Any] | None) -> None:
         """Stops what a visit has under way, and deletes its files."""
         if session is not None:
             session.stop()

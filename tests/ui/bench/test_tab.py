@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +24,14 @@ from denoise_app.evaluation.sweep import Measurements
 from denoise_app.metrics.activity import deviation
 from denoise_app.metrics.errors import MetricUnavailable
 from denoise_app.metrics.table import METRICS
-from denoise_app.ui.app import BENCH_EXAMPLES
+from denoise_app.ui.app import EXAMPLES
 from denoise_app.ui.bench import html as bench_panels
 from denoise_app.ui.bench import work as bench
 from denoise_app.ui.bench.tab import FILE, BenchTab
-from denoise_app.ui.parts.downloads import Parcel, Shelf
-from denoise_app.ui.parts.language import Words
+from denoise_app.ui.parts.downloads import Bundle, Downloads
+from denoise_app.ui.parts.site import Examples, Site
 from denoise_app.ui.texts import CHINESE, ENGLISH, Say
 from denoise_app.ui.worker.session import Sessions
-from denoise_app.ui.worker.worker import Worker
 
 from .. import tab_page
 from ..tab_page import TabPage
@@ -43,8 +43,8 @@ class Page(TabPage):
     def __init__(self, worker: Any, sessions: Sessions, clean: Path, request: Any = tab_page.ENGLISH) -> None:
         noises = sorted(BENCH_EXAMPLES.glob("noise-*"))
         with gr.Blocks(analytics_enabled=False) as blocks:
-            self.shelf = Shelf()
-            tab = BenchTab(blocks, worker, sessions, self.shelf, Words(), (), noises, "work", 60)
+            self.downloads = Downloads()
+            tab = BenchTab(Site(worker, sessions, self.downloads, examples=Examples(noises=noises)), blocks)
         values: dict[Any, Any] = {
             tab.session: None, tab.mode: "mix", tab.clean: str(clean), tab.kind: "pink", tab.noise: None, tab.snr: 5,
             tab.seed: 0, tab.pair_noisy: None, tab.pair_clean: None, tab.offers: ["half/hybrid", "wiener"],
@@ -61,12 +61,13 @@ class Page(TabPage):
         return self.follow(self.tab.on_sweep(dict(self.values), self.request))
 
     @property
-    def parcel(self) -> Parcel:
+    def bundle(self) -> Bundle:
         """What can be downloaded now."""
         token = re.findall(r'href="results/([^/]+)/bench-results.zip"', self.values[self.tab.downloads])[0]
-        return self.shelf._parcels[token]
+        return self.downloads._offered[token][1]
 
 
+BENCH_EXAMPLES = EXAMPLES / "bench"
 QUICK = ("snr", "si_sdr", "stoi", "mse")
 
 
@@ -74,7 +75,7 @@ QUICK = ("snr", "si_sdr", "stoi", "mse")
 def few_metrics(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """The quick ones only, but for tests that ask for every one: each number is tested where it is computed."""
     if "every_metric" not in request.fixturenames:
-        monkeypatch.setattr(Worker, "true_scores", lambda self, of, samples: sweep.scores(of, samples, QUICK))
+        monkeypatch.setattr(bench, "scores", partial(sweep.scores, wanted=QUICK))
         monkeypatch.setitem(METRICS, "pesq_wb", replace(METRICS["pesq_wb"], shown=("bench",)))
 
 
@@ -126,20 +127,20 @@ def test_energy_and_zero_crossings_are_drawn_and_said(page: Page) -> None:
     sounds = ["Clean", "Noisy", "half, hybrid", "wiener"]
     quantities = "Energy (dBFS)", "Zero-crossing rate"
     assert [trace.name for trace in figure.data] == [f"{sound} · {what}" for what in quantities for sound in sounds]
-    half = page.session.result.takes[0].activity
+    half = page.session.result.trial.takes[0].activity
     np.testing.assert_array_equal(figure.data[2].y, half.energy_db)
-    apart = deviation(half, page.session.result.clean_activity)
+    apart = deviation(half, page.session.result.trial.clean_activity)
     assert f"half, hybrid {apart.energy_db:.1f} {apart.crossings:.3f}" in said
     assert "comes nearest to the clean speech" in said and said.count("hybrid") + said.count("wiener") == 3
     first = next(step for step in steps if tab.activity in step)
     assert len(first[tab.activity].data) == 4 and "The energy of the noisy side is" in first[tab.activity_said]
-    chinese = bench_panels.said_of_activity(Say("zh"), page.session.result)
+    chinese = bench_panels.said_of_activity(Say("zh"), page.session.result.trial)
     assert "能量随时间的变化最接近干净语音的是" in chinese and chinese.count("<tr>") == 1 + 3
 
 
 def test_half_of_everything_keeps_what_does_not_hear_levels(page: Page) -> None:
     page.run()
-    trial = page.session.result
+    trial = page.session.result.trial
     after = trial.takes[0].scores
     assert after["si_sdr"] == pytest.approx(trial.before["si_sdr"], abs=0.01)
     halved = 6.02 - 10 * np.log10(
@@ -166,28 +167,28 @@ def test_noise_may_be_an_example_or_a_file(page: Page, recording: Callable[..., 
 def test_a_new_run_replaces_the_files_of_the_old_one(page: Page) -> None:
     page.values[page.tab.offers] = ["wiener"]
     page.run()
-    first = page.session.result
+    first = page.session.result.trial
     page.run()
-    assert not first.noisy.exists() and page.session.result.noisy.exists()
+    assert not first.noisy.exists() and page.session.result.trial.noisy.exists()
     assert len(list(page.session.folder.rglob("*.wav"))) == 3
 
 
 def test_one_denoiser_that_fails_leaves_the_others(page: Page, worker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    load = worker.denoiser
+    load = worker.offers.load
 
     def denoiser(offer: Any) -> Any:
         if offer.key == "half/hybrid":
             raise RuntimeError("secret /home/x")
         return load(offer)
 
-    monkeypatch.setattr(worker, "denoiser", denoiser)
+    monkeypatch.setattr(worker.offers, "load", denoiser)
     page.run()
     table = text(page.values[page.tab.table])
     assert "half, hybrid failed:" in table and "secret" not in table
     assert [version["key"] for version in page.values[page.tab.player]["versions"]] == ["clean", "noisy", "wiener"]
     page.sweep()
     assert "half, hybrid failed:" in text(page.values[page.tab.sweep_said])
-    assert {point.name for point in page.session.drawn.found.points} == {"wiener"}
+    assert {point.name for point in page.session.result.swept.found.points} == {"wiener"}
 
 
 @pytest.mark.parametrize(
@@ -252,7 +253,7 @@ def test_two_recordings_are_aligned_and_the_lag_is_told(pair: Page) -> None:
     pair.run()
     told = text(pair.values[pair.tab.heading])
     assert "Lag +1600 samples (+100.00 ms)" in told and "the later one" in told and "correlation 0.9" in told
-    assert pair.session.result.takes[0].scores["si_sdr"] > 0
+    assert pair.session.result.trial.takes[0].scores["si_sdr"] > 0
 
 
 def test_a_clean_file_of_other_speech_is_refused_with_its_correlation(pair: Page, speech: Clip, tmp_path: Path) -> None:
@@ -277,9 +278,9 @@ def test_a_sweep_draws_curves_and_says_them(page: Page, worker: Any) -> None:
     assert "wiener changes SI-SDR by" in text(told) and told.count("<tr>") == 1 + 10
     assert 'class="swept"' in page.values[tab.swept] and page.values[tab.empty] == ""
     assert any("Sweeping" in str(step.get(tab.said)) for step in steps)
-    loaded = len(worker.loaded)
+    loaded = len(worker.offers.loaded)
     page.sweep()
-    assert len(worker.loaded) == loaded  # everything was known
+    assert len(worker.offers.loaded) == loaded  # everything was known
 
 
 def test_a_cancelled_sweep_shows_what_is_done_and_goes_on_from_there(
@@ -301,9 +302,9 @@ def test_a_cancelled_sweep_shows_what_is_done_and_goes_on_from_there(
     page.take(page.tab.on_cancel(dict(page.values), page.request))
     assert list(page.values[page.tab.plot].data[0].x) == [-10, 0]
     assert page.values[page.tab.start]["interactive"] is True
-    worker.loaded.clear()
+    worker.offers.loaded.clear()
     page.sweep()
-    assert list(page.values[page.tab.plot].data[0].x) == [-10, 0, 10, 20, 30] and len(worker.loaded) == 3
+    assert list(page.values[page.tab.plot].data[0].x) == [-10, 0, 10, 20, 30] and len(worker.offers.loaded) == 3
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -313,33 +314,33 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 def test_sounds_and_numbers_can_be_taken_along(page: Page) -> None:
     page.run()
-    alone = page.parcel
+    alone = page.bundle
     assert set(alone.files) == {"clean.wav", "noisy.wav", "half-hybrid.wav", "wiener.wav", "scores.csv"}
     noisy, half, wiener = rows(alone.files["scores.csv"])
     assert [row["denoiser"] for row in (noisy, half, wiener)] == ["noisy", "half/hybrid", "wiener"]
-    trial = page.session.result
+    trial = page.session.result.trial
     assert float(noisy["si_sdr"]) == pytest.approx(trial.before["si_sdr"], rel=1e-5)
     assert float(wiener["mse"]) == pytest.approx(trial.takes[1].scores["mse"], rel=1e-5)
 
     page.sweep()
-    both = page.parcel
-    assert set(both.files) == {*alone.files, "sweep.csv"} and len(page.shelf._parcels) == 1
+    both = page.bundle
+    assert set(both.files) == {*alone.files, "sweep.csv"} and len(page.downloads._offered) == 1
     points = rows(both.files["sweep.csv"])
     assert [row["snr_db"] for row in points[::2]] == ["-10", "0", "10", "20", "30"]
-    point = page.session.drawn.found.points[1]
+    point = page.session.result.swept.found.points[1]
     assert points[1]["denoiser"] == point.name == "wiener"
     assert float(points[1]["si_sdr_before"]) == pytest.approx(point.before["si_sdr"], rel=1e-5)
     assert float(points[1]["stoi_after"]) == pytest.approx(point.after["stoi"], rel=1e-5)
 
     page.run()
-    assert all(path.is_file() for path in page.parcel.files.values())
+    assert all(path.is_file() for path in page.bundle.files.values())
 
 
 def test_a_number_that_is_missing_is_left_empty(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     reason = MetricUnavailable("silent", metric="STOI")
-    monkeypatch.setattr(Worker, "true_scores", lambda self, of, samples: {"si_sdr": 1.0, "stoi": reason})
+    monkeypatch.setattr(bench, "scores", lambda of, samples: {"si_sdr": 1.0, "stoi": reason})
     page.run()
-    assert rows(page.parcel.files["scores.csv"])[0] == {"denoiser": "noisy", "si_sdr": "1", "stoi": ""}
+    assert rows(page.bundle.files["scores.csv"])[0] == {"denoiser": "noisy", "si_sdr": "1", "stoi": ""}
 
 
 def test_a_full_disk_takes_the_download_alone(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -365,14 +366,14 @@ def test_what_came_before_a_cancel_can_be_taken_along(page: Page, worker: Any, m
     page.run()
     assert page.values[page.tab.downloads] == ""
     page.take(page.tab.on_cancel(dict(page.values), page.request))
-    assert set(page.parcel.files) == {"clean.wav", "noisy.wav", "scores.csv"}
+    assert set(page.bundle.files) == {"clean.wav", "noisy.wav", "scores.csv"}
 
 
 def test_cancel_before_the_turn_has_come_does_nothing_at_all(page: Page, worker: Any) -> None:
     page.order()
     page.take(page.tab.on_cancel(dict(page.values), page.request))
     assert list(page.tab.on_run(dict(page.values), page.request)) == [{page.tab.session: page.session}]
-    assert not worker.loaded and "Cancelled" in page.said
+    assert not worker.offers.loaded and "Cancelled" in page.said
 
 
 def test_a_page_of_an_earlier_server_is_told_so(page: Page) -> None:
@@ -391,7 +392,9 @@ def test_six_at_once_get_their_own(worker: Any, sessions: Sessions, clean: Path)
     assert len({page.session.folder for page in pages}) == 6
     for k, page in enumerate(pages):
         assert f"Mixed at {5 * k} dB" in page.values[page.tab.heading]
-        assert page.session.result.asked.seed == k and page.session.result.snr_db == pytest.approx(5 * k, abs=0.01)
+        assert page.session.result.trial.asked.seed == k and page.session.result.trial.snr_db == pytest.approx(
+            5 * k, abs=0.01
+        )
 
 
 # ---------------------------------------------------------------------------------------------------------------- texts

@@ -22,17 +22,19 @@ import soundfile
 from denoise_app.audio import files
 from denoise_app.audio.errors import AudioError
 from denoise_app.checkpoints.manifest import Manifest
+from denoise_app.inference.catalog import Entry
 from denoise_app.metrics.listening import binomial_p_value
 from denoise_app.ui.blind import work as blind
 from denoise_app.ui.blind.tab import BlindPanel
-from denoise_app.ui.blind.votes import Votes
-from denoise_app.ui.blind.work import BlindError, BlindTest, Kind, Listening, Stimulus, chosen, draw, stimuli
-from denoise_app.ui.compare.work import Column, Comparison
-from denoise_app.ui.parts.downloads import Shelf
-from denoise_app.ui.parts.language import Words
+from denoise_app.ui.blind.work import BlindError, BlindTest, Kind, Listening, Stimulus, chosen, draw
+from denoise_app.ui.compare.tab import _material
+from denoise_app.ui.compare.work import Column, Comparison, material
+from denoise_app.ui.parts.downloads import Downloads
 from denoise_app.ui.parts.player import player_samples
+from denoise_app.ui.parts.site import Site
+from denoise_app.ui.parts.votes import Votes
 from denoise_app.ui.worker.session import Session, Sessions
-from denoise_app.ui.worker.worker import Offer
+from denoise_app.ui.worker.worker import Worker
 
 RATE = 16_000
 ENGLISH = SimpleNamespace(headers={"accept-language": "en-US,en;q=0.9"})
@@ -64,15 +66,15 @@ def comparison(tmp_path: Path) -> Comparison:
 
     manifest = Manifest("gru", "hybrid", sha256="ab" * 32)
     offers = [
-        Offer("gru", "hybrid", "bundled", RATE, True, 512, manifest),
-        Offer("gru", "log-mag", "bundled", RATE, True, 512, Manifest("gru", "log-mag", sha256="cd" * 32)),
-        Offer("wiener", None, "built-in", RATE, True, 512),
+        Entry("gru", "hybrid", "neural", "bundled", RATE, True, 512, manifest),
+        Entry("gru", "log-mag", "neural", "bundled", RATE, True, 512, Manifest("gru", "log-mag", sha256="cd" * 32)),
+        Entry("wiener", None, "classical", "built-in", RATE, True, 512),
     ]
     columns = tuple(
         Column(offer, SimpleNamespace(path=sound(offer.key.replace("/", "-"), level)), gain_db=gain)  # type: ignore[arg-type]
         for offer, level, gain in zip(offers, (0.5, 0.25, 0.125), (-12.04, -6.02, 0.0), strict=True)
     )
-    failed = Column(Offer("nlms", None, "built-in", RATE, True, 64), error=RuntimeError("no"))
+    failed = Column(Entry("nlms", None, "classical", "built-in", RATE, True, 64), error=RuntimeError("no"))
     noisy = sound("noisy", 1.0)
     return Comparison(noisy, files.probe(noisy), (*columns, failed), gain_db=-18.06)
 
@@ -88,7 +90,9 @@ def start(
 ) -> BlindTest:
     rng = None if seed is None else random.Random(seed)
     more = {"clock": Clock()} | more
-    return BlindTest(kind, chosen(comparison, keys, kind), "talk.wav", trials, session.room(), rng=rng, **more)
+    return BlindTest(
+        kind, chosen(material(comparison), keys, kind), "talk.wav", trials, session.room(), rng=rng, **more
+    )
 
 
 def answer_all(test: BlindTest, choose: Callable[[BlindTest], blind.Choice]) -> None:
@@ -134,7 +138,7 @@ def test_an_id_is_used_once_and_cannot_be_foreseen() -> None:
 
 
 def test_what_can_be_chosen_is_what_came_out_and_the_recording(comparison: Comparison) -> None:
-    found = stimuli(comparison)
+    found = material(comparison).stimuli
     assert [one.key for one in found] == ["gru/hybrid", "gru/log-mag", "wiener", "noisy"]
     assert found[0].facts == {"model": "gru", "loss": "hybrid", "sha256": "ab" * 32}
     assert found[2].facts == {"model": "wiener", "loss": None, "sha256": None}
@@ -151,7 +155,7 @@ def test_a_choice_that_makes_no_test_is_refused(
     comparison: Comparison, kind: Kind, keys: list[str], reason: str
 ) -> None:
     with pytest.raises(BlindError) as caught:
-        chosen(comparison, keys, kind)
+        chosen(material(comparison), keys, kind)
     assert caught.value.reason == reason
     with pytest.raises(BlindError) as caught:
         chosen(None, keys, kind)
@@ -321,7 +325,7 @@ def test_what_was_not_handed_out_is_not_answered(comparison: Comparison, session
 
 
 def test_preferences_are_scored_over_the_visit(comparison: Comparison, session: Session) -> None:
-    listening = Listening()
+    listening = Listening(session)
 
     def prefer(test: BlindTest) -> blind.Choice:
         """The one that comes first in the comparison; the recording and wiener sound alike."""
@@ -341,7 +345,7 @@ def test_preferences_are_scored_over_the_visit(comparison: Comparison, session: 
 
 
 def test_results_can_be_read_by_programs(comparison: Comparison, session: Session) -> None:
-    listening = Listening()
+    listening = Listening(session)
     listening.test = start(comparison, session, "abx", "gru/hybrid", "wiener", trials=5)
     answer_all(listening.test, truth)
     listening.end()
@@ -369,15 +373,16 @@ class Page:
     """The panel as a browser sees it: widgets with values, and all that was ever sent to it."""
 
     def __init__(self, sessions: Sessions, comparison: Comparison | None, request: Any = ENGLISH) -> None:
-        self.shelf, self.request, self.sent = Shelf(), request, []  # type: tuple[Shelf, Any, list[str]]
+        self.downloads, self.request, self.sent = Downloads(), request, []  # type: tuple[Downloads, Any, list[str]]
         with gr.Blocks(analytics_enabled=False):
             compared = gr.State(None)
-            self.panel = BlindPanel(sessions, self.shelf, Words(), compared, 60, Votes.from_environment())
+            site = Site(Worker(), sessions, self.downloads, votes=Votes.from_environment())
+            self.panel = BlindPanel(site, compared, _material)
         panel = self.panel
         visit = sessions.open()
         visit.result = comparison
         self.values: dict[Any, Any] = {
-            compared: visit, panel.session: None, panel.kind: "abx", panel.versions: ["gru/hybrid", "wiener"],
+            compared: visit, panel.listening: None, panel.kind: "abx", panel.versions: ["gru/hybrid", "wiener"],
             panel.trials: 10, panel.begin_at: 0, panel.trial: "",
         }  # fmt: skip
         self.compared = visit
@@ -385,7 +390,7 @@ class Page:
     def take(self, updates: dict[Any, Any]) -> None:
         for widget, update in updates.items():
             value = update.constructor_args if isinstance(update, gr.blocks.Block) else update
-            if widget is not self.panel.session:
+            if widget is not self.panel.listening:
                 self.sent.append(json.dumps(value, default=str))
             self.values[widget] = value
 
@@ -398,7 +403,7 @@ class Page:
 
     @property
     def test(self) -> BlindTest:
-        found: BlindTest = self.values[self.panel.session].result.test
+        found: BlindTest = self.values[self.panel.listening].test
         return found
 
     def answer(self, choice: blind.Choice) -> None:
@@ -486,14 +491,14 @@ def test_ended_early_it_says_so_and_a_second_end_changes_nothing(page: Page) -> 
     assert "6 of 6 right" in result and "after 6 of 10 trials" in result and not room.exists()
     page.press(page.panel.on_end)
     assert page.text(page.panel.result) == result and page.text(page.panel.said) == ""
-    assert len(page.values[page.panel.session].result.outcomes) == 1
+    assert len(page.values[page.panel.listening].outcomes) == 1
 
 
 def test_ended_without_an_answer_there_is_nothing_to_show(page: Page) -> None:
     page.press(page.panel.on_start)
     page.press(page.panel.on_end)
     assert "nothing to show" in page.text(page.panel.result)
-    assert page.values[page.panel.session].result.outcomes == []
+    assert page.values[page.panel.listening].outcomes == []
 
 
 @pytest.mark.parametrize(("request_", "sentence"), [(ENGLISH, "no longer on the server"), (CHINESE, "已不在服务器上")])
@@ -504,7 +509,7 @@ def test_a_stale_page_is_told(sessions: Sessions, comparison: Comparison, reques
     assert sentence in page.text(page.panel.said) and page.values[page.panel.trial] == ""
     assert page.values[page.panel.setup]["visible"] and not page.values[page.panel.test]["visible"]
     page.values[page.panel.trial] = "f" * 32
-    page.values[page.panel.session] = None
+    page.values[page.panel.listening] = None
     page.press(page.panel.on_end)
     assert sentence in page.text(page.panel.said)
 
@@ -551,9 +556,9 @@ def test_preferences_end_in_scores_that_can_be_downloaded(page: Page, comparison
     assert "From 6 comparisons" in result and "Noisy recording" in result and "no difference" in result
     addresses = re.findall(r'href="results/([^/]+)/([^"]+)"', result)
     assert [name for _, name in addresses] == ["blind-listening.csv", "blind-listening.json"]
-    parcel = page.shelf._parcels[addresses[0][0]]
-    assert len(parcel.files["blind-listening.csv"].read_text("utf-8").splitlines()) == 7
-    assert json.loads(parcel.files["blind-listening.json"].read_text("utf-8"))["tests"][0]["answered"] == 6
+    bundle = page.downloads._offered[addresses[0][0]][1]
+    assert len(bundle.files["blind-listening.csv"].read_text("utf-8").splitlines()) == 7
+    assert json.loads(bundle.files["blind-listening.json"].read_text("utf-8"))["tests"][0]["answered"] == 6
     page.press(page.panel.on_again)
     assert page.values[page.panel.setup]["visible"]
     assert len(page.values[page.panel.versions]["choices"]) == 4
@@ -581,7 +586,7 @@ def test_the_page_says_whether_votes_are_collected(
     sessions: Sessions, comparison: Comparison, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def said(panel: BlindPanel) -> str:
-        made = panel._words._made
+        made = panel._site.words._made
         return made["en"]["html.blind-votes"] + made["zh"]["html.blind-votes"]
 
     monkeypatch.delenv("DENOISE_VOTES", raising=False)

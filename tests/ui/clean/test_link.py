@@ -11,11 +11,11 @@ import pytest
 
 from denoise_app.inference.engine import Settings
 from denoise_app.ui.clean.link import Wanted, parse, query
+from denoise_app.ui.clean.settings import NO_LIMIT_DB, settings_from
 from denoise_app.ui.clean.tab import CleanTab
-from denoise_app.ui.parts.downloads import Shelf
-from denoise_app.ui.parts.language import Words
+from denoise_app.ui.parts.downloads import Downloads
+from denoise_app.ui.parts.site import Site
 from denoise_app.ui.worker.session import Sessions
-from denoise_app.ui.worker.worker import NO_LIMIT_DB, settings_from
 
 ORDERS = [
     Settings(),
@@ -66,7 +66,7 @@ def test_what_the_page_never_wrote_is_left_out(text: str) -> None:
 
 def test_what_a_link_may_ask_for_fits_the_slider(worker: Any, sessions: Sessions) -> None:
     with gr.Blocks(analytics_enabled=False) as page:
-        slider = CleanTab(page, worker, sessions, Shelf(), Words(), (), "work", 60).most
+        slider = CleanTab(Site(worker, sessions, Downloads()), page).most
     for value in (slider.minimum, slider.maximum):
         assert parse(f"?most={value}").values == {"most": value}
     for value in (slider.minimum - 1, slider.maximum + 1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import re
 import threading
@@ -16,10 +17,12 @@ import pytest
 import soundfile
 
 from denoise_app.checkpoints.manifest import CheckpointError
+from denoise_app.inference import replay
 from denoise_app.ui.clean import link
 from denoise_app.ui.clean.tab import CleanTab
-from denoise_app.ui.parts.downloads import Shelf
-from denoise_app.ui.parts.language import Words
+from denoise_app.ui.parts.downloads import Downloads
+from denoise_app.ui.parts.player import player_samples
+from denoise_app.ui.parts.site import Examples, Site
 from denoise_app.ui.parts.source import example_handler
 from denoise_app.ui.worker.session import Sessions
 
@@ -32,9 +35,9 @@ class Page(TabPage):
     def __init__(
         self, worker: Any, sessions: Sessions, examples: tuple[Path, ...] = (), request: Any = ENGLISH
     ) -> None:
-        self.shelf = Shelf()
+        self.downloads = Downloads()
         with gr.Blocks(analytics_enabled=False) as blocks:
-            tab = CleanTab(blocks, worker, sessions, self.shelf, Words(), examples, "work", 60)
+            tab = CleanTab(Site(worker, sessions, self.downloads, examples=Examples(examples)), blocks)
         values: dict[Any, Any] = {
             tab.session: None, tab.audio: None, tab.checkpoint: "half/hybrid", tab.channels: "each", tab.strength: 100,
             tab.most: 60, tab.high_band: "follow", tab.loudness: "keep", tab.lufs: -16, tab.true_peak: -1,
@@ -44,6 +47,13 @@ class Page(TabPage):
 
     def press(self, handler: Callable[..., Any]) -> list[dict[Any, Any]]:
         return self.follow(handler(dict(self.values), self.request))
+
+    def offered(self, name: str) -> Path:
+        """A file that can be downloaded now, made if it has to be."""
+        ((_, bundle),) = self.downloads._offered.values()
+        path = bundle.path(name)
+        assert path is not None
+        return path
 
     def denoise(self) -> list[dict[Any, Any]]:
         self.order()
@@ -102,7 +112,7 @@ def test_an_error_of_the_program_is_told_without_its_text(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(worker, "denoiser", fail)
+    monkeypatch.setattr(worker.offers, "load", fail)
     page.values[page.tab.audio] = str(recording())
     page.denoise()
     said = page.values[page.tab.said]
@@ -115,7 +125,7 @@ def test_a_checkpoint_that_is_refused_is_told(
     def fail(*_: object) -> None:
         raise CheckpointError.of("weights-changed", name="half/hybrid")
 
-    monkeypatch.setattr(worker, "denoiser", fail)
+    monkeypatch.setattr(worker.offers, "load", fail)
     page.values[page.tab.audio] = str(recording())
     page.denoise()
     assert "sha256" in page.values[page.tab.said]
@@ -145,7 +155,7 @@ def test_a_change_of_strength_renders_again_and_nothing_more(page: Page, recordi
     page.values[page.tab.strength] = 50
     page.press(page.tab.on_settings)
     assert page.session.result.order.settings.strength == 50
-    assert page.session.result.separation is first.separation and worker.loaded == ["half/hybrid"]
+    assert page.session.result.separation is first.separation and worker.offers.loaded == ["half/hybrid"]
 
 
 def test_a_change_before_there_is_a_result_waits_for_it(page: Page) -> None:
@@ -177,14 +187,14 @@ def test_a_number_beyond_its_range_reaches_the_page_and_counts_only_with_a_targe
 def test_while_a_denoiser_runs_changes_wait(page: Page, recording: Make, worker: Any) -> None:
     page.values[page.tab.audio] = str(recording())
     page.denoise()
-    worker.gate = threading.Event()
+    worker.offers.gate = threading.Event()
     page.order()
     running = page.tab.on_denoise(dict(page.values), page.request)
     page.take(next(running))
     page.take(next(running))
     page.values[page.tab.strength] = 10
     assert page.press(page.tab.on_settings) == [{page.tab.session: page.session}]
-    worker.gate.set()
+    worker.offers.gate.set()
     for step in running:
         page.take(step)
     assert page.session.result.order.settings.strength == 100
@@ -194,14 +204,14 @@ def test_while_a_denoiser_runs_changes_wait(page: Page, recording: Make, worker:
 
 def test_cancel_ends_the_work_and_keeps_the_recording(page: Page, recording: Make, worker: Any) -> None:
     page.values[page.tab.audio] = str(recording())
-    worker.gate = threading.Event()
+    worker.offers.gate = threading.Event()
     page.order()
     running = page.tab.on_denoise(dict(page.values), page.request)
     page.take(next(running))
     page.take(next(running))
     page.cancel()
     assert "Cancelled" in page.said and page.ready
-    worker.gate.set()
+    worker.offers.gate.set()
     page.follow(running)
     assert "Cancelled" in page.said and page.ready and page.session.result is None
     assert page.values[page.tab.audio] is not None
@@ -213,7 +223,7 @@ def test_an_order_that_is_cancelled_before_its_turn_never_begins(page: Page, rec
     page.order()
     page.cancel()
     assert page.press(page.tab.on_denoise) == [{page.tab.session: page.session}]
-    assert worker.loaded == [] and page.session.result is None
+    assert worker.offers.loaded == [] and page.session.result is None
 
 
 def test_pressing_twice_denoises_once(page: Page, recording: Make, worker: Any) -> None:
@@ -222,7 +232,7 @@ def test_pressing_twice_denoises_once(page: Page, recording: Make, worker: Any) 
     page.order()
     page.press(page.tab.on_denoise)
     page.press(page.tab.on_denoise)
-    assert worker.loaded == ["half/hybrid"]
+    assert worker.offers.loaded == ["half/hybrid"]
 
 
 def test_too_many_who_wait_are_told(page: Page) -> None:
@@ -248,14 +258,17 @@ def test_a_cancelled_order_that_is_called_a_failure_later_stops_nothing(page: Pa
     assert "too many people wait" in page.said, "the next failure is a refusal again"
 
 
-def test_a_long_recording_shows_its_preview_first(page: Page, recording: Make) -> None:
+def test_a_long_recording_shows_its_preview_first_then_the_whole_before_its_file(page: Page, recording: Make) -> None:
     page.values[page.tab.audio] = str(recording(seconds=31.0, rate=8_000))
     steps = page.denoise()
-    headings = [step[page.tab.heading] for step in steps if page.tab.heading in step]
-    assert len(headings) == 2 and "Preview: the first 10 seconds" in headings[0] and "Result" in headings[1]
-    first = next(step for step in steps if page.tab.heading in step)
-    assert first[page.tab.downloads] == "" and first[page.tab.player]["frames"] == 80_000
-    assert page.values[page.tab.player]["frames"] == 31 * 8_000
+    shown = [step for step in steps if page.tab.heading in step]
+    assert ["Preview: the first 10 seconds" in step[page.tab.heading] for step in shown] == [True, False, False]
+    first, early, whole = (step[page.tab.player] for step in shown)
+    assert (first["frames"], early["frames"], whole["frames"]) == (80_000, 248_000, 248_000)
+    assert [(one["key"], one["computed"]) for one in early["versions"]] == [("before", False), ("after", True)]
+    assert early["versions"][0]["gain_db"] == pytest.approx(whole["versions"][0]["gain_db"], abs=0.1)
+    assert early["recording"] == whole["recording"], "playing goes on when the file is there"
+    assert shown[0][page.tab.downloads] == shown[1][page.tab.downloads] == "" != shown[2][page.tab.downloads]
 
 
 def test_numbers_and_report_arrive_after_the_sound(page: Page, recording: Make) -> None:
@@ -266,8 +279,10 @@ def test_numbers_and_report_arrive_after_the_sound(page: Page, recording: Make) 
     for step in steps:
         page.take(step)
     cards = [step[page.tab.cards] for step in steps if page.tab.cards in step]
-    assert "measuring" in cards[0] and "measuring" not in cards[1] and "2.00" in cards[1]
+    assert "measuring" in cards[0] and "measuring" not in cards[1] and "3.00" in cards[1]
     assert "talk.report.json" in page.values[page.tab.downloads]
+    result = page.session.result
+    assert replay.read(page.offered("talk.report.json")).output == replay.fingerprint(result.after)
     assert list(page.tab.on_measure(page.session, page.request)) == [{page.tab.session: page.session}]
 
 
@@ -342,7 +357,8 @@ def test_the_figures_can_be_taken_along(page: Page, recording: Make) -> None:
     page.denoise()
     for step in page.tab.on_measure(page.session, page.request):
         page.take(step)
-    written = page.session.result.after.with_name("plots.html").read_text("utf-8")
+    assert not page.session.result.after.with_name("plots.html").exists(), "it is made when somebody asks for it"
+    written = page.offered("my <talk>.plots.html").read_text("utf-8")
     assert "<title>my &lt;talk&gt;.wav</title>" in written and "Plotly.newPlot" in written
     assert "<script src" not in written, "nothing is fetched from elsewhere"
     assert "my%20%3Ctalk%3E.plots.html" in page.values[page.tab.downloads]
@@ -368,11 +384,13 @@ def test_a_look_on_the_hub_adds_to_the_lists_and_says_what_was_left_out(
     page: Page, worker: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def look() -> tuple[int, list[CheckpointError]]:
-        known = worker.made[0]
-        worker.made.append(replace(known, source="hub", repo="somebody/models", revision="ab" * 20, cached=False))
+        known = worker.offers.made[0]
+        worker.offers.made.append(
+            replace(known, source="hub", repo="somebody/models", revision="ab" * 20, cached=False)
+        )
         return 1, [CheckpointError.of("no-weights", name="somebody/old")]
 
-    monkeypatch.setattr(worker, "look_on_hub", look)
+    monkeypatch.setattr(worker.offers, "list_hub", look)
     _, checkpoint, _, said = page.tab.on_hub({page.tab.checkpoint: "half/hybrid"}, page.request)
     key = f"half/hybrid@{'ab' * 20}"
     assert ("hybrid · somebody/models @ abababa", key) in checkpoint.constructor_args["choices"]
@@ -382,8 +400,8 @@ def test_a_look_on_the_hub_adds_to_the_lists_and_says_what_was_left_out(
 
 
 def test_a_checkpoint_that_is_no_longer_there_is_told(page: Page, worker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "look_on_hub", lambda: (0, []))
-    worker.made.pop(1)
+    monkeypatch.setattr(worker.offers, "list_hub", lambda: (0, []))
+    worker.offers.made.pop(1)
     about = page.tab.on_checkpoint("half/log-mag", page.request)
     assert 'role="alert"' in about and "half/log-mag" in about
     _, checkpoint, _, said = page.tab.on_hub({page.tab.checkpoint: "half/log-mag"}, page.request)
@@ -393,8 +411,36 @@ def test_a_checkpoint_that_is_no_longer_there_is_told(page: Page, worker: Any, m
 
 
 def test_a_model_that_is_no_longer_there_is_told_and_leaves_the_list(page: Page, worker: Any) -> None:
-    worker.made = [offer for offer in worker.made if offer.model != "wiener"]
+    worker.offers.made = [offer for offer in worker.offers.made if offer.model != "wiener"]
     model, checkpoint, said = page.tab.on_model("wiener", page.request)
     assert 'role="alert"' in said and "wiener" in said
     assert model.constructor_args["value"] == "half" and checkpoint.constructor_args["value"] == "half/hybrid"
     assert [key for _, key in model.constructor_args["choices"]] == ["half"]
+
+
+def test_what_was_removed_is_written_only_when_it_is_asked_for(page: Page, recording: Make) -> None:
+    path = recording("my talk.wav")
+    page.values[page.tab.audio] = str(path)
+    page.denoise()
+    result = page.session.result
+    assert {file.name for file in result.after.parent.iterdir()} == {"after.wav"}
+    removed = soundfile.read(page.offered("my talk.removed.wav"))[0]
+    np.testing.assert_allclose(soundfile.read(result.after)[0] + removed, soundfile.read(path)[0], atol=3 / 32768)
+    page.values[page.tab.strength] = 50
+    page.press(page.tab.on_settings)
+    half = soundfile.read(page.offered("my talk.removed.wav"))[0]
+    np.testing.assert_allclose(half, removed / 2, atol=2 / 32768)
+
+
+def test_removed_is_heard_without_a_file_and_gone_with_its_result(page: Page, recording: Make) -> None:
+    page.values[page.tab.audio] = str(recording())
+    page.denoise()
+    value = page.values[page.tab.player]
+    assert [version["computed"] for version in value["versions"]] == [False, False, True]
+    request = {"token": value["token"], "version": 2, "start": 3_000, "frames": 500}
+    heard = np.frombuffer(base64.b64decode(player_samples(request)["data"]), "<f4")
+    expected = page.session.result.removed.read(0, 32_000)[0, 3_000:3_500]
+    np.testing.assert_allclose(heard, expected, atol=1e-6)
+    page.values[page.tab.strength] = 50
+    page.press(page.tab.on_settings)
+    assert player_samples(request) == {"error": "gone"}

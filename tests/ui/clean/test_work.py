@@ -15,7 +15,8 @@ from denoise_app.audio.errors import AudioError
 from denoise_app.inference.engine import Cancelled, Settings
 from denoise_app.metrics.table import keys
 from denoise_app.ui.clean import work as flow
-from denoise_app.ui.clean.work import Order, Result, Step
+from denoise_app.ui.clean.work import Heard, Order, Result
+from denoise_app.ui.worker.background import Step
 from denoise_app.ui.worker.session import Session
 
 FakeWorker = Any  # of conftest.py
@@ -23,11 +24,15 @@ Make = Callable[..., Path]
 
 
 def order(worker: FakeWorker, session: Session, path: Path, **settings: object) -> Order:
-    return Order(session.adopt(path), worker.recommended(), "each", Settings(**settings))  # type: ignore[arg-type]
+    return Order(session.adopt(path), worker.offers.recommended(), "each", Settings(**settings))  # type: ignore[arg-type]
 
 
 def run(worker: FakeWorker, session: Session, path: Path, **settings: object) -> list[Step | Result]:
     return list(flow.denoise(worker, session, order(worker, session, path, **settings), session.begin()))
+
+
+def removed(result: Result) -> np.ndarray:
+    return result.removed.read(0, result.info.frames).T
 
 
 def samples(path: Path) -> np.ndarray:
@@ -40,7 +45,7 @@ def test_a_short_recording_becomes_a_result(worker: FakeWorker, session: Session
     assert isinstance(result, Result) and session.result is result and not result.preview
     assert all(isinstance(step, Step) for step in steps) and steps[0] == Step("loading")
     np.testing.assert_allclose(samples(result.after), samples(path) / 2, atol=2 / 32768)
-    np.testing.assert_allclose(samples(result.after) + samples(result.removed), samples(path), atol=3 / 32768)
+    np.testing.assert_allclose(samples(result.after) + removed(result), samples(path), atol=3 / 32768)
     assert result.copy_name("denoised") == "talk.denoised.wav" and result.copy_name("zip") == "talk.denoised.zip"
 
 
@@ -50,7 +55,7 @@ def test_a_long_recording_is_heard_in_part_first(worker: FakeWorker, session: Se
     first, whole = results
     assert first.preview and first.info.seconds == 10.0
     assert not whole.preview and whole.info.seconds == 31.0
-    assert worker.loaded == ["half/hybrid"]  # once for both
+    assert worker.offers.loaded == ["half/hybrid"]  # once for both
     assert not first.after.exists() and not first.before.exists() and whole.after.exists()
 
 
@@ -65,7 +70,7 @@ def test_other_settings_do_not_run_the_denoiser_again(worker: FakeWorker, sessio
     former = run(worker, session, path)[-1]
     assert isinstance(former, Result)
     *_, result = flow.render_again(worker, session, Settings(strength=50, container="flac"), session.begin())
-    assert isinstance(result, Result) and worker.loaded == ["half/hybrid"]
+    assert isinstance(result, Result) and worker.offers.loaded == ["half/hybrid"]
     assert result.separation is former.separation and result.after.suffix == ".flac"
     np.testing.assert_allclose(samples(result.after), 0.75 * samples(path), atol=3 / 32768)
     assert not former.after.exists() and result.before.exists()
@@ -80,7 +85,7 @@ def test_another_recording_leaves_nothing_of_the_former(worker: FakeWorker, sess
     after = sorted(path.name for path in session.folder.rglob("*") if path.is_file())
     assert len(after) == len(before) and "a.wav" not in after and "b.wav" in after
     assert len(list(session.folder.iterdir())) == rooms
-    assert not any(path.exists() for path in (former.separation.taken, former.separation.gains, former.removed))
+    assert not any(path.exists() for path in (former.separation.taken, former.separation.gains, former.after))
 
 
 def test_what_fails_leaves_the_shown_result_and_no_files(
@@ -118,6 +123,20 @@ def test_the_preview_of_a_cancelled_run_can_still_be_heard(
             if isinstance(step, Result):
                 job.stop()
     assert session.result.preview and session.result.after.exists() and session.result.before.exists()
+
+
+def test_a_long_recording_is_heard_before_its_file_is_written(
+    worker: FakeWorker, session: Session, recording: Make
+) -> None:
+    path = recording(seconds=31.0, rate=16_000)
+    early: list[np.ndarray] = []
+    for step in flow.denoise(worker, session, order(worker, session, path), session.begin()):
+        if isinstance(step, Heard):
+            assert session.result is not None and session.result.preview
+            early.append(step.after.read(240_000, 16_000))
+    assert session.result is not None
+    (heard,) = early
+    np.testing.assert_allclose(heard.T, samples(session.result.after)[240_000:256_000], atol=2 / 32768)
 
 
 def test_the_beginning_of_a_long_recording_goes_where_its_preview_is_cancelled(
@@ -170,15 +189,15 @@ def test_numbers_of_an_overtaken_result_are_dropped(worker: FakeWorker, session:
 def test_the_figures_are_read_once(worker: FakeWorker, session: Session, recording: Make) -> None:
     result = run(worker, session, recording())[-1]
     assert isinstance(result, Result)
-    looked = flow.look(worker, session, result)
-    assert flow.look(worker, session, replace(result, preview=False)) is looked
+    looked = flow.look(session, result)
+    assert flow.look(session, replace(result, preview=False)) is looked
     assert looked.change.overall_db == pytest.approx(-6.02, abs=0.2)
 
 
 def test_a_loudness_target_is_left_out_of_the_figures(worker: FakeWorker, session: Session, recording: Make) -> None:
     result = run(worker, session, recording(), loudness_lufs=-12.0)[-1]
     assert isinstance(result, Result) and result.rendered.gain_db > 3
-    assert flow.look(worker, session, result).change.overall_db == pytest.approx(-6.02, abs=0.3)
+    assert flow.look(session, result).change.overall_db == pytest.approx(-6.02, abs=0.3)
 
 
 def test_lossy_results_of_another_length_are_still_compared(
@@ -186,6 +205,6 @@ def test_lossy_results_of_another_length_are_still_compared(
 ) -> None:
     result = run(worker, session, recording(rate=44_100), container="mp3")[-1]
     assert isinstance(result, Result)
-    assert flow.look(worker, session, result).change.overall_db == pytest.approx(-6.0, abs=0.7)
+    assert flow.look(session, result).change.overall_db == pytest.approx(-6.0, abs=0.7)
     *_, measured = flow.measure(worker, session, result)
     assert measured.numbers.measured["speech_level"].after is not None

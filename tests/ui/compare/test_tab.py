@@ -18,17 +18,17 @@ import pytest
 from denoise_app.checkpoints.manifest import CheckpointError
 from denoise_app.denoiser import Denoiser
 from denoise_app.inference import replay
+from denoise_app.inference.catalog import Entry
 from denoise_app.metrics.report import Measured
 from denoise_app.metrics.table import METRICS
-from denoise_app.ui.blind.votes import Votes
 from denoise_app.ui.compare import html as side_by_side
 from denoise_app.ui.compare.tab import LEVELS, CompareTab, models_with_losses
 from denoise_app.ui.compare.work import Comparison, checked
-from denoise_app.ui.parts.downloads import Shelf
-from denoise_app.ui.parts.language import Words
+from denoise_app.ui.parts.downloads import Downloads
+from denoise_app.ui.parts.site import Site
 from denoise_app.ui.texts import Say
 from denoise_app.ui.worker.session import Sessions
-from denoise_app.ui.worker.worker import Offer, Worker
+from denoise_app.ui.worker.worker import Worker
 
 from ..tab_page import CHINESE, ENGLISH, TabPage
 
@@ -38,9 +38,9 @@ LIMIT = 2_000_000  # bytes of JSON that six spectrograms may be
 
 class Page(TabPage):
     def __init__(self, worker: Any, sessions: Sessions, request: Any = ENGLISH) -> None:
-        self.shelf = Shelf()
+        self.downloads = Downloads()
         with gr.Blocks(analytics_enabled=False) as blocks, gr.Tab("compare") as place:
-            tab = CompareTab(blocks, place, worker, sessions, self.shelf, Words(), (), "work", 60, Votes(None))
+            tab = CompareTab(Site(worker, sessions, self.downloads), blocks, place)
         values: dict[Any, Any] = {
             tab.session: None, tab.audio: None, tab.preset: "columns", tab.columns: ["half/hybrid", "wiener"],
             tab.model: "half", tab.show: LEVELS,
@@ -110,8 +110,8 @@ def test_something_worth_hearing_is_chosen_at_first(page: Page) -> None:
 
 
 def test_only_models_with_several_losses_are_in_the_loss_lab(worker: Any) -> None:
-    assert models_with_losses(worker.offers()) == ["half"]
-    assert models_with_losses(worker.offers()[1:]) == []
+    assert models_with_losses(worker.offers.all()) == ["half"]
+    assert models_with_losses(worker.offers.all()[1:]) == []
 
 
 def test_the_preset_shows_its_own_list(page: Page) -> None:
@@ -120,16 +120,16 @@ def test_the_preset_shows_its_own_list(page: Page) -> None:
 
 
 def test_the_loss_lab_runs_every_loss_of_one_model_once(page: Page, worker: Any) -> None:
-    worker.made.append(replace(worker.made[0], source="hub", revision="f" * 40, repo="a/b"))
+    worker.offers.made.append(replace(worker.offers.made[0], source="hub", revision="f" * 40, repo="a/b"))
     page.values[page.tab.preset] = "losses"
     page.press()
-    assert worker.loaded == ["half/hybrid", "half/log-mag"]
+    assert worker.offers.loaded == ["half/hybrid", "half/log-mag"]
     assert "Halves &lt;all&gt;." in page.values[page.tab.favours]
 
 
 def test_the_loss_lab_takes_every_model_in_the_folder_of_weights(sessions: Sessions) -> None:
     worker = Worker()
-    page, models = Page(worker, sessions), models_with_losses(worker.offers())
+    page, models = Page(worker, sessions), models_with_losses(worker.offers.all())
     assert "gru" in models
     for model in models:
         page.values |= {page.tab.preset: "losses", page.tab.model: model}
@@ -138,8 +138,8 @@ def test_the_loss_lab_takes_every_model_in_the_folder_of_weights(sessions: Sessi
 
 
 def test_what_comes_after_the_number_keys_is_heard_and_named_without_one(page: Page, worker: Any) -> None:
-    first = worker.made[0]
-    worker.made += [replace(first, loss=f"loss{k}") for k in range(14)]
+    first = worker.offers.made[0]
+    worker.offers.made += [replace(first, loss=f"loss{k}") for k in range(14)]
     page.values[page.tab.preset] = "losses"
     page.press()
     page.draw()
@@ -152,10 +152,10 @@ def test_what_comes_after_the_number_keys_is_heard_and_named_without_one(page: P
 
 @pytest.mark.parametrize("say", [Say("en"), Say("zh")])
 def test_how_much_each_heard_and_where_it_began_is_told(page: Page, worker: Any, say: Say) -> None:
-    known = worker.made[0]
+    known = worker.offers.made[0]
     histories = ({"hours_seen": 145.33, "init": "gru/<start>, 132 h of hybrid"}, {"hours_seen": 2.8, "init": None}, {})
     offers = [replace(known, manifest=replace(known.manifest, training=training)) for training in histories]
-    told = [side_by_side.favours(say, [offer]) for offer in (*offers, worker.made[-1])]
+    told = [side_by_side.favours(say, [offer]) for offer in (*offers, worker.offers.made[-1])]
     assert "145 " in told[0] and "<code>gru/&lt;start&gt;</code>" in told[0]
     assert "2.8 " in told[1] and "<code>" not in told[1]
     assert [html.count("<dd>") for html in told] == [2, 2, 1, 1]
@@ -223,15 +223,15 @@ def test_no_recording_a_lost_one_and_no_sound_are_told(page: Page, tmp_path: Pat
 def test_a_model_that_fails_is_a_row_that_says_why_without_secrets(
     page: Page, worker: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def denoiser(offer: Offer) -> Denoiser:
+    def denoiser(offer: Entry) -> Denoiser:
         if offer.model == "wiener":
             raise RuntimeError("secret of /home/somebody")
         if offer.loss == "log-mag":
             raise CheckpointError.of("weights-changed", name="half/log-mag")
         return real(offer)
 
-    real = worker.denoiser
-    monkeypatch.setattr(worker, "denoiser", denoiser)
+    real = worker.offers.load
+    monkeypatch.setattr(worker.offers, "load", denoiser)
     page.values[page.tab.columns] = ["half/log-mag", "wiener", "half/hybrid"]
     page.press()
     page.measure()
@@ -244,10 +244,10 @@ def test_a_model_that_fails_is_a_row_that_says_why_without_secrets(
 
 
 def test_where_every_model_fails_the_reason_is_told(page: Page, worker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def denoiser(offer: Offer) -> Denoiser:
+    def denoiser(offer: Entry) -> Denoiser:
         raise CheckpointError.of("weights-changed", name=offer.key)
 
-    monkeypatch.setattr(worker, "denoiser", denoiser)
+    monkeypatch.setattr(worker.offers, "load", denoiser)
     page.press()
     assert "sha256" in page.said and page.session.result is None
 
@@ -259,10 +259,10 @@ def test_cancel_keeps_what_is_done(page: Page, worker: Any) -> None:
     for step in running:
         page.take(step)
         if tab.player in step:
-            worker.gate = threading.Event()
+            worker.offers.gate = threading.Event()
             page.cancel()
             assert "stays" in page.said and page.ready
-            worker.gate.set()
+            worker.offers.gate.set()
     assert "Cancelled" in page.said and len(page.session.result.columns) == 1
     page.draw()
     assert len(page.values[tab.grid].data) == 2
@@ -273,7 +273,7 @@ def test_an_order_that_is_cancelled_before_its_turn_never_begins(page: Page, wor
     page.order()
     page.cancel()
     assert list(tab.on_compare(dict(page.values), page.request)) == [{tab.session: page.session}]
-    assert worker.loaded == []
+    assert worker.offers.loaded == []
 
 
 def test_too_many_who_wait_are_told(page: Page) -> None:
@@ -306,7 +306,7 @@ def test_the_table_marks_the_best_by_each_metrics_own_direction_in_words(page: P
     }
     for key, found in numbers.items():
         compared = compared.with_numbers(key, {metric: Measured(*pair) for metric, pair in found.items()})
-    html = side_by_side.table(Say("en"), compared)
+    html = side_by_side.numbers_table(Say("en"), compared)
     table = Table(html)
     assert [text for text, _ in table.column("SNR (estimated)")] == ["5.0", "9.0 best", "7.0"]
     assert [text for text, _ in table.column("Noise floor")] == ["−40.0", "−60.0 best", "−50.0"]
@@ -339,9 +339,9 @@ def test_what_a_metric_cannot_tell_is_said(page: Page, tmp_path: Path) -> None:
 
 
 def test_six_columns_are_less_than_two_megabytes(page: Page, worker: Any, recording: Make) -> None:
-    worker.made += [Offer(f"classical{k}", None, "built-in", 16_000, True, 512) for k in range(4)]
+    worker.offers.made += [Entry(f"classical{k}", None, "classical", "built-in", 16_000, True, 512) for k in range(4)]
     page.values[page.tab.audio] = str(recording("wide.wav", seconds=10.0, rate=48_000))
-    page.values[page.tab.columns] = [offer.key for offer in worker.made if offer.loss != "log-mag"]
+    page.values[page.tab.columns] = [offer.key for offer in worker.offers.made if offer.loss != "log-mag"]
     page.press()
     page.draw()
     figures = [page.values[widget] for widget in (page.tab.grid, page.tab.removed)]
@@ -379,18 +379,18 @@ def test_all_of_it_can_be_taken_along_and_replayed(page: Page) -> None:
     assert page.values[page.tab.downloads] == ""
     page.measure()
     token, archive = re.findall(r'href="results/([^/]+)/([^"]+)"', page.values[page.tab.downloads])[0]
-    parcel = page.shelf._parcels[token]
-    assert unquote(archive) == parcel.archive == "my talk.compared.zip"
-    assert set(parcel.files) == {
+    bundle = page.downloads._offered[token][1]
+    assert unquote(archive) == bundle.archive == "my talk.compared.zip"
+    assert set(bundle.files) == {
         "my talk.wav", "my talk.half-hybrid.wav", "my talk.half-hybrid.report.json", "my talk.wiener.wav",
         "my talk.wiener.report.json", "my talk.compared.html",
     }  # fmt: skip
-    assert all(path.is_file() for path in parcel.files.values())
-    receipt = replay.read(parcel.files["my talk.wiener.report.json"])
+    assert all(path.is_file() for path in bundle.files.values())
+    receipt = replay.read(bundle.files["my talk.wiener.report.json"])
     assert (receipt.model, receipt.loss, receipt.settings.container) == ("wiener", None, "wav")
-    assert receipt.recording == replay.fingerprint(parcel.files["my talk.wav"])
-    assert receipt.output == replay.fingerprint(parcel.files["my talk.wiener.wav"])
-    assert "Plotly.newPlot" in parcel.files["my talk.compared.html"].read_text("utf-8")
+    assert receipt.recording == replay.fingerprint(bundle.files["my talk.wav"])
+    assert receipt.output == replay.fingerprint(bundle.files["my talk.wiener.wav"])
+    assert "Plotly.newPlot" in bundle.files["my talk.compared.html"].read_text("utf-8")
 
 
 @pytest.mark.parametrize("measured", [1, 4])  # of two numbers each of two columns

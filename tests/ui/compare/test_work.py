@@ -16,13 +16,13 @@ from torch import Tensor
 from denoise_app.audio.errors import AudioError
 from denoise_app.checkpoints.manifest import CheckpointError
 from denoise_app.denoiser import Denoiser
+from denoise_app.inference.catalog import Entry
 from denoise_app.inference.engine import Cancelled
 from denoise_app.metrics.table import keys
-from denoise_app.ui.clean.work import Step
 from denoise_app.ui.compare import work as comparison
 from denoise_app.ui.compare.work import Comparison, ComparisonError, compare, look, measure
+from denoise_app.ui.worker.background import Step
 from denoise_app.ui.worker.session import Session, Sessions
-from denoise_app.ui.worker.worker import Offer
 
 Make = Callable[..., Path]
 
@@ -44,7 +44,7 @@ def worker(make_worker: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> A
     """Denoisers "0.5", "0.25", ...: each multiplies by its name; "broken" fails, "missing" cannot be loaded."""
     made = make_worker()
 
-    def denoiser(offer: Offer) -> Denoiser:
+    def denoiser(offer: Entry) -> Denoiser:
         if offer.model == "broken":
             raise RuntimeError("secret of /home/somebody")
         if offer.model == "missing":
@@ -57,13 +57,13 @@ def worker(make_worker: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> A
         return found
 
     made.scored = []
-    monkeypatch.setattr(made, "denoiser", denoiser)
+    monkeypatch.setattr(made.offers, "load", denoiser)
     monkeypatch.setattr(made, "score", score)
     return made
 
 
-def offers(*models: str) -> list[Offer]:
-    return [Offer(model, None, "built-in", 16_000, False, 160) for model in models]
+def offers(*models: str) -> list[Entry]:
+    return [Entry(model, None, "classical", "built-in", 16_000, False, 160) for model in models]
 
 
 def run(worker: Any, session: Session, path: Path, *models: str, **options: Any) -> list[Comparison]:
@@ -259,7 +259,7 @@ def test_numbers_stop_where_another_comparison_is_shown(worker: Any, session: Se
     *_, first = run(worker, session, recording(), "0.5", "1")
     steps = measure(worker, session, first)
     next(steps)
-    session.result = replace(first, path=first.path.with_name("other.wav"))
+    session.show(replace(first, path=first.path.with_name("other.wav")))
     assert list(steps) == [] and session.result.columns[1].numbers == {}
 
 

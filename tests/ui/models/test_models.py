@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import pytest
 
+from denoise_app.checkpoints import hub
+from denoise_app.checkpoints.hub import HubCheckpoint
 from denoise_app.checkpoints.manifest import CheckpointError
 from denoise_app.evaluation.leaderboard import FORMAT_VERSION, Board
+from denoise_app.inference.catalog import Entry
 from denoise_app.ui.models import html as board
 from denoise_app.ui.models.tab import ModelsTab
-from denoise_app.ui.parts.language import Words
+from denoise_app.ui.parts.site import Site
 from denoise_app.ui.texts import Say
-from denoise_app.ui.worker.worker import Offer
 
 EVIL = "<b>&\"'"
 
@@ -146,19 +149,20 @@ def test_peers_are_apart_and_say_where_their_numbers_come_from(say: Say) -> None
     peers = board.standing().peers
     html = board.others(say, peers)
     assert html.count("<details") == 2 and "UL-UNAS" in html
-    assert say("board.peers.published-help") in html and say("board.peers.measured-help") in html
+    told = unescape(html)
+    assert say("board.peers.published-help") in told and say("board.peers.measured-help") in told
     assert "UL-UNAS" not in board.table(say, board.standing().board or {}, "all", "all")
 
 
 def test_cards_are_of_all_and_mark_the_best(worker: Any, say: Say) -> None:
-    offers = worker.offers()
+    offers = worker.offers.all()
     html = board.cards(say, offers, offers[1])
     titles = [re.sub("<.*?>", "", title) for title in re.findall("<summary>(.*?)</summary>", html)]
     assert titles == ["half · hybrid", "half · log-mag recommended", "wiener"]
 
 
 def test_a_card_shows_the_training_and_escapes_what_it_tells(worker: Any, say: Say) -> None:
-    offer = worker.offers()[0]
+    offer = worker.offers.all()[0]
     training = {
         "hours_seen": 12.5,
         "commit": EVIL,
@@ -180,9 +184,9 @@ def value(update: Any, name: str = "value") -> Any:
 
 
 @pytest.fixture
-def tab(worker: Any, ours: Board) -> ModelsTab:
+def tab(site: Site, ours: Board) -> ModelsTab:
     with gr.Blocks() as page:
-        return ModelsTab(page, worker, Words(), board.Standing(ours, {}))
+        return ModelsTab(site, page, board.Standing(ours, {}))
 
 
 @pytest.fixture
@@ -199,17 +203,17 @@ def test_the_tab_shows_what_is_at_hand(tab: ModelsTab, request_: gr.Request) -> 
 
 
 class Repository:
-    """A worker's part that asks the Hub."""
+    """What asks the Hub."""
 
-    def __init__(self, offers: list[Offer]) -> None:
-        self.offers = offers
+    def __init__(self, found: list[HubCheckpoint]) -> None:
+        self.found = found
         self.asked: list[Any] = []
 
-    def look_at(self, repo: str, revision: str | None) -> tuple[list[Offer], list[CheckpointError]]:
+    def list_checkpoints(self, repo: str, revision: str | None) -> tuple[list[HubCheckpoint], list[CheckpointError]]:
         self.asked.append((repo, revision))
-        return self.offers, [CheckpointError.of("hub-not-found", name=EVIL)]
+        return self.found, [CheckpointError.of("hub-not-found", name=EVIL)]
 
-    def pull(self, offer: Offer) -> Offer:
+    def pull(self, offer: Entry) -> Entry:
         if offer.loss == "log-mag":
             raise CheckpointError.of("hub-cut-off", name="it")
         self.asked.append(offer.key)
@@ -219,22 +223,16 @@ class Repository:
 def test_a_repository_is_shown_before_anything_is_fetched(
     tab: ModelsTab, worker: Any, request_: gr.Request, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    far = [
-        replace(
-            offer, source="hub", repo="a/b", revision="0" * 40, cached=False, manifest=replace(offer.manifest, size=7)
-        )
-        for offer in worker.offers()
-        if offer.manifest
-    ]
-    repository = Repository(far)
-    monkeypatch.setattr(worker, "look_at", repository.look_at)
-    monkeypatch.setattr(worker, "pull", repository.pull)
+    manifests = [replace(entry.manifest, size=7) for entry in worker.offers.all() if entry.manifest]
+    repository = Repository([HubCheckpoint("a/b", "0" * 40, manifest, None) for manifest in manifests])
+    monkeypatch.setattr(hub, "list_checkpoints", repository.list_checkpoints)
+    monkeypatch.setattr(worker.offers, "pull", repository.pull)
     found, said, choice, card, button = tab.on_look(" a/b ", "", request_)
     assert repository.asked == [("a/b", None)] and EVIL not in said
     assert "apache-2.0" in value(choice, "choices")[0][0] and "MB" in value(choice, "choices")[0][0]
     assert "open" in card and value(button, "visible") is True
-    said, *_ = tab.on_pull(found, far[0].key, request_)
-    assert repository.asked[-1] == far[0].key and "half/hybrid" in said
-    said, *_ = tab.on_pull(found, far[1].key, request_)
+    said, *_ = tab.on_pull(found, found[0].key, request_)
+    assert repository.asked[-1] == found[0].key and "half/hybrid" in said
+    said, *_ = tab.on_pull(found, found[1].key, request_)
     assert "broke off" in said
     assert "author/name" in tab.on_look("  ", "", request_)[1]

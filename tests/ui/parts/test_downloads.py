@@ -10,38 +10,45 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from denoise_app.ui.parts.downloads import Parcel, Shelf, address, zipped
+from denoise_app.audio.errors import AudioError
+from denoise_app.ui.parts.downloads import Bundle, Downloads, OnDemand, address, links, zipped
+from denoise_app.ui.texts import Say
 
 
 @pytest.fixture
-def shelf() -> Shelf:
-    return Shelf()
+def downloads() -> Downloads:
+    return Downloads()
 
 
 @pytest.fixture
-def client(shelf: Shelf) -> TestClient:
-    return TestClient(Starlette(routes=shelf.routes))
+def client(downloads: Downloads) -> TestClient:
+    return TestClient(Starlette(routes=downloads.routes))
 
 
-def offered(shelf: Shelf, folder: Path, names: tuple[str, ...] = ("talk.denoised.wav", "talk.removed.wav")) -> str:
+NAMES = ("talk.denoised.wav", "talk.removed.wav")
+
+
+def offered(downloads: Downloads, folder: Path, names: tuple[str, ...] = NAMES) -> str:
     folder.mkdir(exist_ok=True)
     files = {}
     for k, name in enumerate(names):
         files[name] = folder / f"file{k}"
         files[name].write_bytes(name.encode() * 1000)
-    return shelf.put(Parcel(files, "talk.zip"))
+    return downloads.offer(folder, Bundle(files, "talk.zip"))
 
 
-def test_a_file_is_sent_under_the_users_name_with_its_bytes(shelf: Shelf, client: TestClient, tmp_path: Path) -> None:
+def test_a_file_is_sent_under_the_users_name_with_its_bytes(
+    downloads: Downloads, client: TestClient, tmp_path: Path
+) -> None:
     name = "会议 1 & 2 #?.wav"
-    answer = client.get("/" + address(offered(shelf, tmp_path / "a", (name,)), name))
+    answer = client.get("/" + address(offered(downloads, tmp_path / "a", (name,)), name))
     assert answer.status_code == 200 and answer.content == name.encode() * 1000
     assert "attachment" in answer.headers["content-disposition"]
     assert "%E4%BC%9A" in answer.headers["content-disposition"] and answer.headers["cache-control"] == "no-store"
 
 
-def test_all_in_one_zip(shelf: Shelf, client: TestClient, tmp_path: Path) -> None:
-    token = offered(shelf, tmp_path / "a")
+def test_all_in_one_zip(downloads: Downloads, client: TestClient, tmp_path: Path) -> None:
+    token = offered(downloads, tmp_path / "a")
     answer = client.get("/" + address(token, "talk.zip"))
     with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
         assert archive.testzip() is None
@@ -56,28 +63,79 @@ def test_a_zip_is_made_piece_by_piece(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["other.wav", "..%2Ffile0", "file0", "%2Fetc%2Fpasswd", ""])
-def test_only_what_was_offered_is_sent(shelf: Shelf, client: TestClient, tmp_path: Path, name: str) -> None:
-    token = offered(shelf, tmp_path / "a")
+def test_only_what_was_offered_is_sent(downloads: Downloads, client: TestClient, tmp_path: Path, name: str) -> None:
+    token = offered(downloads, tmp_path / "a")
     answer = client.get(f"/results/{token}/{name}")
     assert answer.status_code == 404 and str(tmp_path) not in answer.text
 
 
-def test_a_wrong_token_finds_nothing(shelf: Shelf, client: TestClient, tmp_path: Path) -> None:
-    token = offered(shelf, tmp_path / "a")
+def test_a_wrong_token_finds_nothing(downloads: Downloads, client: TestClient, tmp_path: Path) -> None:
+    token = offered(downloads, tmp_path / "a")
     assert client.get(f"/results/{token[:-1]}/talk.denoised.wav").status_code == 404
     assert client.get("/results//talk.denoised.wav").status_code == 404
 
 
-def test_what_is_gone_is_said_to_be_gone(shelf: Shelf, client: TestClient, tmp_path: Path) -> None:
-    token = offered(shelf, tmp_path / "a")
+def test_what_is_gone_is_said_to_be_gone(downloads: Downloads, client: TestClient, tmp_path: Path) -> None:
+    token = offered(downloads, tmp_path / "a")
     (tmp_path / "a" / "file0").unlink()
     assert client.get("/" + address(token, "talk.denoised.wav")).status_code == 404
     assert client.get("/" + address(token, "talk.zip")).status_code == 404
     assert client.get("/" + address(token, "talk.removed.wav")).status_code == 200
 
 
-def test_removing_a_folder_removes_its_parcels_alone(shelf: Shelf, client: TestClient, tmp_path: Path) -> None:
-    mine, other = offered(shelf, tmp_path / "a"), offered(shelf, tmp_path / "ab")
-    shelf.remove(tmp_path / "a")
+def test_removing_a_folder_removes_its_bundles_alone(downloads: Downloads, client: TestClient, tmp_path: Path) -> None:
+    mine, other = offered(downloads, tmp_path / "a"), offered(downloads, tmp_path / "ab")
+    downloads.remove(tmp_path / "a")
     assert client.get("/" + address(mine, "talk.removed.wav")).status_code == 404
     assert client.get("/" + address(other, "talk.removed.wav")).status_code == 200
+
+
+class Written:
+    """Writes a file, and counts how often."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.times = path, 0
+
+    def __call__(self) -> Path:
+        self.times += 1
+        self.path.write_bytes(b"made now")
+        return self.path
+
+
+def test_what_is_made_on_demand_is_written_once_and_not_before(
+    downloads: Downloads, client: TestClient, tmp_path: Path
+) -> None:
+    written = Written(tmp_path / "removed")
+    token = downloads.offer(tmp_path, Bundle({"talk.removed.wav": OnDemand(written)}, "talk.zip"))
+    assert not written.path.exists()
+    assert client.get("/" + address(token, "talk.removed.wav")).content == b"made now" and written.times == 1
+    with zipfile.ZipFile(io.BytesIO(client.get("/" + address(token, "talk.zip")).content)) as archive:
+        assert archive.read("talk.removed.wav") == b"made now" and written.times == 1
+
+
+@pytest.mark.parametrize("error", [AudioError.of("missing", name="talk.wav"), OSError(28, "full", "/secret/place")])
+def test_what_cannot_be_made_is_told_without_a_path(
+    downloads: Downloads, client: TestClient, tmp_path: Path, error: Exception
+) -> None:
+    def fail() -> Path:
+        raise error
+
+    token = downloads.offer(tmp_path, Bundle({"a.wav": OnDemand(fail)}, "a.zip"))
+    for name in ("a.wav", "a.zip"):
+        answer = client.get("/" + address(token, name))
+        assert answer.status_code == 404 and answer.text and "secret" not in answer.text
+
+
+def test_a_visits_new_offer_takes_the_place_of_its_former(
+    downloads: Downloads, client: TestClient, tmp_path: Path
+) -> None:
+    first, second = offered(downloads, tmp_path / "a"), offered(downloads, tmp_path / "a")
+    assert client.get("/" + address(first, NAMES[0])).status_code == 404
+    assert client.get("/" + address(second, NAMES[0])).status_code == 200
+
+
+def test_the_report_can_be_had_when_there_is_one() -> None:
+    early = links(Say("en"), "t", {"after": "a b.wav", "removed": "r.wav"})
+    assert 'href="results/t/a%20b.wav"' in early and "Report follows" in early and "zip" not in early
+    late = links(Say("en"), "t", {"after": "a.wav", "removed": "r.wav", "report": "a.json", "all": "a.zip"})
+    assert late.count("<a ") == 4 and "Report follows" not in late

@@ -43,9 +43,9 @@ def test_a_browser_can_ask_only_for_what_it_was_given(noise: Version) -> None:
 
 def test_a_file_that_is_gone_or_no_sound_any_more_is_told_apart(noise: Version) -> None:
     value = player_value([noise])
-    noise.path.write_text("not sound")
+    noise.sound.write_text("not sound")
     assert player_samples({"token": value["token"], "version": 0, "start": 0, "frames": 1}) == {"error": "unreadable"}
-    noise.path.unlink()
+    noise.sound.unlink()
     assert player_samples({"token": value["token"], "version": 0, "start": 0, "frames": 1}) == {"error": "gone"}
     assert player_overview({"token": value["token"], "version": 0}) == {"error": "gone"}
     with pytest.raises(AudioError):
@@ -55,7 +55,7 @@ def test_a_file_that_is_gone_or_no_sound_any_more_is_told_apart(noise: Version) 
 def test_a_file_written_anew_makes_another_value(noise: Version) -> None:
     first = player_value([noise])
     assert player_value([noise]) == first
-    write(noise.path.parent, noise.key, np.zeros(3 * RATE))
+    write(noise.sound.parent, noise.key, np.zeros(3 * RATE))
     second = player_value([noise])
     assert second["token"] != first["token"] and second["recording"] != first["recording"]
 
@@ -63,7 +63,7 @@ def test_a_file_written_anew_makes_another_value(noise: Version) -> None:
 def test_past_the_end_is_silence(noise: Version) -> None:
     request = {"token": player_value([noise])["token"], "version": 0, "start": 3 * RATE - 10, "frames": 30}
     samples = np.frombuffer(base64.b64decode(player_samples(request)["data"]), "<i2") / 32768
-    assert np.array_equal(samples[:10], soundfile.read(noise.path)[0][-10:])
+    assert np.array_equal(samples[:10], soundfile.read(noise.sound)[0][-10:])
     assert not samples[10:].any()
 
 
@@ -85,7 +85,7 @@ def test_blocks_of_a_resampled_file_join(tmp_path: Path, rate: int) -> None:
 
 def test_long_and_wide_values_have_shorter_windows(tmp_path: Path) -> None:
     wide = write(tmp_path, "wide", np.zeros((96_000 * 130, 2), np.int16), 96_000)
-    versions = [Version(f"{n}", f"{n}", wide.path) for n in range(3)]
+    versions = [Version(f"{n}", f"{n}", wide.sound) for n in range(3)]
     one, three = player_value(versions[:1]), player_value(versions)
     assert one["window_frames"] == 120 * 96_000
     assert 60 * 96_000 < three["window_frames"] < 120 * 96_000

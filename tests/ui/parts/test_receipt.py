@@ -10,7 +10,7 @@ from typing import Any
 from denoise_app.inference.engine import Settings
 from denoise_app.ui.clean import work as flow
 from denoise_app.ui.clean.work import Order, Result
-from denoise_app.ui.parts.receipt import Made, report
+from denoise_app.ui.parts.receipt import report
 from denoise_app.ui.worker.session import Session
 
 
@@ -18,10 +18,12 @@ def test_it_holds_what_was_done_and_what_came_of_it(
     worker: Any, session: Session, recording: Callable[..., Path]
 ) -> None:
     path = session.adopt(recording("my talk.wav", channels=2, rate=48_000))
-    *_, result = flow.denoise(worker, session, Order(path, worker.recommended(), "mid", Settings()), session.begin())
+    order = Order(path, worker.offers.recommended(), "mid", Settings())
+    order = Order(path, worker.offers.recommended(), "mid", Settings())
+    *_, result = flow.denoise(worker, session, order, session.begin())
     assert isinstance(result, Result)
     *_, result = flow.measure(worker, session, result)
-    told = json.loads(json.dumps(report(Made.of(result)), allow_nan=False))
+    told = json.loads(json.dumps(report(flow.made(result)), allow_nan=False))
     assert set(told) == {
         "version", "versions", "name", "recording", "output", "denoiser", "settings", "gain_db", "true_peak_dbtp",
         "limited", "cut_samples", "notes", "metrics", "excerpts",

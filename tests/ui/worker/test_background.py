@@ -10,6 +10,7 @@ from denoise_app.inference.engine import Cancelled, Progress
 from denoise_app.ui.worker import background
 from denoise_app.ui.worker.background import Background
 from denoise_app.ui.worker.session import Job
+from denoise_app.ui.worker.worker import Worker
 
 
 def step(fraction: float) -> Progress:
@@ -27,7 +28,7 @@ def test_steps_come_in_order_and_then_the_result() -> None:
             report(step(k / 5))
         return "done"
 
-    running = Background(work, Job())
+    running = Background(Worker(), work, Job())
     assert [progress.fraction for progress in running] == [0.0, 0.2, 0.4, 0.6, 0.8]
     assert running.result == "done"
 
@@ -38,7 +39,7 @@ def test_an_error_is_raised_to_whoever_follows() -> None:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        list(Background(work, Job()))
+        list(Background(Worker(), work, Job()))
 
 
 def test_a_stopped_job_is_seen_by_the_work() -> None:
@@ -50,7 +51,7 @@ def test_a_stopped_job_is_seen_by_the_work() -> None:
             threading.Event().wait(0.001)
         raise Cancelled
 
-    steps = iter(Background(work, job))
+    steps = iter(Background(Worker(), work, job))
     next(steps)
     job.stop()
     with pytest.raises(Cancelled):
@@ -66,7 +67,7 @@ def test_work_that_nobody_follows_any_more_is_stopped() -> None:
             threading.Event().wait(0.001)
         ended.set()
 
-    steps = iter(Background(work, job))
+    steps = iter(Background(Worker(), work, job))
     next(steps)
     steps.close()  # type: ignore[attr-defined]
     assert job.stopped and ended.wait(10)
@@ -79,4 +80,4 @@ def test_reports_that_come_faster_than_anybody_reads_are_dropped(monkeypatch: py
         for k in range(100):
             report(step(k / 100))
 
-    assert [progress.fraction for progress in Background(work, Job())] == [0.0]
+    assert [progress.fraction for progress in Background(Worker(), work, Job())] == [0.0]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -75,3 +77,69 @@ def test_only_what_was_left_long_ago_is_swept_away(tmp_path: Path) -> None:
         os.utime(tmp_path / name, (age, age))
     sweep(tmp_path, before=5000)
     assert {path.name for path in tmp_path.iterdir()} == {f"{PREFIX}new", "somebody-elses"}
+
+
+@dataclass(frozen=True)
+class Sound:
+    """A result: a recording and what became of it."""
+
+    recording: Path
+    after: Path
+    numbers: int = 0
+
+    @property
+    def key(self) -> Path:
+        return self.after
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return self.recording, self.after
+
+
+def written(session: Session) -> Path:
+    path = session.room() / "sound.wav"
+    path.write_bytes(b"sound")
+    return path
+
+
+def test_what_is_shown_takes_the_place_of_the_former_and_of_what_only_that_needed(session: Session[Sound]) -> None:
+    recording = written(session)
+    first, second = (Sound(recording, written(session)) for _ in range(2))
+    assert session.show(first) is None
+    assert session.show(second) is first and session.result is second
+    assert recording.exists() and second.after.exists() and not first.after.parent.exists()
+    third = Sound(written(session), written(session))
+    session.show(third)
+    assert not recording.parent.exists() and third.recording.exists()
+
+
+def test_what_was_found_out_reaches_what_is_shown_and_nothing_else(session: Session[Sound]) -> None:
+    first, second = (Sound(written(session), written(session)) for _ in range(2))
+    assert session.latest(first) is None
+    session.show(first)
+    assert session.update(first, lambda now: replace(now, numbers=now.numbers + 1)) == replace(first, numbers=1)
+    assert session.update(first, lambda now: replace(now, numbers=now.numbers + 1)) == replace(first, numbers=2)
+    assert session.latest(first) == session.result == replace(first, numbers=2)
+    session.show(second)
+    assert session.update(first, lambda now: replace(now, numbers=9)) is None
+    assert session.latest(first) is None and session.result is second
+
+
+def test_numbers_that_come_at_the_same_time_are_all_kept(session: Session[Sound]) -> None:
+    shown = Sound(written(session), written(session))
+    session.show(shown)
+
+    def count(_: int) -> None:
+        session.update(shown, lambda now: replace(now, numbers=now.numbers + 1))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(count, range(400)))
+    assert session.result is not None and session.result.numbers == 400
+
+
+def test_what_failed_goes_and_what_is_shown_stays(session: Session[Sound]) -> None:
+    shown = Sound(written(session), written(session))
+    session.show(shown)
+    failed = written(session)
+    session.discard_unshown(shown.recording, failed, shown.after.parent)
+    assert shown.recording.exists() and shown.after.exists() and not failed.parent.exists()

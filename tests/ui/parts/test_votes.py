@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import secrets
 import threading
 from contextlib import nullcontext
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -15,45 +15,17 @@ from huggingface_hub.errors import OfflineModeIsEnabled
 
 from denoise_app.checkpoints import hub
 from denoise_app.checkpoints.manifest import CheckpointError
-from denoise_app.ui.blind import votes
-from denoise_app.ui.blind.votes import Votes, lines
-from denoise_app.ui.blind.work import Answer, Outcome, Stimulus
-
-DAY = date(2031, 5, 17)
+from denoise_app.ui.parts import votes
+from denoise_app.ui.parts.votes import Votes
 
 
-def outcome(kind: str = "abx", answers: int = 10, path: Path = Path("/visits/secret/my talk.wav")) -> Outcome:
-    """Of gru/hybrid as A and the recording as B; every third answer is B."""
-    who = (
-        Stimulus("gru/hybrid", "gru", "hybrid", "ab" * 32, path, -3.0),
-        Stimulus("noisy", "noisy", None, None, path, 0.0),
-    )
-    x = "gru/hybrid" if kind == "abx" else None
-    given = [Answer("gru/hybrid", "noisy", x, "b" if number % 3 == 0 else "a") for number in range(1, answers + 1)]
-    return Outcome(kind, "my talk.wav", 10, who, tuple(given))  # type: ignore[arg-type]
+def lines(count: int = 1, kind: str = "abx") -> list[dict[str, Any]]:
+    """As many votes as a test has."""
+    return [{"id": secrets.token_hex(8), "kind": kind} for _ in range(count)]
 
 
 def read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-
-
-def test_a_vote_holds_denoisers_outcome_and_day_and_nothing_else() -> None:
-    facts = {"model": "gru", "loss": "hybrid", "sha256": "ab" * 32}, {"model": "noisy", "loss": None, "sha256": None}
-    (abx,) = lines(outcome("abx", 7), DAY)
-    assert len(abx.pop("id")) == 16
-    counts = {"right": 5, "trials": 7, "planned": 10}
-    assert abx == {"day": "2031-05-17", "kind": "abx", "first": facts[0], "second": facts[1]} | counts
-    found = lines(outcome("preference", 3), DAY)
-    assert [line["preferred"] for line in found] == ["first", "first", "second"]
-    assert {frozenset(line) for line in found} == {frozenset({"id", "day", "kind", "first", "second", "preferred"})}
-    assert len({line["id"] for line in found}) == 3
-    assert "talk" not in json.dumps(found) and "secret" not in json.dumps(found)
-
-
-def test_no_difference_is_for_nobody() -> None:
-    tied = Outcome("preference", "", 5, outcome().stimuli, (Answer("noisy", "gru/hybrid", None, "none"),))
-    (line,) = lines(tied, DAY)
-    assert line["preferred"] is None and line["first"]["model"] == "noisy"
 
 
 def test_without_the_hosts_wish_nothing_is_written(
@@ -63,7 +35,7 @@ def test_without_the_hosts_wish_nothing_is_written(
     monkeypatch.delenv("DENOISE_VOTES", raising=False)
     monkeypatch.setenv("DENOISE_VOTES_DATASET", "somebody/votes")  # of no file
     kept = Votes.from_environment()
-    kept.collect(outcome())
+    kept.collect(lines())
     assert not kept.collected and kept.dataset is None
     assert list(tmp_path.iterdir()) == [] and dataset_pushes == []
 
@@ -73,10 +45,10 @@ def test_votes_are_appended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delenv("DENOISE_VOTES_DATASET", raising=False)
     kept = Votes.from_environment()
     assert kept.collected and kept.path is not None and not kept.path.exists()
-    kept.collect(outcome())
+    kept.collect(lines())
     first = kept.path.read_bytes()
-    kept.collect(outcome("preference", 4))
-    kept.collect(outcome("preference", 0))
+    kept.collect(lines(4, "preference"))
+    kept.collect([])
     assert kept.path.read_bytes().startswith(first)
     assert [line["kind"] for line in read(kept.path)] == ["abx", *["preference"] * 4]
 
@@ -87,7 +59,7 @@ def test_many_at_once_write_whole_lines(tmp_path: Path) -> None:
     def collect_often() -> None:
         kept = Votes(path)  # one each, as every process has one
         for _ in range(20):
-            kept.collect(outcome("preference", 9))
+            kept.collect(lines(9, "preference"))
 
     workers = [threading.Thread(target=collect_often) for _ in range(4)]
     for worker in workers:
@@ -125,7 +97,7 @@ def test_a_full_disk_costs_the_host_a_vote_and_the_user_nothing(
 ) -> None:
     path = tmp_path / "votes.jsonl"
     kept = Votes(path)
-    kept.collect(outcome())
+    kept.collect(lines())
     before = path.read_bytes()
     opened = Path.open
 
@@ -135,17 +107,17 @@ def test_a_full_disk_costs_the_host_a_vote_and_the_user_nothing(
 
     with monkeypatch.context() as patch, caplog.at_level(logging.ERROR):
         patch.setattr(Path, "open", full)
-        kept.collect(outcome())
+        kept.collect(lines())
     assert path.read_bytes() == before
     assert "votes could not be written" in caplog.text
-    kept.collect(outcome())
+    kept.collect(lines())
     assert len(read(path)) == 2
 
 
 def test_a_place_that_cannot_be_written_is_the_hosts_matter(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").write_text("")
     for path in (tmp_path, tmp_path / "file" / "votes.jsonl"):
-        Votes(path).collect(outcome())
+        Votes(path).collect(lines())
     assert caplog.text.count("votes could not be written") == 2
 
 
@@ -154,7 +126,7 @@ def test_who_waits_too_long_for_another_process_gives_up(
 ) -> None:
     monkeypatch.setattr(votes, "PATIENCE", 0.01)
     with votes.FileLock(f"{tmp_path / 'votes.jsonl'}.lock"):
-        Votes(tmp_path / "votes.jsonl").collect(outcome())
+        Votes(tmp_path / "votes.jsonl").collect(lines())
     assert "votes could not be written" in caplog.text and not (tmp_path / "votes.jsonl").exists()
 
 
@@ -196,7 +168,7 @@ def test_votes_go_to_a_dataset_where_one_is_named(
     assert first["path_in_repo"] != second["path_in_repo"]  # no start writes over what another one sent
     kept = next(kept for kept in starts if kept._sending is first["lock"])
     with first["lock"]:
-        writing = threading.Thread(target=kept.collect, args=(outcome(),))
+        writing = threading.Thread(target=kept.collect, args=(lines(),))
         writing.start()
         writing.join(0.2)
         assert not (tmp_path / "votes.jsonl").exists()  # while the file is being sent nothing is added
@@ -217,5 +189,5 @@ def test_a_hub_that_refuses_costs_no_vote(
     kept = Votes(tmp_path / "votes.jsonl", "somebody/votes")
     wait_for_sending(kept)
     assert "are not sent to somebody/votes" in caplog.text and isinstance(kept._sending, nullcontext)
-    kept.collect(outcome())
+    kept.collect(lines())
     assert len(read(tmp_path / "votes.jsonl")) == 1

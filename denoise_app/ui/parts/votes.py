@@ -12,10 +12,9 @@ from __future__ import annotations
 import json
 import logging
 import os
-import secrets
 import threading
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,6 @@ from filelock import FileLock
 
 from denoise_app.checkpoints import hub
 from denoise_app.checkpoints.manifest import CheckpointError
-
-from .work import Outcome
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +36,7 @@ class Votes:
         dataset: Of the Hub, where the file is to be sent to; None to keep it here.
     """
 
-    def __init__(self, path: Path | None, dataset: str | None = None) -> None:
+    def __init__(self, path: Path | None = None, dataset: str | None = None) -> None:
         self.path, self.dataset = path, dataset if path else None
         self._sending: AbstractContextManager[Any] = nullcontext()
         if self.path is not None and self.dataset is not None:
@@ -55,12 +52,11 @@ class Votes:
     def collected(self) -> bool:
         return self.path is not None
 
-    def collect(self, outcome: Outcome) -> None:
+    def collect(self, lines: Iterable[Mapping[str, Any]]) -> None:
         """Adds what a test has shown, whole or not at all. What goes wrong is the host's matter, and in the log."""
-        if self.path is None or not outcome.answers:
+        data = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
+        if self.path is None or not data:
             return
-        found = lines(outcome, datetime.now(UTC).date())
-        data = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in found).encode()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self._sending, FileLock(f"{self.path}.lock", timeout=PATIENCE):
@@ -74,21 +70,6 @@ class Votes:
             self._sending = hub.publish_regularly(self.path, self.dataset)
         except CheckpointError as error:
             logger.error("votes stay in %s and are not sent to %s: %s", self.path, self.dataset, error)
-
-
-def lines(outcome: Outcome, day: date) -> list[dict[str, Any]]:
-    """What is collected of a test."""
-    facts = {stimulus.key: stimulus.facts for stimulus in outcome.stimuli}
-
-    def line(first: str, second: str, **result: Any) -> dict[str, Any]:
-        head = {"id": secrets.token_hex(8), "day": day.isoformat(), "kind": outcome.kind}
-        return head | {"first": facts[first], "second": facts[second]} | result
-
-    if outcome.kind == "abx":
-        first, second = (stimulus.key for stimulus in outcome.stimuli)
-        return [line(first, second, right=outcome.right, trials=len(outcome.answers), planned=outcome.planned)]
-    sides = {"a": "first", "b": "second", "none": None}
-    return [line(answer.a, answer.b, preferred=sides[answer.choice]) for answer in outcome.answers]
 
 
 def _append(path: Path, data: bytes) -> None:

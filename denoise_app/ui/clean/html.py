@@ -1,0 +1,213 @@
+"""What the Clean tab says of a result: pure functions from it to HTML."""
+
+from __future__ import annotations
+
+import math
+
+from markupsafe import Markup
+
+from denoise_app.audio.clip import FileInfo
+from denoise_app.metrics.report import Measured
+from denoise_app.metrics.table import METRICS, Metric, shown
+from denoise_app.plots.spectrogram import Change
+from denoise_app.ui.parts import numbers
+from denoise_app.ui.parts.markup import head, heard, quiet, row, row_head, seen, sentences, table, tag, titled, working
+from denoise_app.ui.parts.measured import Numbers
+from denoise_app.ui.parts.recording import notes
+from denoise_app.ui.texts import Say
+from denoise_app.ui.worker.background import Step
+
+from .work import PREVIEW_SECONDS, Order, Result
+
+
+def progress(say: Say, step: Step, heard: bool) -> Markup:
+    """How far the work is: what is done, how much of it, time left, speed against real time.
+
+    Args:
+        heard: Whether a preview can be heard already.
+    """
+    stage = say(f"run.{step.stage}", seconds=f"{PREVIEW_SECONDS:g}")
+    now, parts = step.progress, []
+    if now is not None:
+        if now.seconds_left is not None:
+            parts.append(say("run.left", time=numbers.duration(now.seconds_left)))
+        if now.speed is not None:
+            parts.append(say("run.speed", speed=f"{now.speed:.0f}" if now.speed >= 10 else f"{now.speed:.1f}"))
+    more = say("run.preview-ready", seconds=f"{PREVIEW_SECONDS:g}") if heard else ""
+    return working(say, stage, now.fraction if now else None, parts, more)
+
+
+def heading(say: Say, order: Order, preview: bool = False) -> Markup:
+    """What came out, of what and by which denoiser."""
+    offer = order.offer
+    by = say("result.by", model=offer.model, loss=offer.loss) if offer.loss else offer.model
+    text = say("result.preview", seconds=f"{PREVIEW_SECONDS:g}") if preview else say("result.heading")
+    return titled(text, f"{order.path.name} · {by}")
+
+
+# ------------------------------------------------------------------------------------------------------------ promises
+
+
+def fidelity(say: Say, result: Result) -> Markup:
+    """What came in and what goes out, and every promise of sameness that was not kept."""
+    rendered = result.rendered
+    model = [numbers.rate(rendered.model_rate)]
+    if rendered.channels != "each":
+        model.append(say(f"fidelity.{rendered.channels}"))
+    came, goes = (numbers.kind(info, say) for info in (rendered.info_in, rendered.info_out))
+    if rendered.high_band:
+        band = numbers.rate(rendered.model_rate // 2)
+        goes += f", {say(f'fidelity.high-{rendered.high_band}', band=band)}"
+    arrow = seen("→", "b")
+    through = f"{say('fidelity.model')} {' · '.join(model)}"
+    line = (tag("span", came), " ", arrow, " ", tag("span", through), " ", arrow, " ", tag("span", goes))
+    return tag(
+        "section",
+        tag("p", *line, class_="line"),
+        tag("ul", *(tag("li", text) for text in remarks(say, result))),
+        notes(say, rendered.notes),
+        class_="fidelity",
+        aria_label=say("fidelity.name"),
+    )
+
+
+def remarks(say: Say, result: Result) -> list[str]:
+    """What was kept, and what was not and why."""
+    rendered = result.rendered
+    changed = [say(f"fidelity.{key}") for key in changes(rendered.info_in, rendered.info_out)]
+    found = []
+    if changed:
+        found.append(say("fidelity.changed", list=", ".join(changed)))
+    if rendered.true_peak_dbtp is not None:
+        facts = {
+            "lufs": numbers.plain(rendered.levels_out.loudness_lufs),
+            "gain": numbers.signed(rendered.gain_db),
+            "peak": numbers.plain(rendered.true_peak_dbtp),
+        }
+        found.append(say("fidelity.gain", **facts))
+    elif not changed:
+        found.append(say("fidelity.same"))
+    if rendered.limited:
+        found.append(say("fidelity.limited"))
+    if rendered.cut_samples:
+        found.append(say("fidelity.cut", count=f"{rendered.cut_samples:,}"))
+    return found
+
+
+def changes(before: FileInfo, after: FileInfo) -> list[str]:
+    """Which of format, rate, channels, bits and length are not what they were.
+
+    Lossy formats may be a frame longer: a tenth of a second is no change there.
+    """
+    tolerance = 0 if before.bit_depth and after.bit_depth else before.sample_rate // 10
+    pairs = {
+        "format": (before.container, after.container),
+        "rate": (before.sample_rate, after.sample_rate),
+        "channels": (before.channels, after.channels),
+        "bits": (before.bit_depth, after.bit_depth),
+    }
+    found = [key for key, (was, now) in pairs.items() if was != now]
+    return found + (["length"] if abs(before.frames - after.frames) > tolerance else [])
+
+
+# ------------------------------------------------------------------------------------------------------------- numbers
+
+
+def cards(say: Say, result: Result) -> Markup:
+    """Every number with its unit, its before, its after and its arrow, and how it was measured a click away."""
+    found = result.numbers
+    made = [_metric_card(say, metric, found) for metric in shown("clean")]
+    was, now = result.rendered.levels_in.loudness_lufs, result.rendered.levels_out.loudness_lufs
+    whole = Measured(was if math.isfinite(was) else None, now if math.isfinite(now) else None)
+    made.append(_pair_card(say, METRICS["loudness"], whole))
+    separation = result.separation
+    factor = separation.real_time_factor
+    made.append(_single_card(say, "rtf", f"{factor:.2g}" if factor < 1 else f"{factor:.1f}", "unit.none"))
+    made.append(_single_card(say, "delay", numbers.milliseconds(1000 * separation.delay_seconds), "unit.ms"))
+    part = ""
+    if found.excerpts > 1:
+        part = quiet(say("cards.excerpts", count=found.excerpts, seconds=f"{found.excerpt_seconds:g}"))
+    items = tag("ul", *(tag("li", card) for card in made), class_="cards", role="list")
+    return tag("section", items, part, aria_label=say("cards.name"))
+
+
+def _metric_card(say: Say, metric: Metric, found: Numbers) -> Markup:
+    measured = found.measured.get(metric.key)
+    title = numbers.title(say, metric)
+    if measured is None:
+        return _card(say, metric.key, title, _value(say("cards.measuring"), quiet=True))
+    if measured.before is None or measured.after is None:
+        reason = measured.unavailable
+        why = say(f"metric.{reason.reason}", **reason.facts) if reason else ""
+        return _card(say, metric.key, title, _value(say("cards.none"), quiet=True), quiet(why))
+    return _pair_card(say, metric, measured)
+
+
+def _pair_card(say: Say, metric: Metric, measured: Measured) -> Markup:
+    before, after, title = measured.before, measured.after, numbers.title(say, metric)
+    if before is None or after is None:
+        return _card(say, metric.key, title, _value(say("facts.silence"), quiet=True))
+    change = after - before if metric.digits is None else round(after - before, metric.digits)
+    good = {"higher": change > 0, "lower": change < 0}.get(metric.better)
+    tone = "" if change == 0 or good is None else "good" if good else "bad"
+    word, arrow = ("rises", "▲") if change > 0 else ("falls", "▼") if change < 0 else ("same", "=")
+    was = tag("span", heard(f"{say('cards.before')} "), numbers.value(metric, before))
+    now = tag("span", heard(f"{say('cards.after')} "), numbers.value(metric, after), class_="now")
+    values = _value(was, " ", seen("→", "b"), " ", now, " ", tag("small", numbers.unit(say, metric)))
+    amount = numbers.change(metric, change) if change else ""
+    difference = tag("p", seen(arrow), heard(say(f"cards.{word}")), f" {amount}", class_=f"change {tone}")
+    return _card(say, metric.key, title, values, difference)
+
+
+def _single_card(say: Say, key: str, value: str, unit: str) -> Markup:
+    shown = _value(tag("span", value, class_="now"), " ", tag("small", say(unit)))
+    return _card(say, key, say(f"cards.{key}"), shown)
+
+
+def _value(*content: str, quiet: bool = False) -> Markup:
+    return tag("p", *content, class_="value quiet" if quiet else "value")
+
+
+def _card(say: Say, key: str, title: str, *content: Markup) -> Markup:
+    summary = tag("summary", tag("h3", title), seen("i"), title=say("cards.how"))
+    how = tag("details", summary, tag("p", say(f"cards.{key}-how")), data_fold=f"cards.{key}")
+    return how + Markup().join(content)
+
+
+# ------------------------------------------------------------------------------------------------------------- figures
+
+
+def said_of_figures(say: Say, change: Change, gain_db: float) -> Markup:
+    """The figures in words and in a table, for those who do not see them and for those who want to know exactly.
+
+    Args:
+        gain_db: What brought the result to a loudness, and is not in the figures.
+    """
+    told = [say("plots.said-level", change=_fell_or_rose(say, change.overall_db))]
+    if change.speech_median_db is None or change.speech_worst_db is None:
+        told.append(say("plots.said-no-speech"))
+    else:
+        worst = numbers.plain(max(change.speech_worst_db, 0.0))
+        told.append(say("plots.said-speech", median=numbers.plain(max(change.speech_median_db, 0.0)), worst=worst))
+    if gain_db:
+        told.append(say("plots.said-gain", gain=numbers.signed(gain_db)))
+    rows = (
+        row(
+            row_head(f"{numbers.hertz(octave.low)} – {numbers.hertz(octave.high)}"),
+            tag("td", _db(say, octave.change_db)),
+        )
+        for octave in change.octaves
+    )
+    bands = table([head(say("plots.band")), head(say("plots.change"))], rows)
+    folded = tag("details", tag("summary", say("plots.table")), bands)
+    return tag("div", tag("p", sentences(say, told)), folded, class_="figure-said")
+
+
+def _fell_or_rose(say: Say, change_db: float) -> str:
+    if not math.isfinite(change_db):
+        return say("plots.to-silence")
+    return say("plots.fell" if change_db < 0 else "plots.rose", db=numbers.plain(abs(change_db)))
+
+
+def _db(say: Say, change_db: float) -> str:
+    return f"{numbers.signed(change_db)} {say('unit.db')}" if math.isfinite(change_db) else say("facts.silence")

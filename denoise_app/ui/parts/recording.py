@@ -1,0 +1,66 @@
+"""What is said of a recording before anything is done to it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from markupsafe import Markup
+
+from denoise_app.audio.clip import FileInfo
+from denoise_app.audio.notes import Note
+from denoise_app.inference.engine import Levels
+from denoise_app.ui.texts import Say
+
+from . import numbers
+from .markup import notices, tag
+
+
+def facts(say: Say, info: FileInfo, levels: Levels | None, pending: str) -> Markup:
+    """What is known of a recording.
+
+    Args:
+        levels: Peak and loudness, None while they are not known.
+        pending: What stands in their place.
+    """
+    waiting = tag("span", pending, class_="quiet")
+    rows = {
+        "length": numbers.clock(info.seconds),
+        "rate": numbers.rate(info.sample_rate),
+        "channels": numbers.channels(info.channels, say),
+        "format": f"{info.container} · {numbers.bits(info, say)}",
+        "peak": _level(say, levels.peak_db, "unit.dbfs") if levels else waiting,
+        "loudness": _level(say, levels.loudness_lufs, "unit.lufs") if levels else waiting,
+    }
+    items = (tag("div", tag("dt", say(f"facts.{key}")), tag("dd", value)) for key, value in rows.items())
+    remarks = notes(say, levels.notes()) if levels else ""
+    return tag("section", tag("dl", *items, class_="facts"), remarks, aria_label=say("facts.name"))
+
+
+def _level(say: Say, value: float, unit: str) -> str:
+    return f"{numbers.plain(value)} {say(unit)}" if math.isfinite(value) else say("facts.silence")
+
+
+def notes(say: Say, found: Iterable[Note]) -> Markup:
+    """What is odd about a recording."""
+    return notices(say.either(f"note.{note.key}", note.message, **note.facts) for note in found)
+
+
+def example_label(say: Say, stem: str) -> str:
+    """What the button of an example says: its noise, or its file's name."""
+    return say.either(f"example.{stem}", stem)
+
+
+def microphone(say: Say, prefix: str = "") -> Markup:
+    """The switch for the browser's own processing; microphone.js fills in what the browser granted."""
+    keys = ("granted", "echo", "noise", "gain", "rate", "on", "off", "unknown", "refused")
+    help = f"{prefix}microphone-help"
+    switch = Markup('<input type="checkbox" role="switch" aria-describedby="{}">').format(help)
+    return tag(
+        "div",
+        tag("label", switch, tag("span", say("microphone.switch")), class_="switch"),
+        tag("p", say("microphone.help"), class_="hint", id=help),
+        tag("p", class_="granted", role="status", hidden=True),
+        class_="microphone",
+        **{f"data_{key}": say.template(f"microphone.{key}") for key in keys},
+    )
