@@ -85,6 +85,19 @@ def test_a_far_voice_after_a_near_one_is_kept(folder: Path, speech: Clip) -> Non
     assert 10 * torch.log10(after.square().mean() / alone.square().mean()) > -3
 
 
+def test_the_presets_are_what_they_are_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DENOISE_WEIGHTS", str(WEIGHTS))
+    best, fast, live = (catalog.find(name).manifest for name in ("best", "fast", "live"))
+    assert best and fast and live
+    everyone = [item.manifest for item in store.list_folder(WEIGHTS)[0]]
+    assert all(one.real_time_factor > 0 for one in everyone)
+    assert best.scores["pesq_wb"] == max(one.scores["pesq_wb"] for one in everyone)
+    assert fast.real_time_factor < best.real_time_factor / 3
+    assert live.causal and live.latency <= 0.05 * live.sample_rate and live.real_time_factor < 0.1
+    assert catalog.recommended() == (best.model, best.loss), "it is quick enough"
+    assert {"level_memory", "memory"}.isdisjoint(live.config)
+
+
 @pytest.mark.parametrize("model", ["gru", "light-crn"])
 def test_in_a_lab_only_the_loss_differs(model: str) -> None:
     stored, _ = store.list_folder(WEIGHTS)
