@@ -153,12 +153,18 @@ def test_what_comes_after_the_number_keys_is_heard_and_named_without_one(page: P
 @pytest.mark.parametrize("say", [Say("en"), Say("zh")])
 def test_how_much_each_heard_and_where_it_began_is_told(page: Page, worker: Any, say: Say) -> None:
     known = worker.offers.made[0]
-    histories = ({"hours_seen": 145.33, "init": "gru/<start>, 132 h of hybrid"}, {"hours_seen": 2.8, "init": None}, {})
+    histories = (
+        {"hours_seen": 145.33, "init": "gru/<start>, 132 h of hybrid"},
+        {"hours_seen": 2.8, "init": None},
+        {"hours_seen": 133.1, "init": "54 h of hybrid, then 56 h of perceptual"},  # no checkpoint that it began from
+        {},
+    )
     offers = [replace(known, manifest=replace(known.manifest, training=training)) for training in histories]
     told = [side_by_side.favours(say, [offer]) for offer in (*offers, worker.offers.made[-1])]
     assert "145 " in told[0] and "<code>gru/&lt;start&gt;</code>" in told[0]
     assert "2.8 " in told[1] and "<code>" not in told[1]
-    assert [html.count("<dd>") for html in told] == [2, 2, 1, 1]
+    assert "133 " in told[2] and "54" not in told[2] and "<code>" not in told[2]
+    assert [html.count("<dd>") for html in told] == [2, 2, 2, 1, 1]
 
 
 # ---------------------------------------------------------------------------------------------------------- comparing
