@@ -207,7 +207,7 @@ def _trained(say: Say, offer: Entry) -> Markup:
     if not isinstance(hours, int | float):
         return Markup()
     began = start.partition(",")[0] if isinstance(start, str) else ""  # "gru/start, 132 h of hybrid"
-    key = "compare.trained-from" if "/" in began else "compare.trained"  # else no checkpoint: "54 h of hybrid, then ..."
+    key = "compare.trained-from" if "/" in began else "compare.trained"  # not "54 h of hybrid, then ..."
     return tag("dd", say.markup(key, hours=f"{hours:.3g}", start=tag("code", began)))
 
 
