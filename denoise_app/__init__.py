@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from denoise_app.audio.errors import AudioError, UserError
     from denoise_app.audio.files import read, write
     from denoise_app.checkpoints.manifest import CheckpointError
-    from denoise_app.denoiser import Denoiser
     from denoise_app.inference.catalog import Row
     from denoise_app.inference.errors import SettingError
     from denoise_app.inference.settings import Channels, HighBand, Settings
+    from denoise_app.inference.stream import Loaded
 
     Float = TypeVar("Float", bound=np.floating[Any])
 
@@ -158,14 +158,15 @@ def denoise(
     from denoise_app.inference.settings import Settings, treatment
 
     settings = Settings(strength, max_attenuation_db, high_band, loudness_lufs, true_peak_dbtp)
-    return kinds.denoise(sound, load(model, loss, device=device), settings, treatment(channels), sample_rate)
+    return kinds.denoise(sound, load(model, loss, device=device).denoiser, settings, treatment(channels), sample_rate)
 
 
-def load(model: str | None = None, loss: str | None = None, *, device: str | None = None) -> Denoiser:
+def load(model: str | None = None, loss: str | None = None, *, device: str | None = None) -> Loaded:
     """A denoiser: float32 tensors (batch, time) in [-1, 1] at its `sample_rate` -> the same, aligned to the sample.
 
     Other rates, channels and long sound are what `denoise` takes care of; `denoise_app.denoiser` tells all that it
-    keeps to. Weights are read once and shared.
+    keeps to. Weights are read once and shared. A causal one also denoises sound while it comes in, at any rate:
+    `load("live").stream(48_000)` has `push(chunk)`, `flush()`, `reset()` and `adjust(strength=80)`.
 
     Args:
         model, loss, device: As `denoise` takes them.
@@ -175,8 +176,9 @@ def load(model: str | None = None, loss: str | None = None, *, device: str | Non
         AudioError: a device that cannot be used.
     """
     from denoise_app.inference import catalog
+    from denoise_app.inference.stream import Loaded
 
-    return catalog.load(*catalog.named(model, loss), None if device is None else str(device))
+    return Loaded(catalog.load(*catalog.named(model, loss), None if device is None else str(device)))
 
 
 def list_models() -> list[Row]:

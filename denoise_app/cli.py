@@ -1,4 +1,4 @@
-"""The command line: denoise, replay, models, train, evaluate, speed.
+"""The command line: denoise, replay, models, train, evaluate, export, speed.
 
 Results go to standard output, as text or with --json as JSON; progress, notes and errors go to standard error. The exit
 status is 0 when all went well, 1 when something failed, 2 for a wrong call, 130 after an interruption. Whatever names
@@ -115,7 +115,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m denoise_app", description="Hear noisy speech clean.")
     parser.add_argument("--version", action="version", version=f"denoise-app {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for add in (add_denoise, add_replay, add_models, add_train, add_evaluate, add_speed):
+    for add in (add_denoise, add_replay, add_models, add_train, add_evaluate, add_export, add_speed):
         add(commands)
     return parser
 
@@ -319,6 +319,8 @@ def run_models(args: argparse.Namespace) -> int:
     from denoise_app.inference import catalog
 
     best, presets = catalog.recommended(), catalog.presets()
+    for problem in catalog.broken():
+        status(f"left out: {problem}")
     rows = [
         entry_data(entry)
         | {"recommended": (entry.model, entry.loss) == best}
@@ -540,6 +542,72 @@ def run_evaluate(args: argparse.Namespace) -> int:
     except (EvaluationError, leaderboard.LeaderboardError) as error:
         raise Failure(str(error)) from error
     report(args, board, leaderboard.table(board))
+    return 0
+
+
+# export
+
+
+def add_export(commands: Any) -> None:
+    command = add_command(commands, run_export, "export", "Write a model as an ONNX file that runs elsewhere.")
+    command.add_argument("model", metavar="MODEL", help="a causal one; `models` lists all")
+    command.add_argument("loss", metavar="LOSS", nargs="?", help="default: the model's best")
+    command.add_argument("-o", "--out", type=Path, required=True, metavar="FILE", help="ends in .onnx")
+    command.add_argument(
+        "--for",
+        dest="runtime",
+        choices=("sherpa-onnx", "onnxruntime"),
+        default="sherpa-onnx",
+        help="phones, boards and browsers (a frame a call), or this program (any number); default: sherpa-onnx",
+    )
+    command.add_argument("--frames", choices=("one", "any"), help="of a call; default: as --for has them")
+    command.add_argument("--int8", action="store_true", help="matrices in 8 bits; refused where that saves nothing")
+    command.add_argument(
+        "--speech", type=Path, metavar="FILE", help="compared with PyTorch on it; default: one of the examples"
+    )
+    add_threads(command)
+
+
+def run_export(args: argparse.Namespace) -> int:
+    from denoise_app import resources
+    from denoise_app.audio.files import read
+    from denoise_app.inference import catalog
+
+    entry = catalog.find(args.model, args.loss)
+    if args.out.suffix != ".onnx":
+        raise Failure(f"give --out a name that ends in .onnx, not {args.out}")
+    if entry.folder is None:
+        raise Failure(f"{entry.model} has no weights: nothing of it can be exported")
+    if entry.source == "onnx":
+        raise Failure(f"{entry.model} is an ONNX file already: {entry.folder}")
+    frames: Any = args.frames or ("one" if args.runtime == "sherpa-onnx" else "any")
+    path = args.speech or resources.folder("examples") / "english-fan.flac"
+    speech = read(path)
+    try:
+        from denoise_app.export import write
+
+        exported = write.export(entry.folder, args.out, speech, frames, args.int8)
+    except ModuleNotFoundError as error:
+        raise Failure(f"export needs the package {error.name}: pip install {error.name}") from error
+    except write.ExportError as error:
+        raise Failure(str(error)) from error
+    parity = exported.parity
+    text = (
+        f"{exported.path}: {exported.size:,} bytes, sha256 {exported.sha256}\n"
+        f"parity on {path.name}: samples differ by {parity.difference:.1e} at most, "
+        f"{parity.difference_db:.0f} dB of the output\n"
+        f"a frame takes {parity.onnx_ms:.2f} ms, in PyTorch {parity.torch_ms:.2f} ms"
+    )
+    data = {
+        "output": str(exported.path),
+        "size": exported.size,
+        "sha256": exported.sha256,
+        "difference": parity.difference,
+        "difference_db": round(parity.difference_db, 1),
+        "onnx_ms": round(parity.onnx_ms, 3),
+        "torch_ms": round(parity.torch_ms, 3),
+    }
+    report(args, data, text)
     return 0
 
 

@@ -26,6 +26,7 @@ from denoise_app.training import loop
 from denoise_app.training.config import TrainConfig
 
 ROOT = Path(__file__).resolve().parents[1]
+SOUND = ROOT / "tests" / "golden" / "speech.flac"
 
 
 @pytest.fixture(autouse=True)
@@ -561,3 +562,57 @@ def test_evaluate_writes_the_table_of_earlier_scores(tmp_path: Path, capsys: pyt
     status, printed, _ = call(capsys, "evaluate", "--out", board, "--readme", text)
     assert status == 0
     assert printed in text.read_text() and "\nold\n" not in text.read_text()
+
+
+# export
+
+
+def test_export_prints_its_parity(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "gru.onnx"
+    status, said = answer(capsys, "export", "gru", "-o", out, "--for", "onnxruntime", "--speech", SOUND)
+    assert status == 0
+    assert (said["output"], said["size"]) == (str(out), out.stat().st_size)
+    assert 0 <= said["difference"] < 1e-4 and said["difference_db"] < -80
+    assert min(said["onnx_ms"], said["torch_ms"]) > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["wiener", "-o", "a.onnx"], "no weights"),
+        (["cnn", "-o", "a.onnx"], "not causal"),
+        (["gru", "-o", "a.pt"], "ends in .onnx"),
+        (["gru", "mse", "-o", "a.onnx", "--speech", "none.wav"], "no file none.wav"),
+        (["nothing", "-o", "a.onnx"], "No model is called"),
+        (["light-crn", "-o", "a.onnx", "--int8"], "save nothing"),
+    ],
+)
+def test_what_cannot_be_exported_leaves_no_file(
+    arguments: list[str],
+    words: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    speech = [] if "--speech" in arguments else ["--speech", SOUND]
+    status, printed, said = call(capsys, "export", *arguments, *speech)
+    assert (status, printed) == (1, "")
+    assert words in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_silence_is_nothing_to_compare_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    soundfile.write(tmp_path / "silence.wav", np.zeros(16_000), 16_000)
+    status, _, said = call(capsys, "export", "gru", "-o", tmp_path / "a.onnx", "--speech", tmp_path / "silence.wav")
+    assert status == 1 and "silence" in said and not (tmp_path / "a.onnx").exists()
+
+
+def test_models_tells_what_is_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "odd.onnx").write_bytes(b"not a graph")
+    monkeypatch.setenv("DENOISE_ONNX", str(tmp_path))
+    status, printed, said = call(capsys, "models")
+    assert status == 0 and "odd" not in printed
+    assert "left out: The ONNX file odd.onnx is refused: " in said

@@ -56,8 +56,12 @@ LENGTHLESS = ("mp3", "aac", "ac3", "eac3", "dts", "amr", "mpeg", "mpegts", "ogg"
 ABSOLUTE = ("mov", "matroska")
 """Formats whose clock begins with the recording, so that sound which begins later is late."""
 
-CLOCKED = (*ABSOLUTE, "ogg", "flac", "asf", "flv", "mpeg", "mpegts", "mxf")
-"""Formats whose time stamps are written in the file; those of the others are counted, and leap only at damage."""
+CLOCKED = (*ABSOLUTE, "ogg", "flac", "wv", "tta", "ape", "asf", "flv", "mpeg", "mpegts", "mxf")
+"""Formats whose time stamps are written in the file, or count the frames of a table in it; those of the others count
+what is found, and leap only at damage."""
+
+ENDS_TOLD = ("matroska", "asf", "flv")
+"""Formats that tell when their sound ends, not how long it lasts."""
 
 RESET = ("mpeg", "mpegts", "flv", "asf")
 """Formats whose clock may be set anew in midst of the file."""
@@ -73,6 +77,9 @@ SAME = {
     ("mp3", "mp1"): "MPEG_LAYER_I",
 }
 """(Format, codec) -> libsndfile's name of it: what a file is must not depend on who decodes it."""
+
+CHECKED = ("flac", "wavpack", "ape", "tta")
+"""Codecs whose frames carry a checksum that their decoders compare where they are told to."""
 
 LOSSLESS_IN_FFMPEG = ("pcm_s", "pcm_u", "pcm_f", "alac", "flac", "wavpack", "ape", "tta")
 
@@ -108,7 +115,7 @@ class Frame(NamedTuple):
 
     Attributes:
         time: Where it begins, in samples of the file's clock; None where it has no time stamp.
-        samples: Of each channel.
+        samples: Of each channel; 0 at the end, where what stood last could not be decoded.
         byte: Where it lies in the file; -1 where that is not known.
         follows_error: Whether what stood before it could not be decoded.
     """
@@ -138,6 +145,7 @@ class FfmpegDecoder:
         self._silence = {"damaged": 0, "gaps": 0}  # samples put in for what is missing
         self._process: subprocess.Popen[bytes] | None = None
         self._format = container["format_name"].split(",")[0]
+        self._strict = str(stream.get("codec_name")) in CHECKED
         ogg = survey_ogg(path) if self._format == "ogg" else OggSurvey(is_simple=False, is_chained=False)
         is_counted = self._format not in LENGTHLESS or ogg.is_simple
         info = _described(path, track, stream, container, is_counted)
@@ -147,11 +155,14 @@ class FfmpegDecoder:
         late = self._lateness(begin, Fraction(container.get("start_time", 0)))
         if late > LATE:
             self._notes.append(Note.of("late-start", name=shown(path), seconds=float(late)))
+        self._ogg_delay = opus_delay(path) if info.codec == "OPUS" and self._format == "ogg" else 0
         self._lead = round(late * info.sample_rate) if late > LATE else 0
-        self._begin = round(begin * info.sample_rate)
-        ends_told = is_counted and self._format == "matroska"  # it tells when its sound ends, not how long it is
+        self._ogg = ogg
+        self._begin = 0 if ogg.lacks_start else round(begin * info.sample_rate)
+        ends_told = is_counted and self._format in ENDS_TOLD
         self.info = replace(info, frames=info.frames + (0 if ends_told else self._lead))
-        self.claimed = self._claimed(is_counted)
+        is_own = container.get("nb_streams") == 1 or self._format not in ENDS_TOLD or "DURATION" in _stream_tags(stream)
+        self.claimed = self._claimed(is_counted and is_own)
         # Time stamps that count samples from the file's beginning make jumps and the end exact.
         self.exact = (
             (self._format == "mov" or (ogg.is_simple and info.codec == "OPUS"))
@@ -184,12 +195,18 @@ class FfmpegDecoder:
         """The sound from its first sample on, silent where it lacks, and before `seconds`, from where it is decoded."""
         silence = dict.fromkeys(self._silence, 0)
         first = previous = None
-        passed = 0  # frames
-        for leap, frame, samples in placed(self._decoded(seconds), self._begin - self._lead):
+        passed = given = 0  # frames, samples
+        decoded = self._decoded(seconds)
+        if self._ogg.end and not seconds:
+            decoded = _ended(decoded, *(place - self._ogg_delay for place in self._ogg.end))
+        for leap, frame, samples in placed(decoded, self._begin - self._lead):
             if first is None or previous is None:
                 first = frame
                 kept_before = leap if seconds else self._lead
-                missing = max(0, leap if frame.follows_error else kept_before)
+                missing = max(0, leap if frame.follows_error or self._ogg.lacks_start else kept_before)
+            elif not frame.samples:
+                lack = self.info.frames - given if self._format == "flac" else 0
+                missing, kept_before = max(0, lack) if lack <= first.samples else 0, 0
             else:
                 missing, kept_before = self._missing(leap, previous, frame, (previous.byte - first.byte) / passed), 0
             is_damage = frame.follows_error or self._format not in (*ABSOLUTE, *RESET)
@@ -197,7 +214,7 @@ class FfmpegDecoder:
             for begin in range(0, missing, BLOCK):
                 yield np.zeros((min(BLOCK, missing - begin), self.info.channels), np.float32)
             yield samples
-            previous, passed = frame, passed + 1
+            previous, passed, given = frame, passed + 1, given + missing + len(samples)
             self._silence = {key: max(count, self._silence[key]) for key, count in silence.items()}
 
     def _missing(self, leap: int, previous: Frame, frame: Frame, frame_bytes: float) -> int:
@@ -245,8 +262,8 @@ class FfmpegDecoder:
         form = f"aformat=sample_fmts=flt:sample_rates={self.info.sample_rate}"
         if re.fullmatch(r"[\w.()]+", self._layout) and self._layout != "unknown":
             form += f":channel_layouts={self._layout}"  # parts of a chained file may differ
-        # ffmpeg would play a damaged flac frame as noise; lossy decoders conceal what they can.
-        strict = ["-err_detect", "crccheck+explode"] if self._format == "flac" else []
+        # ffmpeg would play a damaged lossless frame as noise; lossy decoders conceal what they can.
+        strict = ["-err_detect", "crccheck+explode"] if self._strict else []
         most = round((self._limits.max_seconds + 1) * self.info.sample_rate) * 4 * self.info.channels  # bytes
         jump = ["-noaccurate_seek", "-ss", str(seconds)] if seconds else []
         return [
@@ -282,6 +299,20 @@ def placed(decoded: Iterable[tuple[Frame, Interleaved]], begin: int) -> Iterator
         held = leap, frame, samples
     if held is not None:
         yield held
+
+
+def _ended(decoded: Iterable[tuple[Frame, Interleaved]], begin: int, end: int) -> Iterator[tuple[Frame, Interleaved]]:
+    """The frames from time `begin` on moved so that the last one ends at `end`: they came after a loss, uncounted."""
+    late: list[tuple[Frame, Interleaved]] = []
+    for frame, samples in decoded:
+        if late or (frame.time is not None and 2 * (frame.time - begin) > -frame.samples):
+            late.append((frame, samples))
+        else:
+            yield frame, samples
+    count = sum(frame.samples for frame, _ in late)
+    for frame, samples in late:
+        yield frame._replace(time=end - count), samples
+        count -= frame.samples
 
 
 def _without(count: int, pieces: Iterator[Interleaved]) -> Iterator[Interleaved]:
@@ -338,6 +369,8 @@ def _listen(words: IO[bytes], told: SimpleQueue[Frame | None]) -> None:
                 failed = False
             elif b"[error]" in line or b"corrupt" in line:
                 failed = failed or b"non monotonically" not in line
+    if failed:
+        told.put(Frame(None, 0, -1, failed))
     told.put(None)
 
 
@@ -360,7 +393,7 @@ def _ffprobe(path: Path) -> dict[str, Any]:
     """What ffprobe tells of the sound tracks and their container; empty where it understands neither."""
     entries = (
         "stream=codec_name,sample_rate,channels,channel_layout,time_base,start_pts,duration_ts,bit_rate,"
-        "bits_per_raw_sample,bits_per_sample:format=format_name,duration,start_time,bit_rate,nb_streams"
+        "bits_per_raw_sample,bits_per_sample:stream_tags=DURATION:format=format_name,duration,start_time,bit_rate,nb_streams"
     )
     command = [*_ffmpeg("ffprobe", path), *("-select_streams", "a", "-show_entries", entries, "-of", "json")]
     try:
@@ -380,6 +413,8 @@ def _described(path: Path, track: int, stream: dict[str, Any], container: dict[s
     names = container["format_name"].split(",")
     if not is_counted or not ("duration_ts" in stream or "duration" in container):
         frames = round(_seconds_of_packets(path, track) * rate)  # browsers, too, record webm without a length
+    elif match := re.fullmatch(r"(\d+):(\d+):([\d.]+)", _stream_tags(stream).get("DURATION", "")):  # matroska
+        frames = round((int(match[1]) * 3600 + int(match[2]) * 60 + Fraction(match[3])) * rate)
     elif "duration_ts" in stream:
         frames = round(stream["duration_ts"] * Fraction(stream["time_base"]) * rate)
     else:
@@ -400,6 +435,11 @@ def _described(path: Path, track: int, stream: dict[str, Any], container: dict[s
         bit_depth=bits or None if is_lossless else None,
         bit_rate=int(bit_rate) if bit_rate and not is_lossless else None,
     )
+
+
+def _stream_tags(stream: dict[str, Any]) -> dict[str, str]:
+    tags = stream.get("tags")
+    return tags if isinstance(tags, dict) else {}
 
 
 def _seconds_of_packets(path: Path, track: int) -> float:

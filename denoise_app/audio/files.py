@@ -172,6 +172,8 @@ class Reader:
         self._cut_off: tuple[Note, ...] = ()
         # Some programs miscount by their header; lossy ones estimate. Less than this is not worth a word.
         self._tolerance = decoder.info.sample_rate // (10 if decoder.exact else 2)
+        if decoder.info.container == "flac":  # whose count is exact
+            self._tolerance = 0
         self._tell_if_cut_off(decoder.claimed, decoder.info.frames)
 
     @property
@@ -215,6 +217,7 @@ class Reader:
             raise AudioError.of("not-finite", name=self._name, time=time)
 
     def _tell_if_cut_off(self, announced: int, present: int) -> None:
+        self._cut_off = ()
         if announced - present > self._tolerance:
             promised, found = (clock(frames / self.info.sample_rate) for frames in (announced, present))
             self._cut_off = (Note.of("cut-off", name=self._name, promised=promised, present=found),)

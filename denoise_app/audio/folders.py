@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import os
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +12,9 @@ from pathlib import Path
 
 from denoise_app.audio.files import SUFFIXES
 from denoise_app.audio.names import printable
+
+TYPESCRIPT = (".ts", ".mts")  # MPEG transport streams end so, and programs in TypeScript
+HEAD = 1024  # bytes that tell the one from the other
 
 
 @dataclass(frozen=True)
@@ -70,4 +75,18 @@ def _kind(entry: os.DirEntry[str], output: os.stat_result | None) -> str:
     if entry.is_symlink() and os.path.isdir(entry):
         return "linked folder"
     suffix = Path(entry.name).suffix.lower()
-    return "sound" if suffix in SUFFIXES else printable(suffix) or "no suffix"
+    is_sound = suffix in SUFFIXES and not (suffix in TYPESCRIPT and _is_text(entry.path))
+    return "sound" if is_sound else printable(suffix) or "no suffix"
+
+
+def _is_text(path: str) -> bool:
+    """Whether a file begins as text does; one that cannot be read is left to whoever opens it."""
+    if not os.path.isfile(path):
+        return False
+    try:
+        with open(path, "rb") as file:
+            head = file.read(HEAD)
+        text = codecs.getincrementaldecoder("utf-8")().decode(head)  # the last character may be cut
+    except (OSError, UnicodeDecodeError):
+        return False
+    return bool(head) and re.search("[\0-\x08\x0e-\x1f]", text) is None

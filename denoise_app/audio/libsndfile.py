@@ -69,13 +69,29 @@ def open_with_soundfile(path: Path) -> SoundFileDecoder | None:
     patch = stale_size(path)
     try:
         # As bytes: soundfile encodes names itself, but only those that are UTF-8.
-        handle = soundfile.SoundFile(_Patched(path, patch) if patch else os.fsencode(path))
+        handle = _Handle(_Patched(path, patch) if patch else os.fsencode(path))
     except (soundfile.LibsndfileError, TypeError):  # TypeError: it takes *.raw for sound without a header
         return None
     if 0 < handle.frames < UNKNOWN_LENGTH:
         return SoundFileDecoder(path, handle)
     handle.close()
     return None
+
+
+class _Handle(soundfile.SoundFile):
+    """A file whose reads go on where the last one ended.
+
+    After every read soundfile seeks to where it already is. libmpg123 then loses the bits that the next mp3 frame
+    borrows from those before it: that frame is wrong, and it complains on stderr.
+    """
+
+    def seekable(self) -> bool:
+        """What soundfile asks before it seeks; whether it can be done is `can_seek`."""
+        return False
+
+    @property
+    def can_seek(self) -> bool:
+        return super().seekable()
 
 
 class _Patched:
@@ -107,7 +123,7 @@ class SoundFileDecoder:
         is_doubtful: Whether the file may hold more than libsndfile finds.
     """
 
-    def __init__(self, path: Path, handle: soundfile.SoundFile) -> None:
+    def __init__(self, path: Path, handle: _Handle) -> None:
         self._path = path
         self._handle = handle
         self._rescued: Decoder | None = None
@@ -152,9 +168,9 @@ class SoundFileDecoder:
 
     def _entered(self, start: int) -> int | None:
         """The sample from which on the next read decodes, at or before `start`; None where it cannot be reached."""
-        if not self._handle.seekable():  # GSM 6.10, G.721, G.723, NMS ADPCM: decoded from the beginning
+        if not self._handle.can_seek:  # GSM 6.10, G.721, G.723, NMS ADPCM: decoded from the beginning
             self._handle.close()
-            self._handle = soundfile.SoundFile(os.fsencode(self._path))
+            self._handle = _Handle(os.fsencode(self._path))
             return 0
         position = start - start % BLOCK if self.rescue else max(0, start - PREROLL)
         try:

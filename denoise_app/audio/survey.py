@@ -45,16 +45,22 @@ class OggSurvey(NamedTuple):
     Attributes:
         is_simple: One stream from its beginning on, of which no page is missing or damaged.
         is_chained: Another stream begins after the first has sounded.
+        lacks_start: Of its only stream, pages are missing between the headers and the first sound.
+        end: Where pages are missing before the last one of its only stream: the granule positions, which are samples,
+            of the page before them and of the last one; ffmpeg counts the last page on from there.
     """
 
     is_simple: bool
     is_chained: bool
+    lacks_start: bool = False
+    end: tuple[int, int] | None = None
 
 
 def survey_ogg(path: Path) -> OggSurvey:
-    """Walks the pages of an Ogg file (RFC 3533, 6): their order and their checksums."""
+    """Walks the pages of an Ogg file (RFC 3533, 6): their order, their checksums and how far each reaches."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         simple, chained, at, expected, serials = True, False, 0, 0, set()
+        reached, lacks_start, is_gap, end = 0, False, False, None
         while at < len(data):
             page = _ogg_page(data, at)
             if page is None:
@@ -63,26 +69,35 @@ def survey_ogg(path: Path) -> OggSurvey:
                 if at < 0:
                     break
                 continue
-            begins, serial, number, is_whole, size = page
+            begins, serial, number, is_whole, size, granule = page
             chained = chained or (begins and expected > 1)
             serials.add(serial)
             simple = simple and is_whole and number == expected and len(serials) == 1
-            expected, at = number + 1, at + size
-        return OggSurvey(simple and bool(serials), chained)
+            at += size
+            if not is_whole:  # no decoder takes it
+                continue
+            is_gap = is_gap or number > expected
+            expected = number + 1
+            if granule > 0:  # -1: no packet ends on it
+                lacks_start = lacks_start or (is_gap and not reached)
+                end = (reached, granule) if is_gap and reached else None
+                reached, is_gap = granule, False
+        is_single = len(serials) == 1 and not chained
+        return OggSurvey(simple and bool(serials), chained, lacks_start and is_single, end if is_single else None)
 
 
-def _ogg_page(data: mmap.mmap, at: int) -> tuple[bool, int, int, bool, int] | None:
-    """Whether it begins a stream, its serial and page number, whether its checksum is right, its size in bytes."""
+def _ogg_page(data: mmap.mmap, at: int) -> tuple[bool, int, int, bool, int, int] | None:
+    """Whether it begins a stream, its serial and number, whether its checksum is right, bytes, granule position."""
     head = data[at : at + 27]
     if len(head) < 27 or head[:4] != b"OggS":
         return None
-    serial, number, checksum = struct.unpack_from("<III", head, 14)
+    granule, serial, number, checksum = struct.unpack_from("<qIII", head, 6)
     lengths = data[at + 27 : at + 27 + head[26]]
     size = 27 + len(lengths) + sum(lengths)
     if len(lengths) < head[26] or at + size > len(data):
         return None
     page = data[at : at + 22] + bytes(4) + data[at + 26 : at + size]
-    return bool(head[5] & 2), serial, number, _ogg_checksum(page) == checksum, size
+    return bool(head[5] & 2), serial, number, _ogg_checksum(page) == checksum, size, granule
 
 
 def _ogg_checksum(page: bytes) -> int:
@@ -112,10 +127,13 @@ def is_simple_mp3(path: Path) -> bool:
 
 
 def _flac_goes_on(path: Path) -> bool:
-    """Whether a flac file holds frames beyond the samples that its STREAMINFO counts (RFC 9639, 8.2 and 9.1)."""
+    """Whether a flac file holds frames beyond the samples that its STREAMINFO counts (RFC 9639, 8.2 and 9.1), or
+    another flac file that was joined to it."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         if len(data) < 42:
             return False
+        if data.find(b"fLaC\0\0\0\x22", 4) > 0:
+            return True
         block = int.from_bytes(data[10:12], "big")  # the largest: that of a stream whose frames are numbered
         total = int.from_bytes(data[21:26], "big") & ((1 << 36) - 1)
         tail = data[max(42, len(data) - FLAC_TAIL) :]

@@ -640,7 +640,9 @@ MIMES = {"mjpeg": "image/jpeg", "png": "image/png", "gif": "image/gif", "bmp": "
 IMAGE_READERS = {"image/jpeg": "jpeg_pipe", "image/png": "png_pipe"}
 """Pictures that m4a holds, and how ffmpeg calls them."""
 
-OTHER_STREAMS = {"video": "moving picture", "subtitle": "subtitles", "attachment": "attached files"}
+OTHER_STREAMS = {"subtitle": "subtitles", "attachment": "attached files"}
+"""Kinds of streams that nothing written here holds; that a film's picture is not in its sound surprises nobody."""
+
 READ_FROM = {
     "wav": {b"bext", b"LIST", b"cue ", b"id3 ", b"ID3 "},
     "aiff": {b"NAME", b"AUTH", b"(c) ", b"ANNO", b"ID3 ", b"MARK"},

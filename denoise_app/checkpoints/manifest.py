@@ -46,6 +46,8 @@ SENTENCES: dict[str, str] = {
     "weights-changed": "The weights of {name} are not those that its config.json names (sha256 differs). "
     "Fetch them again.",
     "weights-do-not-fit": "The weights of {name} do not fit its model: {problem}.",
+    # ONNX files
+    "graph-refused": "The ONNX file {name} is refused: {problem}.",
     # the Hub
     "hub-offline": "Offline mode is on (HF_HUB_OFFLINE), and {name} is not in the cache. Bundled models still work.",
     "hub-unreachable": "The Hub could not be reached for {name}. Bundled and cached models still work; check the "

@@ -1,4 +1,4 @@
-"""Every denoiser by name, ready to run: the classical ones, the bundled checkpoints, and those pulled from the Hub."""
+"""Every denoiser by name, ready to run: the classical ones, bundled checkpoints, those of the Hub, and ONNX files."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ from typing import Literal
 
 from denoise_app import resources
 from denoise_app.checkpoints import hub, store
-from denoise_app.checkpoints.manifest import CheckpointError, Manifest
+from denoise_app.checkpoints.manifest import SLUG, CheckpointError, Manifest
 from denoise_app.classical import CLASSICAL
 from denoise_app.denoiser import Denoiser
 from denoise_app.metrics.report import quality
+from denoise_app.models.registry import MODELS
 
+from . import onnx
 from .device import choose
 
+GRAPH = "model.onnx"  # beside bundled weights: the same denoiser for ONNX Runtime
+BY_OTHERS = "onnx"  # stands for the loss of a denoiser by others
 FALLBACK = "mmse-lsa"  # the best of the classical ones
 QUICK = 0.1  # of real time: an hour of sound in six minutes of one core
 FAST_SHARE = 1 / 3  # of the time that the best takes
@@ -36,11 +40,12 @@ class Entry:
         model: Its name.
         loss: The training loss of the checkpoint; None for a classical one.
         kind: "classical" or "neural".
-        source: "built-in", "bundled" (in the folder of weights) or "hub" (pulled into the Hub's cache).
+        source: "built-in", "bundled" (in the folder of weights), "hub" (pulled into the Hub's cache) or "onnx" (by
+            others, in the operator's folder).
         sample_rate: Hz.
         causal, latency: As `Denoiser` has them; latency in samples.
         manifest: Everything else that is known of a checkpoint; None for a classical one.
-        folder: Where the checkpoint lies; None where it has yet to be fetched.
+        folder: Where the checkpoint lies; of an ONNX file by others the file; None where it has yet to be fetched.
         repo, revision: "author/name" on the Hub, and the commit.
         cached: False where its weights have yet to be fetched from the Hub.
     """
@@ -48,7 +53,7 @@ class Entry:
     model: str
     loss: str | None
     kind: Literal["classical", "neural"]
-    source: Literal["built-in", "bundled", "hub"]
+    source: Literal["built-in", "bundled", "hub", "onnx"]
     sample_rate: int
     causal: bool
     latency: int
@@ -87,7 +92,7 @@ class Row:
     model: str
     loss: str | None
     kind: Literal["classical", "neural"]
-    source: Literal["built-in", "bundled", "hub"]
+    source: Literal["built-in", "bundled", "hub", "onnx"]
     sample_rate: int
     causal: bool
     latency_ms: float
@@ -113,7 +118,7 @@ def entries(weights: Path | None = None) -> list[Entry]:
     Reads files only, and asks nobody. A bundled checkpoint goes before one of the same name in the Hub's cache, and
     a newly pulled one before an older one; `pulled` has them all. What is broken is left out; `broken` says why.
     """
-    found = {(entry.model, entry.loss): entry for entry in [*pulled()[::-1], *_bundled(weights)]}
+    found = {(entry.model, entry.loss): entry for entry in [*_by_others()[0], *pulled()[::-1], *_bundled(weights)]}
     return [*sorted(found.values(), key=lambda entry: (entry.model, entry.loss or "")), *_classical()]
 
 
@@ -143,8 +148,41 @@ def pulled() -> list[Entry]:
 
 
 def broken(weights: Path | None = None) -> list[CheckpointError]:
-    """Why checkpoints in the folder of weights are left out."""
-    return store.list_folder(weights or weights_folder())[1]
+    """Why checkpoints in the folder of weights, and files in that of ONNX denoisers, are left out."""
+    return [*store.list_folder(weights or weights_folder())[1], *_by_others()[1]]
+
+
+def onnx_folder() -> Path | None:
+    """The operator's folder of ONNX denoisers by others, DENOISE_ONNX; None without one."""
+    named = os.environ.get("DENOISE_ONNX", "").strip()
+    return Path(named) if named else None
+
+
+def _by_others() -> tuple[list[Entry], list[CheckpointError]]:
+    """The ONNX files in the operator's folder, under their own names; and why others in it are left out."""
+    found: list[Entry] = []
+    refused: list[CheckpointError] = []
+    folder = onnx_folder()
+    for path in sorted(folder.glob("*.onnx")) if folder else []:
+        try:
+            status = path.stat()
+            found.append(_neural(path, _described(path, status.st_mtime_ns, status.st_size), "onnx"))
+        except OSError as error:
+            refused.append(onnx.refused(path, error.strerror or str(error)))
+        except CheckpointError as error:
+            refused.append(error)
+    return found, refused
+
+
+@lru_cache(256)
+def _described(path: Path, changed: int, size: int) -> Manifest:
+    """Remembered until the file changes."""
+    name = path.stem.lower().replace("_", "-")
+    if not SLUG.fullmatch(name):
+        raise onnx.refused(path, "a name is letters, digits and hyphens, at most 40")
+    if name in {*MODELS, *CLASSICAL, *PRESETS}:
+        raise onnx.refused(path, f"{name} means something else in this program: give the file another name")
+    return onnx.describe(path, name, BY_OTHERS)
 
 
 def _bundled(weights: Path | None) -> list[Entry]:
@@ -155,7 +193,7 @@ def _bundled(weights: Path | None) -> list[Entry]:
 def _neural(
     folder: Path | None,
     manifest: Manifest,
-    source: Literal["bundled", "hub"],
+    source: Literal["bundled", "hub", "onnx"],
     repo: str | None = None,
     revision: str | None = None,
 ) -> Entry:
@@ -309,7 +347,8 @@ def load(model: str, loss: str | None = None, device: str | None = None, revisio
     """A denoiser, ready to run; from any thread.
 
     A checkpoint is read once per device and then shared: it is in evaluation mode and keeps its state outside. A
-    classical denoiser is built anew, and runs on the CPU.
+    classical denoiser is built anew, and runs on the CPU. On the CPU bundled weights beside which their graph lies are
+    run by ONNX Runtime: graphs lie where it was measured to be quicker (docs/deploy.md), and give the same samples.
 
     Args:
         model: A name in `entries`, or in PRESETS.
@@ -326,7 +365,15 @@ def load(model: str, loss: str | None = None, device: str | None = None, revisio
         return CLASSICAL[entry.model]()
     assert entry.folder is not None and entry.manifest is not None
     with _loading:
-        return _read(entry.folder, entry.manifest.sha256, choose(device).torch_device)
+        if entry.source == "onnx":
+            return _read_graph(entry.folder, entry.folder.stat().st_mtime_ns)
+        place = choose(device).torch_device
+        graph = entry.folder / GRAPH
+        if entry.source == "bundled" and place == "cpu" and graph.is_file():
+            denoiser = _read_graph(graph, graph.stat().st_mtime_ns)
+            if denoiser.form.metadata.get("sha256") == entry.manifest.sha256:  # else it is of other weights
+                return denoiser
+        return _read(entry.folder, entry.manifest.sha256, place)
 
 
 def sha256(model: str, loss: str | None = None, revision: str | None = None) -> str | None:
@@ -337,6 +384,12 @@ def sha256(model: str, loss: str | None = None, revision: str | None = None) -> 
 
 def _known(names: Iterable[str | None]) -> str:
     return ", ".join(sorted({name for name in names if name})) or "none"
+
+
+@lru_cache(MOST_LOADED)
+def _read_graph(path: Path, changed: int) -> onnx.OnnxDenoiser:
+    """The denoiser in an ONNX file; one that was replaced is read again."""
+    return onnx.load(path)
 
 
 @lru_cache(MOST_LOADED)

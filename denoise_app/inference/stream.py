@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from math import inf
 from typing import Any
 
@@ -12,43 +13,25 @@ from torch import Tensor
 
 from denoise_app.audio.clip import Samples
 from denoise_app.audio.convert import Resampler
-from denoise_app.audio.level import from_db
 from denoise_app.denoiser import Denoiser, StreamingDenoiser
 
+from . import threads
 from .blocks import Blocks
 from .errors import EngineError
 from .high_band import TopBand, gain_at
 from .separation import device_of
+from .settings import Settings
 from .tracks import Queue
 
 RAMP_SECONDS = 0.02  # over which a new strength sets in, so that turning it makes no click
-
-
-def wet_share(strength: float, max_attenuation_db: float) -> float:
-    """The share of the denoised sound in the output, 0 to 1.
-
-    Args:
-        strength: Percent, 0 to 100.
-        max_attenuation_db: 0 to inf: nothing is made softer by more than this.
-
-    Raises:
-        ValueError: a number out of its range.
-
-    >>> wet_share(100, inf), wet_share(50, inf), wet_share(100, 20), wet_share(100, 0)
-    (1.0, 0.5, 0.9, 0.0)
-    """
-    if not 0 <= strength <= 100:
-        raise ValueError(f"strength lies in 0 to 100 %, not {strength}")
-    if not max_attenuation_db >= 0:
-        raise ValueError(f"the most attenuation is at least 0 dB, not {max_attenuation_db}")
-    return strength / 100 * (1 - from_db(-max_attenuation_db))
 
 
 class Stream:
     """A causal denoiser that hears a sound chunk by chunk, and gives each sample back as soon as it is settled.
 
     All that `push` and `flush` give, one after the other, has the input's length, is aligned with it, and is what
-    denoising the whole sound at once gives, however it is cut. What is remembered is bounded, however long it runs.
+    denoising the whole sound at once gives, however it is cut. What is remembered is bounded, however long it runs. A
+    constant offset alone is left in, for the engine finds it by hearing seconds of what follows.
 
     Args:
         denoiser: It is shared, never changed; what is remembered lies here.
@@ -59,7 +42,8 @@ class Stream:
 
     Raises:
         EngineError: "not-causal" where the denoiser hears what comes later.
-        ValueError: a number out of its range.
+        SettingError: a strength or an attenuation out of its range.
+        ValueError: no rate, or no channel.
 
     >>> from denoise_app.classical.wiener import Wiener
     >>> stream, noisy = Stream(Wiener(), 48_000), np.ones(1000, np.float32)
@@ -84,18 +68,18 @@ class Stream:
         self._has_high_band = sample_rate > denoiser.sample_rate
         self._flat = channels == 1
         self.strength, self.max_attenuation_db = strength, max_attenuation_db
-        self._wanted = wet_share(strength, max_attenuation_db)
+        self._wanted = Settings(strength, max_attenuation_db).wet
         self.reset()
 
     def adjust(self, strength: float | None = None, max_attenuation_db: float | None = None) -> None:
         """Change the strength, the most attenuation or both while it runs; what is to come is faded over in 20 ms.
 
         Raises:
-            ValueError: a number out of its range; nothing is changed.
+            SettingError: a number out of its range; nothing is changed.
         """
         wanted = self.strength if strength is None else strength
         most = self.max_attenuation_db if max_attenuation_db is None else max_attenuation_db
-        self._wanted = wet_share(wanted, most)
+        self._wanted = Settings(wanted, most).wet
         self.strength, self.max_attenuation_db = wanted, most
 
     def reset(self) -> None:
@@ -151,14 +135,16 @@ class Stream:
         """The samples that are left at the end of a sound, in the shape of the last chunk; then it is reset."""
         began = time.perf_counter()
         self._hear(self._down.finish())
-        self._keep(self._blocks.finish())
+        with threads.limited():
+            rest = self._blocks.finish()
+        self._keep(rest)
         if self._has_high_band:
             self._gains = np.concatenate([self._gains, self._top_band.finish()])
             self._low.put(self._low_up.finish())
         self._taken.put(self._taken_up.finish())
-        rest = self._given_out(self._sound.frames, began)
+        given = self._given_out(self._sound.frames, began)
         self.reset()
-        return rest
+        return given
 
     def _checked(self, chunk: Any) -> Samples:
         """The chunk as an array (channels, T) of its own."""
@@ -178,7 +164,9 @@ class Stream:
         self._dry.put(dry)
         if self._has_high_band:
             self._low.put(self._low_up.push(dry))
-        self._keep(self._blocks.push(torch.tensor(dry, device=device_of(self._denoiser))))
+        with threads.limited():
+            clean = self._blocks.push(torch.tensor(dry, device=device_of(self._denoiser)))
+        self._keep(clean)
 
     def _keep(self, clean: Tensor) -> None:
         """What the denoiser takes away from the next samples, and from its top band."""
@@ -228,3 +216,39 @@ class Stream:
         shares = self._wet + np.sign(way) * np.minimum(steps, abs(way))
         self._wet = float(shares[-1]) if count else self._wet
         return shares.astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A denoiser as `denoise_app.load` gives it: to be called on tensors, or opened as a stream.
+
+    Attributes:
+        denoiser: What is called; keeps the contract of `denoise_app.denoiser`, as this does, too.
+    """
+
+    denoiser: Denoiser
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz; the only rate it can be called with, while a stream takes any."""
+        return self.denoiser.sample_rate
+
+    @property
+    def latency(self) -> int:
+        """Samples of look-ahead plus framing."""
+        return self.denoiser.latency
+
+    @property
+    def causal(self) -> bool:
+        """Whether it can be opened as a stream."""
+        return self.denoiser.causal
+
+    def __call__(self, noisy: Tensor) -> Tensor:
+        """(batch, time) float32 at its rate -> the same, denoised."""
+        return self.denoiser(noisy)
+
+    def stream(
+        self, sample_rate: int, channels: int = 1, *, strength: float = 100.0, max_attenuation_db: float = inf
+    ) -> Stream:
+        """Opens a stream; the arguments, and what is raised, are those of `Stream`."""
+        return Stream(self.denoiser, sample_rate, channels, strength, max_attenuation_db)

@@ -16,9 +16,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from denoise_app.spectral.stft import SpectralDenoiser, Stft
+from denoise_app.spectral.stft import Stft
 
-from .layers import SILENCE, RunningMean, check_bounds
+from .layers import SILENCE, RunningMean, SpectralModel, check_bounds, power_of
 
 COMPRESSION = 0.3  # of magnitudes: about how loud they are heard; exact zeros stay 0
 SHARPNESS = 8  # of the bend where what is reconstructed meets what was heard
@@ -59,7 +59,7 @@ class Memory(NamedTuple):
     """What `Autoencoder` remembers between frames.
 
     The sums of the running means of level and spectrum, the last compressed magnitudes (B, past + look_ahead, bins),
-    and the last spectra (B, bins, look_ahead), complex.
+    and the last spectra (B, bins, look_ahead, 2).
     """
 
     level: Tensor
@@ -68,7 +68,7 @@ class Memory(NamedTuple):
     spectra: Tensor
 
 
-class Autoencoder(SpectralDenoiser):
+class Autoencoder(SpectralModel):
     """Compressed magnitudes of some frames to the clean ones of one of them, never above what was heard there.
 
     Scale: magnitudes are relative to the level of the last second, so a gain applied to the input comes out as the same
@@ -98,12 +98,12 @@ class Autoencoder(SpectralDenoiser):
             level=self.mean.initial(like, batch, 1),
             spectrum=self.mean.initial(like, batch, bins),
             magnitudes=like.new_zeros(batch, self.stacked - 1, bins),
-            spectra=torch.zeros(batch, bins, self.look_ahead, dtype=torch.complex64, device=like.device),
+            spectra=like.new_zeros(batch, bins, self.look_ahead, 2),
         )
 
-    def enhance(self, spectra: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
-        count = spectra.shape[2]
-        power = (spectra.real.square() + spectra.imag.square()).transpose(1, 2)  # (B, F, N) -> (B, N, F)
+    def enhance_parts(self, parts: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+        count = parts.shape[2]
+        power = power_of(parts).transpose(1, 2)  # (B, F, N) -> (B, N, F)
         level, level_sums = self.mean(power.mean(2, keepdim=True), memory.level)
         magnitudes = (power / (level + SILENCE)) ** (COMPRESSION / 2)
         mean, spectrum_sums = self.mean(magnitudes, memory.spectrum)
@@ -111,8 +111,8 @@ class Autoencoder(SpectralDenoiser):
         stack = [known[:, k : k + count] for k in range(self.stacked)]
         clean = self.decode(self.encode(torch.cat([*stack, mean], dim=2)))  # (B, n, bins)
         gain = bounded(clean, stack[self.config.past]) ** (1 / COMPRESSION)
-        heard = torch.cat([memory.spectra, spectra], dim=2)  # (B, bins, look_ahead + n)
-        return heard[:, :, :count] * gain.transpose(1, 2), Memory(
+        heard = torch.cat([memory.spectra, parts], dim=2)  # (B, bins, look_ahead + n, 2)
+        return heard[:, :, :count] * gain.transpose(1, 2)[..., None], Memory(
             level_sums, spectrum_sums, known[:, count:], heard[:, :, count:]
         )
 

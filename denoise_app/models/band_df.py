@@ -17,9 +17,18 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from denoise_app.spectral.stft import SpectralDenoiser, Stft
+from denoise_app.spectral.stft import Stft
 
-from .layers import BandFeatures, BandSplit, FeatureSums, check_bounds, phase_steps, run_gru
+from .layers import (
+    BandFeatures,
+    BandSplit,
+    FeatureSums,
+    SpectralModel,
+    check_bounds,
+    complex_product,
+    phase_steps,
+    run_gru,
+)
 
 
 @dataclass(frozen=True)
@@ -68,7 +77,7 @@ class BandDfConfig:
 class Memory(NamedTuple):
     """What `BandDf` remembers between frames.
 
-    The features' sums, the last spectra (B, bins, past + look_ahead), complex, and the GRU's state (layers, B, hidden).
+    The features' sums, the last spectra (B, bins, past + look_ahead, 2), and the GRU's state (layers, B, hidden).
     """
 
     sums: FeatureSums
@@ -76,7 +85,7 @@ class Memory(NamedTuple):
     hidden: Tensor
 
 
-class BandDf(SpectralDenoiser):
+class BandDf(SpectralModel):
     """Noisy spectra times a gain per band, plus a short complex filter over frames on the low bins.
 
     Scale: features are relative to the level of the last syllable, so a gain applied to the input comes out as the same
@@ -103,14 +112,14 @@ class BandDf(SpectralDenoiser):
         like = next(self.parameters())
         return Memory(
             sums=self.features.initial(like, batch),
-            spectra=torch.zeros(batch, self.stft.bins, self.taps - 1, dtype=torch.complex64, device=like.device),
+            spectra=like.new_zeros(batch, self.stft.bins, self.taps - 1, 2),
             hidden=like.new_zeros(self.config.layers, batch, self.config.hidden),
         )
 
-    def enhance(self, spectra: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
-        count = spectra.shape[2]
-        known = torch.cat([memory.spectra, spectra], dim=2)  # (B, bins, taps - 1 + n)
-        features, sums = self.features(spectra, memory.sums)
+    def enhance_parts(self, parts: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+        count = parts.shape[2]
+        known = torch.cat([memory.spectra, parts], dim=2)  # (B, bins, taps - 1 + n, 2)
+        features, sums = self.features(parts, memory.sums)
         turns = phase_steps(known[:, : self.config.filtered_bins, self.taps - 2 :])
         encoded = self.encode(torch.cat([features, turns], dim=2))
         recurrent, hidden = run_gru(self.recur, encoded, memory.hidden)
@@ -119,7 +128,7 @@ class BandDf(SpectralDenoiser):
         if not self.training:  # a loss on a floored gain would press all gains down to make up for the rest it leaves
             gain = self.config.floor + (1 - self.config.floor) * gain
         gain = self.bands.merge(gain).transpose(1, 2)  # (B, N, bands) -> (B, bins, N)
-        masked = known[:, :, self.config.past : self.config.past + count] * gain
+        masked = known[:, :, self.config.past : self.config.past + count] * gain[..., None]
         filtered = self._filter(known, self.to_filter(decoded), count)
         clean = torch.cat(
             [masked[:, : self.config.filtered_bins] + filtered, masked[:, self.config.filtered_bins :]], 1
@@ -127,10 +136,11 @@ class BandDf(SpectralDenoiser):
         return clean, Memory(sums, known[:, :, known.shape[2] - self.taps + 1 :], hidden)
 
     def _filter(self, known: Tensor, weights: Tensor, count: int) -> Tensor:
-        """sum_k w_k X(n - past + k) on the low bins: (B, bins, taps - 1 + n), (B, n, 2 * taps * low) -> (B, low, n)."""
+        """sum_k w_k X(n - past + k) on the low bins.
+
+        (B, bins, taps - 1 + n, 2), (B, n, 2 * taps * low) -> (B, low, n, 2).
+        """
         low = self.config.filtered_bins
-        parts = weights.unflatten(2, (2, self.taps, low)).permute(2, 0, 3, 4, 1)  # (2, B, taps, low, n), a view
-        frames = torch.stack([known[:, :low, k : k + count] for k in range(self.taps)], dim=1)  # (B, taps, low, n)
-        real = (parts[0] * frames.real - parts[1] * frames.imag).sum(1)
-        imag = (parts[0] * frames.imag + parts[1] * frames.real).sum(1)
-        return torch.complex(real, imag)
+        taps = weights.unflatten(2, (2, self.taps, low)).permute(0, 3, 4, 1, 2)  # (B, taps, low, n, 2), a view
+        frames = torch.stack([known[:, :low, k : k + count] for k in range(self.taps)], dim=1)
+        return complex_product(taps, frames).sum(1)

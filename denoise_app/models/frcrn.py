@@ -21,9 +21,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from denoise_app.spectral.stft import SpectralDenoiser, Stft
+from denoise_app.spectral.stft import Stft
 
-from .layers import SILENCE, RunningMean, check_bounds
+from .layers import SILENCE, RunningMean, SpectralModel, check_bounds, complex_product, power_of
 
 KERNEL = 5  # bins that a convolution sees, in two frames
 POWER = 0.3  # to which magnitudes are raised, so that weak bins count
@@ -96,7 +96,7 @@ def as_real(weight: Tensor, fan_in: int, fan_out: int) -> Tensor:
 
     A row [re, im] times it is [re R - im I, re I + im R], R and I being the two parts of the weight.
     """
-    re, im = weight
+    re, im = weight.unbind(0)
     return torch.cat([torch.cat([re, im], dim=fan_out), torch.cat([-im, re], dim=fan_out)], dim=fan_in)
 
 
@@ -139,14 +139,16 @@ class ComplexConv(nn.Module):
         weight = as_real(self.weight, 1, 3).flatten(2, 3).flatten(0, 1).transpose(0, 1)
         out = F.conv2d(seen.permute(0, 3, 1, 2), weight, self.bias, self.stride, self.padding)
         out = out.permute(0, 2, 3, 1)  # (B, C, N, F) -> (B, N, F, C)
-        return out.reshape(*x.shape[:2], out.shape[2] * self.phases, -1), seen[:, -1:]
+        bins, channels = out.shape[2] * self.phases, out.shape[3] // self.phases
+        return out.reshape(*x.shape[:2], bins, channels), seen[:, -1:]
 
 
 class Fsmn(nn.Module):
     """x + U (p + filtered p), p = ReLU(W x): a complex feedforward sequential memory network along one axis.
 
     W and U are complex; the filter has `reach` real taps for each real and each imaginary unit, as in the release.
-    It is computed as a product with a banded matrix: on a CPU far quicker than a convolution by channel.
+    It is computed as a product with a banded matrix: on a CPU far quicker than a convolution by channel, which a graph
+    of it has instead, since the matrix would stand in its file.
     """
 
     def __init__(self, width: int, hidden: int, reach: int) -> None:
@@ -155,11 +157,19 @@ class Fsmn(nn.Module):
         self.taps = nn.Parameter(torch.empty(2 * hidden, reach).uniform_(-1, 1) / math.sqrt(reach))
         self.outward = ComplexLinear(hidden, width)
 
-    def filtered(self, seen: Tensor, count: int) -> Tensor:
-        """(R, S, units) -> what the filter gives at the last `count` places, (R, count, units)."""
-        by_lag = F.pad(self.taps, (count - 1, seen.shape[1] - self.taps.shape[1]))  # zero outside the reach
+    def filtered(self, seen: Tensor, past: int) -> Tensor:
+        """(..., past + n, units) -> what the filter gives at the n places after the past, (..., n, units)."""
+        if torch.jit.is_tracing():
+            rows = seen if seen.dim() == 4 else seen[:, None]
+            padded = F.pad(rows.permute(0, 3, 1, 2), (self.taps.shape[1] - 1, 0))
+            given = F.conv2d(padded, self.taps.flip(1)[:, None, None], groups=self.taps.shape[0])
+            given = given[..., past:].permute(0, 2, 3, 1)
+            return given if seen.dim() == 4 else given[:, 0]
+        count = seen.shape[-2] - past
+        by_lag = F.pad(self.taps, (count - 1, seen.shape[-2] - self.taps.shape[1]))  # zero outside the reach
         band = by_lag.unfold(1, count, 1).flip(1)  # (units, S, count): the tap from each place seen to each one given
-        return torch.bmm(seen.permute(2, 0, 1), band).permute(1, 2, 0)
+        given = torch.bmm(seen.flatten(0, -3).permute(2, 0, 1), band).permute(1, 2, 0)
+        return given.view(*seen.shape[:-2], count, -1)
 
 
 class AlongTime(Fsmn):
@@ -169,12 +179,14 @@ class AlongTime(Fsmn):
         """(B, N, 2 width), the last p before it (B, reach - 1, units) -> (B, N, 2 width), the last p."""
         p = F.relu(self.inward(x))
         seen = torch.cat([past, p], dim=1)
-        places = p.shape[1]
-        pieces = [
-            self.filtered(seen[:, start : start + past.shape[1] + PIECE], min(PIECE, places - start))
-            for start in range(0, places, PIECE)
-        ]
-        return x + self.outward(p + torch.cat(pieces, dim=1)), seen[:, places:]
+        reach = past.shape[1]
+        if p.shape[1] > PIECE:
+            starts = range(0, p.shape[1], PIECE)
+            pieces = [self.filtered(seen[:, start : start + reach + PIECE], reach) for start in starts]
+            filtered = torch.cat(pieces, dim=1)
+        else:
+            filtered = self.filtered(seen, reach)
+        return x + self.outward(p + filtered), seen[:, -reach:] if reach else past
 
 
 class AcrossFrequency(Fsmn):
@@ -182,8 +194,8 @@ class AcrossFrequency(Fsmn):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, N, F, 2 width) -> the same."""
-        p = F.relu(self.inward(x.flatten(0, 1)))
-        return x + self.outward(p + self.filtered(p, p.shape[1])).view(x.shape)
+        p = F.relu(self.inward(x))
+        return x + self.outward(p + self.filtered(p, 0))
 
 
 class RoundMemory(NamedTuple):
@@ -252,20 +264,23 @@ class Round(nn.Module):
 
         Hu, Shen and Sun 2018 (squeeze and excitation), with running means in place of means over all frames.
         """
-        parts = torch.stack([skip.mean(2) for skip in skips], dim=2).unflatten(3, (2, -1))  # (B, N, L, 2, C)
-        means, sums = self.mean(parts.transpose(2, 3).flatten(2), sums)  # (B, N, 2 L C)
+        means = torch.stack([skip.mean(2) for skip in skips], dim=2)  # (B, N, L, 2 C)
+        shape, channels = means.shape, means.shape[3] // 2
+        parts = means.unflatten(3, (2, channels)).transpose(2, 3).reshape(*shape[:2], shape[2] * shape[3])
+        means, sums = self.mean(parts, sums)  # (B, N, 2 L C)
         gates = torch.sigmoid(self.excite(F.relu(self.squeeze(means))))
-        gates = gates.unflatten(2, (2, len(skips), -1)).transpose(2, 3).flatten(3)  # (B, N, L, 2 C)
+        gates = gates.unflatten(2, (2, len(skips), channels)).transpose(2, 3).reshape(shape)
         return [skip * gate[:, :, None] for skip, gate in zip(skips, gates.unbind(2), strict=True)], sums
 
     def remember(self, x: Tensor, memory: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The recurrences along time, over all frequencies of the bottom together: (B, N, F, 2 C) -> the same."""
-        flat = x.unflatten(3, (2, -1)).transpose(2, 3).flatten(2)  # (B, N, 2 F C)
+        bins, channels = x.shape[2], x.shape[3] // 2
+        flat = x.unflatten(3, (2, channels)).transpose(2, 3).reshape(*x.shape[:2], 2 * bins * channels)
         after = []
         for layer, past in zip(self.bottom, memory, strict=True):
             flat, past = layer(flat, past)
             after.append(past)
-        return flat.unflatten(2, (2, x.shape[2], -1)).transpose(2, 3).flatten(3), tuple(after)
+        return flat.unflatten(2, (2, bins, channels)).transpose(2, 3).reshape(x.shape), tuple(after)
 
     def forward(self, x: Tensor, memory: RoundMemory) -> tuple[Tensor, RoundMemory]:
         """(B, N, bins, 2 sources), the memory -> mask (B, N, bins, 2), the memory after it."""
@@ -297,7 +312,7 @@ class Memory(NamedTuple):
     rounds: tuple[RoundMemory, ...]
 
 
-class Frcrn(SpectralDenoiser):
+class Frcrn(SpectralModel):
     """Noisy spectra times a complex mask, the sum of those of all rounds.
 
     The first round hears the noisy spectrum; each later one hears it beside itself times the mask so far.
@@ -319,26 +334,19 @@ class Frcrn(SpectralDenoiser):
 
     def compress(self, parts: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
         """(B, N, bins, 2) -> the same phases, magnitudes relative to the running level and to the power 0.3."""
-        power = parts.square().sum(3)
+        power = power_of(parts)
         level, sums = self.mean(power.mean(2, keepdim=True), sums)
         level = level + SILENCE
         scale = (power / level + QUIET) ** ((POWER - 1) / 2) / level.sqrt()
         return parts * scale[..., None], sums
 
-    def enhance(self, spectra: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
-        parts = torch.view_as_real(spectra.transpose(1, 2))  # (B, F, N) -> (B, N, F, 2)
+    def enhance_parts(self, parts: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+        parts = parts.transpose(1, 2)  # (B, F, N, 2) -> (B, N, F, 2)
         noisy, level = self.compress(parts, memory.level)
         mask, heard, after = torch.zeros_like(noisy), noisy, []
         for unet, before in zip(self.rounds, memory.rounds, strict=True):
             more, rest = unet(heard, before)
             mask = mask + more
-            heard = torch.cat([noisy, multiplied(noisy, mask)], dim=3)
+            heard = torch.cat([noisy, complex_product(noisy, mask)], dim=3)
             after.append(rest)
-        clean = torch.view_as_complex(multiplied(parts, mask)).transpose(1, 2)
-        return clean, Memory(level, tuple(after))
-
-
-def multiplied(a: Tensor, b: Tensor) -> Tensor:
-    """Complex products of (..., 2) and (..., 2)."""
-    (a_re, a_im), (b_re, b_im) = a.unbind(-1), b.unbind(-1)
-    return torch.stack([a_re * b_re - a_im * b_im, a_re * b_im + a_im * b_re], dim=-1)
+        return complex_product(parts, mask).transpose(1, 2), Memory(level, tuple(after))

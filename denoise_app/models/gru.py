@@ -16,9 +16,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from denoise_app.spectral.stft import SpectralDenoiser, Stft
+from denoise_app.spectral.stft import Stft
 
-from .layers import BandFeatures, BandSplit, FeatureSums, check_bounds, run_gru
+from .layers import BandFeatures, BandSplit, FeatureSums, SpectralModel, check_bounds, run_gru
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Memory(NamedTuple):
     hidden: Tensor
 
 
-class Gru(SpectralDenoiser):
+class Gru(SpectralModel):
     """Noisy magnitudes to a gain in [floor, 1] per frame and bin; the phase stays noisy.
 
     Scale: features are relative to the level of the last syllable, so a gain applied to the input comes out as the same
@@ -86,9 +86,9 @@ class Gru(SpectralDenoiser):
         hidden = like.new_zeros(self.config.layers, batch, self.config.hidden)
         return Memory(self.features.initial(like, batch), hidden)
 
-    def gain(self, spectra: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
-        """Complex (B, bins, n) -> gain in [floor, 1] (B, bins, n), and the memory after it."""
-        features, sums = self.features(spectra, memory.sums)
+    def gain(self, parts: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+        """(B, bins, n, 2) -> gain in [floor, 1] (B, bins, n), and the memory after it."""
+        features, sums = self.features(parts, memory.sums)
         encoded = self.encode(features)
         recurrent, hidden = run_gru(self.recur, encoded, memory.hidden)
         gain = torch.sigmoid(self.decode(torch.cat([recurrent, encoded], dim=2)))
@@ -96,6 +96,6 @@ class Gru(SpectralDenoiser):
             gain = self.config.floor + (1 - self.config.floor) * gain
         return self.bands.merge(gain).transpose(1, 2), Memory(sums, hidden)
 
-    def enhance(self, spectra: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
-        gain, memory = self.gain(spectra, memory)
-        return spectra * gain, memory
+    def enhance_parts(self, parts: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+        gain, memory = self.gain(parts, memory)
+        return parts * gain[..., None], memory

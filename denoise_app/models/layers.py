@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from denoise_app.spectral.stft import Stft
+from denoise_app.spectral.stft import SpectralDenoiser, Stft
 
 MOST_FRAMES = 256  # of one matrix product of `RunningMean`, so that its square stays small
 SILENCE = 1e-10  # of band power: some -120 dBFS
@@ -38,6 +39,34 @@ def check_bounds(config: object, **own: tuple[float, float]) -> None:
     for name, (low, high) in (common | own).items():
         if not low <= getattr(config, name) <= high:
             raise ValueError(f"{name} must lie in {low}..{high}, not {getattr(config, name)}")
+
+
+class SpectralModel(SpectralDenoiser):
+    """A spectral denoiser that computes with real numbers, its memory too: ONNX and phones know no complex ones."""
+
+    @abstractmethod
+    def initial_frames(self, batch: int) -> Any:
+        """Tuples, in tuples if need be, of real tensors that hold zeros."""
+
+    @abstractmethod
+    def enhance_parts(self, parts: Tensor, memory: Any) -> tuple[Tensor, Any]:
+        """What `enhance` does, with real and imaginary parts beside each other: (B, bins, n, 2) -> (B, bins, n, 2)."""
+
+    def enhance(self, spectra: Tensor, memory: Any) -> tuple[Tensor, Any]:
+        clean, memory = self.enhance_parts(torch.view_as_real(spectra), memory)
+        return torch.view_as_complex(clean), memory
+
+
+def power_of(parts: Tensor) -> Tensor:
+    """Real and imaginary parts (..., 2) -> their squares' sum (...)."""
+    real, imag = parts.unbind(-1)
+    return real.square() + imag.square()
+
+
+def complex_product(a: Tensor, b: Tensor) -> Tensor:
+    """Complex products of (..., 2) and (..., 2)."""
+    (a_re, a_im), (b_re, b_im) = a.unbind(-1), b.unbind(-1)
+    return torch.stack([a_re * b_re - a_im * b_im, a_re * b_im + a_im * b_re], dim=-1)
 
 
 class BandSplit(nn.Module):
@@ -92,12 +121,12 @@ class RunningMean:
     def __call__(self, frames: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
         """(B, N, K), sums (B, K + 1) -> the mean at each frame (B, N, K), the sums after them."""
         means = []
-        for part in frames.split(MOST_FRAMES, dim=1):
+        for part in frames.split(MOST_FRAMES, dim=1) if frames.shape[1] > MOST_FRAMES else (frames,):
             weighted = torch.cat([part, torch.ones_like(part[:, :, :1])], dim=2)
-            age = torch.arange(part.shape[1], device=frames.device)
-            lag = (age[:, None] - age).float()
-            fading = torch.where(lag >= 0, self.decay ** lag.clamp(min=0), 0.0)
-            total = fading @ weighted + (self.decay ** (age + 1.0))[:, None] * sums[:, None]
+            age = torch.arange(part.shape[1], device=frames.device).to(frames.dtype)
+            lag = (age[:, None] - age).clamp(min=0)
+            fading = (torch.full_like(lag, self.decay) ** lag).tril()  # a scalar base would be double in ONNX
+            total = fading @ weighted + (torch.full_like(age, self.decay) ** (age + 1))[:, None] * sums[:, None]
             means.append(total[:, :, :-1] / total[:, :, -1:])
             sums = total[:, -1]
         return torch.cat(means, dim=1), sums
@@ -150,28 +179,27 @@ class BandFeatures:
             self.level.initial(like, batch, 1), self.mean.initial(like, batch, self.bands.gather.shape[1])
         )
 
-    def __call__(self, spectra: Tensor, sums: FeatureSums) -> tuple[Tensor, FeatureSums]:
-        """Complex (B, bins, n) -> features (B, n, 2 * bands), the sums after them."""
-        power = spectra.real.square() + spectra.imag.square()
-        power = self.bands.split(power.transpose(1, 2))  # (B, F, N) -> (B, N, bands)
+    def __call__(self, parts: Tensor, sums: FeatureSums) -> tuple[Tensor, FeatureSums]:
+        """Spectra (B, bins, n, 2) -> features (B, n, 2 * bands), the sums after them."""
+        power = self.bands.split(power_of(parts).transpose(1, 2))  # (B, F, N) -> (B, N, bands)
         level, level_sums = self.level(power.mean(2, keepdim=True), sums.level)
         decades = torch.log10(power / (level + SILENCE) + FLOOR)
         mean, spectrum_sums = self.mean(decades, sums.spectrum)
         return torch.cat([decades / 2 + 0.7, decades - mean], dim=2), FeatureSums(level_sums, spectrum_sums)
 
 
-def phase_steps(spectra: Tensor) -> Tensor:
-    """Complex (B, bins, n + 1) -> (B, n, 2 * bins): cosine and sine of how far each bin's phase turned in a frame.
+def phase_steps(parts: Tensor) -> Tensor:
+    """(B, bins, n + 1, 2) -> (B, n, 2 * bins): cosine and sine of how far each bin's phase turned in a frame.
 
     They tell a tone's place inside its bin. Both fade to 0 where a bin is far below the mean of its frame.
     """
-    now, before = spectra[:, :, 1:], spectra[:, :, :-1]
-    real = now.real * before.real + now.imag * before.imag
-    imag = now.imag * before.real - now.real * before.imag
-    power = spectra.real.square() + spectra.imag.square()
+    (real, imag), (old_real, old_imag) = parts[:, :, 1:].unbind(3), parts[:, :, :-1].unbind(3)
+    along = real * old_real + imag * old_imag
+    across = imag * old_real - real * old_imag
+    power = power_of(parts)
     mean = power.mean(1, keepdim=True)
     size = ((power + QUIET * mean)[:, :, 1:] * (power + QUIET * mean)[:, :, :-1] + 1e-30).sqrt()
-    return torch.cat([real / size, imag / size], dim=1).transpose(1, 2)
+    return torch.cat([along / size, across / size], dim=1).transpose(1, 2)
 
 
 def run_gru(gru: nn.GRU, frames: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
@@ -198,6 +226,25 @@ def run_gru(gru: nn.GRU, frames: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor
     return frames.permute(2, 0, 1), torch.stack(last)
 
 
+def run_both_ways(upwards: nn.GRU, downwards: nn.GRU, rows: Tensor) -> Tensor:
+    """What one GRU hears from the first place on beside what another hears from the last: (R, L, K) -> (R, L, 2 H).
+
+    Both are of one layer, batch first, with biases. On the CPU, where no gradient is wanted, it is one call of torch,
+    which ONNX has an operator for; CUDA wants the weights of one call side by side in memory.
+    """
+    nothing = 0 * rows[:, :1, :1].detach().transpose(0, 1)  # made of the rows: a graph takes any number of them
+    still = nothing.repeat(2, 1, upwards.hidden_size)  # (2, R, H)
+    if torch.is_grad_enabled() or rows.device.type != "cpu":
+        up, _ = run_gru(upwards, rows, still[:1])
+        down, _ = run_gru(downwards, rows.flip(1), still[1:])
+        return torch.cat([up, down.flip(1)], dim=2)
+    weights = [getattr(gru, f"{name}_l0") for gru in (upwards, downwards) for name in _TORCH_ORDER]
+    biases, layers, dropout, training, bidirectional, batch_first = True, 1, 0.0, False, True, True
+    both, _ = torch.gru(rows, still, weights, biases, layers, dropout, training, bidirectional, batch_first)
+    return both
+
+
+_TORCH_ORDER = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 _GRU_WEIGHTS = ("weight_ih", "bias_ih", "weight_hh", "bias_hh")
 
 

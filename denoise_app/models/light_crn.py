@@ -18,9 +18,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from denoise_app.spectral.stft import SpectralDenoiser, Stft
+from denoise_app.spectral.stft import Stft
 
-from .layers import BandFeatures, BandSplit, FeatureSums, check_bounds, phase_steps, run_gru
+from .layers import (
+    BandFeatures,
+    BandSplit,
+    FeatureSums,
+    SpectralModel,
+    check_bounds,
+    complex_product,
+    phase_steps,
+    run_both_ways,
+    run_gru,
+)
 
 FEATURES = 4  # power against the level, power against its own mean, cosine and sine of the phase's turn
 STRIDE = 4  # bands of a subband
@@ -78,7 +88,7 @@ class Memory(NamedTuple):
 
     Attributes:
         sums: Those of the features.
-        spectrum: The last frame, complex (B, bins, 1).
+        spectrum: The last frame, (B, bins, 1, 2).
         heard: The last frames of features, (B, FEATURES, 2, bands).
         before, after: The last frames that the convolutions around the recurrence saw, (B, 2, S, C).
         full: State of the GRU over all subbands, (1, B, full_width).
@@ -125,12 +135,9 @@ class DualPath(nn.Module):
 
     def forward(self, x: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """(B, N, S, C), state (B * S, C) -> (B, N, S, C), the state after it."""
-        batch, frames = x.shape[:2]
+        batch = x.shape[0]
         rows = self.across_norm(x).flatten(0, 1)  # (B, N, S, C) -> (B * N, S, C)
-        still = rows.new_zeros(1, rows.shape[0], self.upwards.hidden_size)
-        up, _ = run_gru(self.upwards, rows, still)
-        down, _ = run_gru(self.downwards, rows.flip(1), still)
-        x = x + self.across(torch.cat([up, down.flip(1)], dim=2)).unflatten(0, (batch, frames))
+        x = x + self.across(run_both_ways(self.upwards, self.downwards, rows)).view_as(x)
         rows = self.along_norm(x).transpose(1, 2).flatten(0, 1)  # (B, N, S, C) -> (B * S, N, C)
         rows, hidden = run_gru(self.recur, rows, hidden[None])
         return x + self.along(rows).unflatten(0, (batch, -1)).transpose(1, 2), hidden[0]
@@ -154,7 +161,7 @@ class FullBand(nn.Module):
         return x + self.expand(F.relu(self.spread(whole)).unflatten(2, (-1, self.heard))), hidden
 
 
-class LightCrn(SpectralDenoiser):
+class LightCrn(SpectralModel):
     """Noisy spectra to a complex mask per frame and bin, real and imaginary part in -1..1.
 
     Scale: features are relative to the level of the last syllable, so a gain applied to the input comes out as the same
@@ -183,7 +190,7 @@ class LightCrn(SpectralDenoiser):
         past = like.new_zeros(batch, TAPS - 1, config.subbands, config.channels)
         return Memory(
             sums=self.levels.initial(like, batch),
-            spectrum=torch.zeros(batch, self.stft.bins, 1, dtype=torch.complex64, device=like.device),
+            spectrum=like.new_zeros(batch, self.stft.bins, 1, 2),
             heard=like.new_zeros(batch, FEATURES, TAPS - 1, bands),
             before=past,
             after=past,
@@ -191,17 +198,17 @@ class LightCrn(SpectralDenoiser):
             paths=like.new_zeros(config.blocks, batch * config.subbands, config.channels),
         )
 
-    def features(self, spectra: Tensor, memory: Memory) -> tuple[Tensor, FeatureSums]:
-        """Complex (B, bins, n) -> features (B, FEATURES, n, bands) of unit size, and the sums after them."""
-        levels, sums = self.levels(spectra, memory.sums)
-        turns = phase_steps(torch.cat([memory.spectrum, spectra], dim=2))
+    def features(self, parts: Tensor, memory: Memory) -> tuple[Tensor, FeatureSums]:
+        """(B, bins, n, 2) -> features (B, FEATURES, n, bands) of unit size, and the sums after them."""
+        levels, sums = self.levels(parts, memory.sums)
+        turns = phase_steps(torch.cat([memory.spectrum, parts], dim=2))
         turns = self.bands.split(turns.unflatten(2, (2, -1)))  # bins of one tone agree, those of noise cancel
         features = torch.cat([levels.unflatten(2, (2, -1)), turns], dim=2)  # (B, N, FEATURES, bands)
         return features.transpose(1, 2), sums
 
-    def mask(self, spectra: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
-        """Complex (B, bins, n) -> complex mask (B, bins, n), and the memory after it."""
-        features, sums = self.features(spectra, memory)
+    def mask(self, parts: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+        """(B, bins, n, 2) -> complex mask (B, bins, n, 2), and the memory after it."""
+        features, sums = self.features(parts, memory)
         heard = torch.cat([memory.heard, features], dim=2)
         x = F.relu(self.encode(heard)).permute(0, 2, 3, 1)  # (B, C, N, S) -> (B, N, S, C)
         x, before = self.before(x, memory.before)
@@ -211,11 +218,11 @@ class LightCrn(SpectralDenoiser):
             x, hidden = block(x, hidden)
             paths.append(hidden)
         x, after = self.after(x, memory.after)
-        parts = torch.tanh(self.decode(x.permute(0, 3, 1, 2)))  # (B, 2, N, bands)
-        mask = torch.complex(*self.bands.merge(parts).transpose(2, 3).unbind(1))
-        heard, spectrum = heard[:, :, -(TAPS - 1) :], spectra[:, :, -1:]
+        mask = self.bands.merge(torch.tanh(self.decode(x.permute(0, 3, 1, 2))))  # (B, 2, N, bands) -> (B, 2, N, bins)
+        mask = mask.permute(0, 3, 2, 1)
+        heard, spectrum = heard[:, :, -(TAPS - 1) :], parts[:, :, -1:]
         return mask, Memory(sums, spectrum, heard, before, after, full, torch.stack(paths))
 
-    def enhance(self, spectra: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
-        mask, memory = self.mask(spectra, memory)
-        return spectra * mask, memory
+    def enhance_parts(self, parts: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+        mask, memory = self.mask(parts, memory)
+        return complex_product(parts, mask), memory

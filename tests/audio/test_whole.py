@@ -7,24 +7,17 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from denoise_app.audio.encodings import fits
 from denoise_app.audio.errors import AudioError
-from denoise_app.audio.files import (
-    Encoding,
-    encoding_like,
-    fitting,
-    open_reader,
-    probe,
-    read,
-    read_window,
-    sounds,
-    write,
-)
+from denoise_app.audio.files import Encoding, encoding_like, open_reader, probe, read, read_window, write
+from denoise_app.audio.folders import look
 from denoise_app.audio.limits import Limits
 
 from .conftest import needs_ffmpeg
@@ -228,12 +221,28 @@ def test_what_can_be_decoded_but_not_sought_is_read(format: str, codec: str, tmp
 # damage
 
 
+def pages_lost(codec: str, place: int, folder: Path) -> Path:
+    """Ogg without one page, counted from its end where that is negative; pages 0 and 1 hold the headers."""
+    path = coded(folder, "a.ogg", "-c:a", codec, "-page_duration", "200000")
+    place %= path.read_bytes().count(b"OggS")
+    return without_pages(path, place, place)
+
+
 DAMAGED: dict[str, tuple[Make, float]] = {
     "flac frame": (lambda to: damaged(coded(to, "a.flac")), 0.2),
     "short flac frames": (lambda to: damaged(coded(to, "a.flac", "-compression_level", "0")), 0.2),
     "flac at its beginning": (lambda to: damaged(coded(to, "a.flac"), 0.1), 0.2),
     "flac in ogg": (lambda to: damaged(coded(to, "a.oga", "-c:a", "flac", "-page_duration", "200000")), 1.2),
     "vorbis page": (lambda to: damaged(coded(to, "a.ogg", "-c:a", "libvorbis")), 1.2),
+    "last flac frame": (lambda to: damaged(coded(to, "a.flac"), 0.995, 50), 0.2),
+    "flac in mkv": (lambda to: damaged(coded(to, "a.mkv", "-c:a", "flac")), 0.2),
+    "wavpack": (lambda to: damaged(coded(to, "a.wv"), size=50), 1.1),
+    "tta": (lambda to: damaged(coded(to, "a.tta"), size=50), 1.1),
+    **{
+        f"{codec} page before the last": (partial(pages_lost, codec, -2), 0.5)
+        for codec in ("libopus", "libvorbis", "flac")
+    },
+    **{f"first {codec} pages": (partial(pages_lost, codec, 2), 0.5) for codec in ("libopus", "libvorbis", "flac")},
     "opus pages lost": (lambda to: without_pages(coded(to, "a.opus", "-page_duration", "200000"), 6, 10), 1.2),
     "vorbis pages lost": (lambda to: without_pages(coded(to, "a.ogg", "-page_duration", "200000"), 6, 10), 1.2),
     "mp3 frames": (lambda to: damaged(mp3(to)), 0.1),
@@ -259,6 +268,35 @@ def test_what_is_damaged_is_silent_and_the_rest_in_its_place(kind: str, tmp_path
     assert 0 < quiet.sum() * 480 <= lost * RATE
     for block in (777, 200_000):
         assert np.array_equal(heard(path, block)[0], samples)
+
+
+def test_silence_for_what_is_lost_is_not_taken_for_an_early_end(tmp_path: Path) -> None:
+    path = damaged(mp3(tmp_path), size=6000)
+    samples, notes = heard(path)
+    assert len(samples) == pytest.approx(4 * RATE, abs=4800) and notes == ["damaged"]
+
+
+@pytest.mark.parametrize("frames", [1000, 7001, 48_000, 300_000])
+@pytest.mark.parametrize(("rate", "options"), [(22_050, ("-b:a", "48k")), (RATE, ("-q:a", "4"))], ids=["22k", "V4"])
+def test_the_samples_of_an_mp3_do_not_depend_on_the_block(
+    rate: int, options: tuple[str, ...], frames: int, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = coded(tmp_path, "a.mp3", *options, rate=rate)
+    assert np.abs(heard(path, frames)[0] - full_decode(path)).max() < 2.0**-14
+    assert capfd.readouterr().err == ""
+
+
+def test_flac_files_that_were_joined_are_read_to_the_end(tmp_path: Path) -> None:
+    samples, notes = heard(twice(tmp_path, "a.flac"))
+    assert np.abs(samples - np.concatenate([sound(), sound()])).max() < 2.0**-14 and notes == []
+
+
+def test_a_last_flac_frame_that_is_missing_is_told(tmp_path: Path) -> None:
+    path = coded(tmp_path, "a.flac", "-frame_size", "1024")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: whole.rfind(b"\xff\xf8")])
+    samples, notes = heard(path)
+    assert 0 < 4 * RATE - len(samples) < 4096 and notes == ["cut-off"]
 
 
 def test_the_note_tells_how_much_is_silent(tmp_path: Path) -> None:
@@ -291,6 +329,7 @@ LATE = {
     "m4a": ("late.m4a", "-c:a", "aac"),
     "mkv": ("late.mkv", *FILM, "-c:a", "flac"),
     "webm": ("late.webm", "-c:a", "libopus"),
+    "flv": ("late.flv", *FILM, "-c:a", "aac"),
     "mpegts": ("late.ts", *FILM, "-c:a", "aac"),
 }
 
@@ -359,6 +398,26 @@ def test_which_track_is_taken_is_told_and_can_be_chosen(name: str, tmp_path: Pat
         assert caught.value.reason == "no-such-track"
     with pytest.raises(AudioError, match="1 sound tracks"):
         probe(source(tmp_path), track=2)
+
+
+@pytest.mark.parametrize("name", ["two.mka", "two.mkv", "two.webm", "two.asf"])
+def test_a_track_shorter_than_another_is_not_cut_off(name: str, tmp_path: Path) -> None:
+    codec = {"webm": "libopus", "asf": "wmav2"}.get(name[4:], "flac")
+    path, both = tmp_path / name, ("-map", "0:a", "-map", "1:a")
+    run("-i", source(tmp_path), "-itsoffset", "1", "-t", "1", "-i", source(tmp_path), *both, "-c:a", codec, path)
+    with open_reader(path, track=2) as reader:
+        samples = np.concatenate(list(reader.blocks()), axis=1)
+        assert [note.key for note in reader.notes] == ["late-start"]
+    assert samples.shape[1] == pytest.approx(2 * RATE, abs=4800)
+    assert not samples[:, : int(0.9 * RATE)].any()
+
+
+@pytest.mark.parametrize("name", ["cut.mka", "cut.webm"])
+def test_nor_is_one_beside_it_that_is_cut_off_taken_for_whole(name: str, tmp_path: Path) -> None:
+    both = ("-map", "0:a", "-map", "1:a")
+    run("-i", source(tmp_path), "-i", source(tmp_path), *both, "-c:a", "libopus", tmp_path / name)
+    path = changed(tmp_path / name, lambda data: data[: len(data) // 2])
+    assert heard(path)[1] == ["several-tracks", "cut-off"]
 
 
 # sizes in headers
@@ -444,12 +503,24 @@ def test_closing_ends_a_wait_for_a_decoder(tmp_path: Path, monkeypatch: pytest.M
 def test_every_file_that_is_read_is_found(tmp_path: Path) -> None:
     names = "a.aifc b.mp2 c.mts d.m4b e.bwf f.spx g.asf h.avi i.w64 j.oga k.mka l.wv m.ac3 n.flv o.m2ts p.wmv q.snd"
     for name in names.split():
-        (tmp_path / name).write_bytes(b"-")
-    assert [path.name for path in sounds(tmp_path)] == names.split()
+        (tmp_path / name).write_bytes(b"\x47\0")
+    assert [path.name for path in look(tmp_path).sounds] == names.split()
+
+
+def test_programs_in_typescript_are_no_transport_streams(tmp_path: Path) -> None:
+    for name in ("a.ts", "b.mts", "c.TS"):
+        (tmp_path / name).write_text("export const greeting = '你好';\n" * 40, encoding="utf-8")
+    coded(tmp_path, "d.ts", "-c:a", "aac")
+    changed(coded(tmp_path, "e.ts", "-c:a", "aac"), lambda data: data[100:])
+    (tmp_path / "f.ts").touch()
+    (tmp_path / "source48000.wav").unlink()
+    found = look(tmp_path)
+    assert [path.name for path in found.sounds] == ["d.ts", "e.ts", "f.ts"]
+    assert found.passed_over == {".ts": 2, ".mts": 1}
 
 
 @pytest.mark.parametrize(
-    ("name", "encoding", "fits"),
+    ("name", "encoding", "fitting"),
     [
         ("a.wav", Encoding("mp3", "MPEG_LAYER_III"), "a.mp3"),
         ("a.WAV", Encoding("wav", "PCM_16"), "a.WAV"),
@@ -460,8 +531,9 @@ def test_every_file_that_is_read_is_found(tmp_path: Path) -> None:
         ("sound", Encoding("flac", "PCM_16"), "sound.flac"),
     ],
 )
-def test_a_name_fits_its_content(name: str, encoding: Encoding, fits: str) -> None:
-    assert fitting(Path(name), encoding) == Path(fits)
+def test_a_name_fits_its_content(name: str, encoding: Encoding, fitting: str) -> None:
+    assert fits(Path(name).suffix, encoding) is (name == fitting)
+    assert fits(Path(fitting).suffix, encoding)
 
 
 @pytest.mark.parametrize("name", ["a.mp2", "a.mp3", "really.wav"])

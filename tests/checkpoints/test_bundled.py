@@ -14,7 +14,7 @@ from denoise_app.audio.mix import noise
 from denoise_app.checkpoints import store
 from denoise_app.checkpoints.card import card
 from denoise_app.evaluation.losses_page import BEYOND
-from denoise_app.inference import catalog
+from denoise_app.inference import catalog, onnx
 from denoise_app.training import plan
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "weights"
@@ -25,7 +25,7 @@ def test_nothing_is_broken() -> None:
     stored, broken = store.list_folder(WEIGHTS)
     assert broken == []
     assert {item.manifest.name for item in stored} >= {"gru/hybrid", "gru/log-mag"}
-    assert sum(item.manifest.size for item in stored) < MOST_MEGABYTES * 10**6
+    assert sum(path.stat().st_size for path in WEIGHTS.rglob("*")) < MOST_MEGABYTES * 10**6
 
 
 @pytest.mark.parametrize("folder", sorted(path.parent for path in WEIGHTS.glob("*/*/config.json")), ids=str)
@@ -44,7 +44,24 @@ def test_checkpoint_is_whole(folder: Path) -> None:
     steps = [point["step"] for point in training["curve"]]
     assert steps == sorted(set(steps)) and len(steps) > 5
     assert steps[0] > 0 or training["init"], "step 0 tells what a start scores, and only a start has scores then"
-    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "config.json", "model.safetensors"]
+    files = {path.name for path in folder.iterdir()} - {catalog.GRAPH}
+    assert files == {"README.md", "config.json", "model.safetensors"}
+
+
+@pytest.mark.parametrize("graph", sorted(WEIGHTS.glob(f"*/*/{catalog.GRAPH}")), ids=lambda path: str(path.parent.name))
+def test_a_graph_beside_its_weights_gives_their_samples(graph: Path, speech: Clip) -> None:
+    """Where the model or its weights have changed it must be exported anew (docs/deploy.md)."""
+    module, manifest = store.load(graph.parent)
+    denoiser = onnx.load(graph)
+    assert denoiser.form.metadata["sha256"] == manifest.sha256
+    noisy = torch.tensor(speech.samples[:, 8000:40_000]) + 0.02 * torch.randn(1, 32_000)
+    with torch.inference_mode():
+        torch.testing.assert_close(denoiser(noisy), module(noisy), rtol=0, atol=1e-5)
+
+
+def test_the_best_causal_model_has_its_graphs() -> None:
+    """It runs live, and its recurrences are what ONNX Runtime is quicker at."""
+    assert all((path / catalog.GRAPH).is_file() for path in (WEIGHTS / "dpcrn").iterdir())
 
 
 def test_the_plan_makes_every_one(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_memory_is_the_filter_written_out(reach: int, places: int, count: int) -
         for lag in range(reach):
             if (source := places - count + place - lag) >= 0:
                 referee[:, place] += taps[:, lag] * heard[:, source]
-    assert np.allclose(layer.filtered(seen, count).detach().numpy(), referee, atol=1e-6)
+    assert np.allclose(layer.filtered(seen, places - count).detach().numpy(), referee, atol=1e-6)
 
 
 def test_recurrence_goes_up_the_frequencies_of_its_frame_alone() -> None:

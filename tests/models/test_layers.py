@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from denoise_app.models.layers import MOST_FRAMES, BandFeatures, BandSplit, RunningMean, run_gru
+from denoise_app.models.layers import MOST_FRAMES, BandFeatures, BandSplit, RunningMean, run_both_ways, run_gru
 from denoise_app.spectral.stft import Stft
 
 
@@ -77,6 +77,17 @@ def test_band_centres_follow_the_erb_scale() -> None:
     assert centres[-1] == pytest.approx(8000, rel=0.02)
 
 
+def test_both_ways_in_one_call_are_the_two_grus_one_after_the_other() -> None:
+    torch.manual_seed(0)
+    up, down = nn.GRU(6, 4, batch_first=True), nn.GRU(6, 4, batch_first=True)
+    rows = torch.randn(5, 9, 6)
+    referee = torch.cat([up(rows)[0], down(rows.flip(1))[0].flip(1)], dim=2)
+    with torch.no_grad():
+        at_once = run_both_ways(up, down, rows)
+    torch.testing.assert_close(at_once, referee, rtol=0, atol=1e-6)
+    torch.testing.assert_close(run_both_ways(up, down, rows), referee, rtol=0, atol=1e-6)
+
+
 def test_the_level_fades_within_half_a_second_so_that_a_softer_sound_looks_like_itself() -> None:
     """20 dB softer after a pause; what the features say of each band against its own mean is another matter."""
     bands = BandSplit(Stft(), 65, 64)
@@ -86,6 +97,8 @@ def test_the_level_fades_within_half_a_second_so_that_a_softer_sound_looks_like_
     for seconds in (0.2, 1.0):
         features = BandFeatures(bands, Memories(1.0, seconds), 0.016)
         heard = [torch.cat(parts, dim=2) for parts in ([soft], [loud, pause, soft])]
-        alone, after = (features(sound, features.initial(sound.real, 1))[0][:, -30:, :129] for sound in heard)
+        alone, after = (
+            features(torch.view_as_real(sound), features.initial(sound.real, 1))[0][:, -30:, :129] for sound in heard
+        )
         far[seconds] = float((alone - after).abs().mean())
     assert far[0.2] < 0.1 and far[1.0] > 0.4, "in half decades"

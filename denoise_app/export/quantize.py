@@ -1,0 +1,24 @@
+"""Weights in 8 bits instead of 32, by ONNX Runtime's dynamic quantisation: no recordings are needed.
+
+Only products of matrices change (MatMulInteger); recurrences and convolutions stay in float32.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import onnx
+
+
+def to_int8(path: Path) -> None:
+    """Replaces an ONNX file by one whose matrices are int8, one scale per column; its metadata stays."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    said = onnx.load(path).metadata_props
+    logging.getLogger().setLevel(logging.ERROR)  # it advises to pre-process, which makes no difference here
+    quantize_dynamic(path, path, per_channel=True, weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul"])
+    proto = onnx.load(path)
+    del proto.metadata_props[:]
+    proto.metadata_props.extend(said)
+    onnx.save(proto, path)
