@@ -181,7 +181,9 @@ def test_with_no_strength_not_even_doubles_lose_a_bit() -> None:
         (io.StringIO("text"), None, TypeError, "must be binary"),
         (None, None, TypeError, "sound is a path, a Clip"),
         (5, None, TypeError, "not int"),
-        ([0.0, 0.1], 16_000, TypeError, "for arrays and tensors"),
+        ([0.0, 0.1], 16_000, TypeError, "not list"),
+        (torch.zeros(100, device="meta"), 16_000, TypeError, "at hand"),
+        (torch.zeros(100).to_sparse(), 16_000, TypeError, "at hand"),
         ([0.0, 0.1], None, TypeError, "not list"),
     ],
 )

@@ -30,6 +30,17 @@ MAGIC: dict[bytes, str] = {
     rb"ID3|\xff[\xe2-\xe7\xf2-\xf7\xfa-\xff]": "mp3",
     rb"....ftyp": "mp4",
     rb"\x1aE\xdf\xa3": "webm",
+    rb"RIFF....AVI ": "avi",
+    rb"0&\xb2u\x8ef\xcf\x11": "asf",
+    rb"FLV\x01": "flv",
+    rb"wvpk": "wv",
+    rb"TTA1": "tta",
+    rb"MAC ": "ape",
+    rb"#!AMR": "amr",
+    rb"\x0bw": "ac3",
+    rb"\x7f\xfe\x80\x01": "dts",
+    rb"\x00\x00\x01\xba": "mpeg",
+    rb"G.{187}G|.{4}G.{191}G": "mpegts",
 }
 """How files begin, and what they then are."""
 
@@ -72,7 +83,7 @@ def shown(path: Path) -> str:
 def kind(path: Path) -> str | None:
     """What the file seems to be by its first bytes."""
     with path.open("rb") as file:
-        head = file.read(12)
+        head = file.read(197)
     return next((kind for pattern, kind in MAGIC.items() if re.match(pattern, head, re.DOTALL)), None)
 
 

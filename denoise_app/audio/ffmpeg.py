@@ -90,7 +90,7 @@ LOSSLESS_IN_FFMPEG = ("pcm_s", "pcm_u", "pcm_f", "alac", "flac", "wavpack", "ape
 def open_with_ffmpeg(path: Path, limits: Limits, track: int | None = None) -> FfmpegDecoder:
     """Raises AudioError for what ffmpeg cannot read, or where it is missing."""
     if not has_ffmpeg():
-        if kind(path) in ("mp3", "mp4", "webm"):
+        if kind(path) not in (None, "wav", "flac", "ogg"):
             raise AudioError.of("no-ffmpeg", name=shown(path))
         raise undecodable(path)
     header = _ffprobe(path)

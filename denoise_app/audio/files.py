@@ -85,7 +85,10 @@ def open_reader(path: AnyPath, limits: Limits | None = None, track: int | None =
 
     Raises:
         AudioError: it is no sound file that can be read, has no such track, or goes beyond the limits.
+        TypeError: track is no whole number.
     """
+    if track is not None and (isinstance(track, bool) or not isinstance(track, int)):
+        raise TypeError(f"a track is a whole number, counted from 1, not {track!r}")
     limits = limits or Limits.from_environment()
     file = _checked_file(path, limits)
     decoder = _opened(file, limits, track)

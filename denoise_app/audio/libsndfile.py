@@ -163,6 +163,7 @@ class SoundFileDecoder:
                 return
             yield from slices(piece[drop:, self._order], frames)
             if len(piece) < count:
+                self.is_doubtful = self.is_doubtful or self.info.container == "flac"  # damage, or its end
                 return
             position, drop = position + count, max(0, drop - count)
 

@@ -31,17 +31,16 @@ def denoise(sound: Any, denoiser: Denoiser, settings: Settings, channels: Channe
     """Sound of any kind denoised, in the same kind; a path gives a clip. See `denoise_app.denoise`."""
     if isinstance(sound, np.ndarray | Tensor):
         return _samples(sound, denoiser, settings, channels, sample_rate)
+    is_file = callable(getattr(sound, "read", None))
+    if not is_file and not isinstance(sound, Clip | str | os.PathLike | bytes | bytearray | memoryview):
+        raise TypeError(f"sound is {KINDS}, not {type(sound).__name__}")
     if sample_rate is not None:
         raise TypeError("sample_rate is for arrays and tensors: other sound has its own")
     if isinstance(sound, Clip):
         return engine.denoise(sound, denoiser, settings, channels=channels)
     if isinstance(sound, str | os.PathLike):
         return engine.denoise(files.read(Path(os.fsdecode(sound))), denoiser, settings, channels=channels)
-    if isinstance(sound, bytes | bytearray | memoryview):
-        return _encoded(BytesIO(sound), denoiser, settings, channels)
-    if callable(getattr(sound, "read", None)):
-        return _encoded(sound, denoiser, settings, channels)
-    raise TypeError(f"sound is {KINDS}, not {type(sound).__name__}")
+    return _encoded(sound if is_file else BytesIO(sound), denoiser, settings, channels)
 
 
 def _encoded(file: IO[bytes], denoiser: Denoiser, settings: Settings, channels: Channels) -> bytes:
@@ -82,6 +81,8 @@ def _clip(sound: np.ndarray[Any, Any] | Tensor, sample_rate: int | None) -> Clip
     floating = sound.is_floating_point() if isinstance(sound, Tensor) else np.issubdtype(sound.dtype, np.floating)
     if not floating:
         raise TypeError(f"samples are floating-point numbers in [-1, 1], not {sound.dtype}: divide int16 by 32768")
+    if isinstance(sound, Tensor) and (sound.is_meta or sound.layout != torch.strided):
+        raise TypeError("a tensor's samples must be at hand: it is a meta tensor, or none of strided layout")
     if sound.ndim not in (1, 2) or (sound.ndim == 2 and not sound.shape[0]):
         raise ValueError(f"samples are (time,) or (channels, time), not of shape {tuple(sound.shape)}")
     array = sound.detach().to("cpu", torch.float32).numpy() if isinstance(sound, Tensor) else np.asarray(sound)

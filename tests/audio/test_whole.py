@@ -455,6 +455,29 @@ def test_a_count_in_a_flac_header_is_not_believed(count: int, tmp_path: Path) ->
 # without ffmpeg
 
 
+def test_without_ffmpeg_damage_is_not_only_an_early_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = damaged(coded(tmp_path, "a.flac"))
+    monkeypatch.setattr("shutil.which", lambda *_: None)
+    assert heard(path)[1] == ["needs-ffmpeg", "cut-off"]
+
+
+@pytest.mark.parametrize("name", ["a.avi", "a.asf", "a.flv", "a.ts", "a.m2ts", "a.mpg", "a.ac3", "a.wv", "a.tta"])
+def test_without_ffmpeg_what_it_reads_is_known_for_it(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = coded(tmp_path, name, *(("-ar", "44100") if name == "a.flv" else ()))
+    monkeypatch.setattr("shutil.which", lambda *_: None)
+    with pytest.raises(AudioError) as caught:
+        heard(path)
+    assert caught.value.reason == "no-ffmpeg"
+
+
+@pytest.mark.parametrize("track", ["1", 1.0, True])
+def test_a_track_is_a_whole_number(track: object, tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="whole number"):
+        read(source(tmp_path), track=track)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("name", ["joined.mp3", "chained.ogg"])
 def test_without_ffmpeg_what_may_be_missing_is_said(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
