@@ -1,15 +1,6 @@
 """Entry of the page: `python app.py`, and of the hosted Space."""
 
-from denoise_app.inference import threads
-
-
-def main() -> None:
-    """Serves the page until it is stopped."""
-    threads.use(threads.count())  # before torch is loaded, which the page does
-    from denoise_app.ui.app import serve
-
-    serve()
-
+from denoise_app.ui.__main__ import main
 
 if __name__ == "__main__":
     main()

@@ -1,4 +1,4 @@
-"""Hear noisy speech clean.
+"""Remove background noise from speech.
 
 >>> from denoise_app import denoise, list_models
 >>> [row.name for row in list_models() if row.kind == "classical"][:2]

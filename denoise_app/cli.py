@@ -25,6 +25,7 @@ from denoise_app.version import __version__
 FAILED, INTERRUPTED = 1, 130
 LEADERBOARD = Path("results/leaderboard.json")
 PAIRS = Path("../shared/data/dev")  # the leaderboard's recordings, which are not the project's to give away
+INSTALLED = "denoise-app"  # the command that `pip install` makes
 SPEECH = Path("tests/golden/speech.flac")  # the recording on the page on the losses
 
 
@@ -112,7 +113,10 @@ def path_data(name: str, path: Path | str) -> dict[str, str]:
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands; each sets `run` to the function that carries it out."""
-    parser = Parser(prog="python -m denoise_app", description="Hear noisy speech clean.")
+    installed = Path(sys.argv[0]).stem == INSTALLED
+    parser = Parser(
+        prog=INSTALLED if installed else "python -m denoise_app", description="Remove background noise from speech."
+    )
     parser.add_argument("--version", action="version", version=f"denoise-app {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for add in (add_denoise, add_replay, add_models, add_train, add_evaluate, add_export, add_speed):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -72,6 +74,32 @@ def test_the_lines_of_the_client_run_against_a_page(elsewhere: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_lines_of_curl_run_against_a_page(elsewhere: Path) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    (lines,) = [block for block in blocks("console") if block.startswith("curl")]
+    upload, call, result = lines.replace("\\\n", "").splitlines()
+    shutil.copy(ROOT / "examples/english-fan.flac", elsewhere / "talk.wav")  # it is known by its content
+    served = page.build()
+    try:
+        _, url, _ = page.launch(served, server_name="127.0.0.1", prevent_thread_lock=True, quiet=True)
+
+        def answer(line: str) -> str:
+            assert "http://127.0.0.1:7860/" in line
+            command = ["bash", "-c", line.replace("curl", "curl -fsS", 1).replace("http://127.0.0.1:7860/", url)]
+            return subprocess.run(command, cwd=elsewhere, capture_output=True, text=True, check=True).stdout
+
+        (path,) = json.loads(answer(upload))
+        event = json.loads(answer(call.replace("PATH", path)))["event_id"]
+        *_, kind, data = answer(result.replace("EVENT_ID", event)).strip().splitlines()
+    finally:
+        served.blocks.close()
+    assert kind == "event: complete"
+    denoised, removed, report = json.loads(data.removeprefix("data: "))
+    assert denoised["path"] and removed["path"] and report["denoiser"]["model"]
+
+
+@pytest.mark.slow
 def test_the_line_of_the_command_line_runs(elsewhere: Path) -> None:
     (line,) = [block.strip() for block in blocks("bash") if block.startswith("python -m denoise_app denoise")]
     run([sys.executable, *line.split()[1:]], elsewhere)
@@ -99,8 +127,8 @@ def test_the_commands_install_what_is_there() -> None:
     "path", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda path: path.name
 )
 def test_links_and_pictures_lead_somewhere(path: Path) -> None:
-    prose = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
-    targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", prose)
+    text = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)  # no code
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", text)
     assert [target for target in targets if not (path.parent / target).exists()] == []
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import sysconfig
+import time
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 import soundfile
@@ -23,12 +27,14 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def clean_environment() -> dict[str, str]:
+    """Without what would put the checkout on the path of a program in another folder."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "DENOISE_"))}
+
+
 def run(*command: object, cwd: Path = ROOT) -> str:
-    # no checkout on the path of what runs here: neither by PYTHONPATH nor by the folder it runs in
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "DENOISE_"))}
-    done = subprocess.run(
-        [str(part) for part in command], cwd=cwd, env=environment, capture_output=True, text=True, check=False
-    )
+    words = [str(part) for part in command]
+    done = subprocess.run(words, cwd=cwd, env=clean_environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -74,6 +80,7 @@ def test_the_command_denoises_from_another_folder(installed: Path, speech: Clip,
 
 def test_it_knows_its_version_and_its_models(installed: Path, tmp_path: Path) -> None:
     assert run(installed / "denoise-app", "--version", cwd=tmp_path).strip() == f"denoise-app {__version__}"
+    assert run(installed / "denoise-app", "denoise", "--help", cwd=tmp_path).startswith("usage: denoise-app denoise ")
     rows = json.loads(run(installed / "denoise-app", "models", "--json", cwd=tmp_path))
     assert [(row["model"], row["loss"]) for row in rows if row["recommended"]] == [catalog.recommended()]
 
@@ -89,3 +96,21 @@ def test_the_page_finds_its_examples_and_scores(installed: Path, tmp_path: Path)
     assert Path(package).is_relative_to(installed.parent)
     assert examples == len(list((ROOT / "examples").glob("*.flac"))) > 0
     assert scores
+
+
+def test_the_page_is_served_from_another_folder(installed: Path, tmp_path: Path) -> None:
+    listening = socket.create_server(("127.0.0.1", 0))
+    port = str(listening.getsockname()[1])
+    listening.close()
+    environment = clean_environment() | {"GRADIO_SERVER_NAME": "127.0.0.1", "GRADIO_SERVER_PORT": port}
+    page = subprocess.Popen([installed / "python", "-m", "denoise_app.ui"], cwd=tmp_path, env=environment)
+    try:
+        while page.poll() is None:
+            with suppress(httpx.TransportError):  # until it listens
+                assert "gradio" in httpx.get(f"http://127.0.0.1:{port}/", timeout=30).raise_for_status().text
+                return
+            time.sleep(0.5)
+        raise AssertionError(f"the page ended with {page.returncode}")
+    finally:
+        page.terminate()
+        page.wait()

@@ -106,7 +106,7 @@ LOSSES: dict[str, Loss] = {
     "pesq": Loss(
         hybrid,
         {
-            "en": "The all-rounder, taught at the end to please PESQ, a model of listeners: the best score by it.",
+            "en": "The all-rounder, with PESQ (perceived quality) added late in training: the best score by it.",
             "zh": "均衡之选，训练末段再迎合听感模型 PESQ：在该指标上得分最高。",
         },
         equation="hybrid; in the last fifth of the training + 0.1 d + 0.0309 d′, the disturbances of PESQ",
@@ -116,7 +116,7 @@ LOSSES: dict[str, Loss] = {
     "perceptual": Loss(
         frcrn_perceptual,
         {
-            "en": "Taught to please PESQ and STOI, two models of listeners: the best scores by them.",
+            "en": "Trained on PESQ and STOI, models of perceived quality and intelligibility: the best scores by them.",
             "zh": "迎合 PESQ 与 STOI 两种听感模型：在这两项指标上得分最高。",
         },
         equation="frcrn + 0.3 · (0.1 d + 0.0309 d′) + 4 · (1 − STOI), d and d′ as in pesq",

@@ -362,6 +362,13 @@ def test_chinese_follows_the_browser(browser: Any, served: Served, locale: str) 
     visit.close()
 
 
+def test_what_the_page_is_for_is_read_in_one_line_beside_where_it_computes(visit: Visit) -> None:
+    lead, device = visit.page.locator(".masthead .lead"), visit.page.locator(".masthead .device")
+    height, size = lead.evaluate("it => [it.clientHeight, parseFloat(getComputedStyle(it).fontSize)]")
+    assert height < 2.5 * size, "the sentence is squeezed into several lines"
+    assert lead.bounding_box()["x"] + lead.bounding_box()["width"] <= device.bounding_box()["x"]
+
+
 def test_a_phone_does_not_scroll_sideways(browser: Any, served: Served) -> None:
     visit = Visit(browser, served.url, viewport={"width": 390, "height": 800}, color_scheme="dark", has_touch=True)
     visit.page.locator("#advanced button").first.click()
