@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from io import BufferedWriter
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, Protocol, Self
@@ -31,7 +32,7 @@ from .blocks import Blocks
 from .chunks import Chunks, Plan
 from .errors import EngineError
 from .high_band import Gains, TopBand
-from .progress import Question, Report, Watch
+from .progress import Question, Report, Step, Watch
 from .settings import Channels, treatment
 from .sources import ClipReader, LevelMeter, Levels, block_frames, open_sound, window
 from .tracks import Queue
@@ -199,9 +200,17 @@ def separating(
 ) -> Iterator[Separating]:
     """`separate` while it goes on, as the first `share` of a longer work; what fails within leaves nothing."""
     sound = sound if isinstance(sound, Clip) else Path(sound)
-    with threads.limited(), open_sound(sound, track) as reader, _work_files(work) as files:
+    with (
+        threads.limited(),
+        open_sound(sound, track) as reader,
+        _work_files(work) as (taken, gains),
+        taken.open("wb") as taken_file,
+        gains.open("wb") as gains_file,
+    ):
         span = _span(reader.info, start, seconds)
-        yield Separating(sound, track, reader, denoiser, channels, span, files, watch, share)
+        length = (span[1] or reader.info.frames - span[0]) / reader.info.sample_rate
+        step = watch.stage("separate", length, 0.0, share)
+        yield Separating(sound, track, reader, denoiser, channels, span, (taken_file, gains_file), step)
 
 
 class Separating:
@@ -222,9 +231,8 @@ class Separating:
         denoiser: Denoiser,
         channels: Channels,
         span: tuple[int, int | None],
-        files: tuple[Path, Path],
-        watch: Watch,
-        share: float,
+        files: tuple[BufferedWriter, BufferedWriter],
+        step: Step,
     ) -> None:
         self.info = info = reader.info
         self.channels: Channels = channels
@@ -233,32 +241,30 @@ class Separating:
         self._sound, self._track, self._reader = sound, track, reader
         self._denoiser = denoiser
         self._first, self._length = span
-        self._files = files
-        self._warm_up = min(
-            self._first // info.sample_rate, WARM_UP_SECONDS
-        )  # whole seconds: whole samples at both rates
-        self._run = _Run(
-            _suited(denoiser, channels, info), self.rows, info.sample_rate, skip=self._warm_up * denoiser.sample_rate
-        )
+        self._taken, self._gains = files
+        self._step = step
+        self._warm_up = min(self._first // info.sample_rate, WARM_UP_SECONDS)  # whole, as in samples of both rates
+        skip = self._warm_up * self.model_rate
+        self._run = _Run(_suited(denoiser, channels, info), self.rows, info.sample_rate, skip)
         self.gain_hop = self._run.top_band.hop
         self._levels = LevelMeter(info.channels, info.sample_rate)
         self._cancelling = CancellationMeter(info.channels, info.sample_rate)
         self._remover = OffsetRemover(info.channels, info.sample_rate)
         self._frames = 0  # that were heard, without those of the warm-up
-        self._seconds = 0.0
-        self._step = watch.stage("separate", (self._length or info.frames - self._first) / info.sample_rate, 0.0, share)
+        self._seconds = 0.0  # of work, without those of who goes through the pieces
 
     def pieces(self) -> Iterator[Piece]:
         """What becomes known as the denoiser advances, and is kept; to be gone through once, and to the end."""
-        with self._files[0].open("wb") as taken, self._files[1].open("wb") as gains:
+        began = time.perf_counter()
+        for piece in self._known():
+            self._taken.write(piece.taken.T.tobytes())  # (rows, n) -> (n, rows)
+            self._gains.write(piece.gains.tobytes())
+            self._seconds += time.perf_counter() - began
+            yield piece
             began = time.perf_counter()
-            for piece in self._known():
-                taken.write(piece.taken.T.tobytes())  # (rows, n) -> (n, rows)
-                gains.write(piece.gains.tobytes())
-                self._seconds += time.perf_counter() - began
-                yield piece
-                began = time.perf_counter()
-                self._step(self._frames / self.info.sample_rate)
+            self._step(self._frames / self.info.sample_rate)
+        self._taken.flush()
+        self._gains.flush()
 
     def _known(self) -> Iterator[Piece]:
         skip = self._warm_up * self.info.sample_rate
@@ -306,8 +312,8 @@ class Separating:
             notes=(*levels.notes(), *self._cancelling.notes(), *notes),
             is_part=is_part,
             is_whole=not is_part and not notes,
-            taken=self._files[0],
-            gains=self._files[1],
+            taken=Path(self._taken.name),
+            gains=Path(self._gains.name),
             offset=self._remover.offset().later(self._warm_up * self.info.sample_rate),
             rows=self.rows,
             gain_hop=self.gain_hop,
