@@ -21,6 +21,7 @@ from denoise_app.inference import replay
 from denoise_app.ui.clean import link
 from denoise_app.ui.clean.tab import CleanTab
 from denoise_app.ui.parts.downloads import Downloads
+from denoise_app.ui.parts.excerpts import loudness
 from denoise_app.ui.parts.player import player_samples
 from denoise_app.ui.parts.site import Examples, Site
 from denoise_app.ui.parts.source import example_handler
@@ -258,10 +259,21 @@ def test_a_cancelled_order_that_is_called_a_failure_later_stops_nothing(page: Pa
     assert "too many people wait" in page.said, "the next failure is a refusal again"
 
 
-def test_a_long_recording_shows_its_preview_first_then_the_whole_before_its_file(page: Page, recording: Make) -> None:
+def test_a_long_recording_shows_its_preview_first_then_the_whole(page: Page, recording: Make) -> None:
     page.values[page.tab.audio] = str(recording(seconds=31.0, rate=8_000))
-    steps = page.denoise()
-    shown = [step for step in steps if page.tab.heading in step]
+    shown = [step for step in page.denoise() if page.tab.heading in step]
+    assert ["Preview: the first 10 seconds" in step[page.tab.heading] for step in shown] == [True, False]
+    assert [step[page.tab.player]["frames"] for step in shown] == [80_000, 248_000]
+    assert shown[0][page.tab.downloads] == "" != shown[1][page.tab.downloads]
+
+
+def test_where_a_loudness_is_asked_for_the_whole_is_shown_before_its_file(
+    page: Page, recording: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("denoise_app.ui.worker.background.PAUSE", 0.0)
+    path = recording(seconds=31.0, rate=8_000)
+    page.values |= {page.tab.audio: str(path), page.tab.loudness: "target", page.tab.lufs: loudness(path) - 6.02}
+    shown = [step for step in page.denoise() if page.tab.heading in step]
     assert ["Preview: the first 10 seconds" in step[page.tab.heading] for step in shown] == [True, False, False]
     first, early, whole = (step[page.tab.player] for step in shown)
     assert (first["frames"], early["frames"], whole["frames"]) == (80_000, 248_000, 248_000)
