@@ -19,7 +19,7 @@ from denoise_app.audio.encodings import suffix
 from denoise_app.denoiser import Denoiser
 from denoise_app.inference import engine
 from denoise_app.inference.catalog import Entry
-from denoise_app.inference.progress import Question, Report
+from denoise_app.inference.progress import Progress, Question, Report
 from denoise_app.inference.removed import Mixed, Removed
 from denoise_app.metrics.report import Measured, paired
 from denoise_app.metrics.table import keys
@@ -242,7 +242,8 @@ def _rendered(
     try:
         rendering = Background(worker, render, job)
         for progress in rendering:
-            yield Step("measure" if progress.stage == "measure" else "render", progress)
+            measuring = isinstance(progress, Progress) and progress.stage == "measure"
+            yield Step("measure" if measuring else "render", progress)
         if job.stopped:
             raise engine.Cancelled
         rendered, loudness = rendering.result
