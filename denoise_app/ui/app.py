@@ -118,7 +118,7 @@ def serve() -> None:
     """Serves the page until it is stopped."""
     try:
         Limits.from_environment()
-        folder, worker = service.own_folder(), Worker()
+        worker = Worker()
         app = build(worker)
     except AudioError as error:  # a variable such as DENOISE_DEVICE or DENOISE_JOBS holds what cannot be
         raise SystemExit(f"error: {error}") from error
@@ -128,7 +128,7 @@ def serve() -> None:
             launch(app)
     finally:
         worker.close()  # first, for its work writes into the folder
-        folder.remove()
+        service.own_folder().remove()
 
 
 def head() -> str:
