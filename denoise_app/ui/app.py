@@ -19,6 +19,7 @@ from denoise_app.ui.bench.tab import BenchTab
 from denoise_app.ui.clean.tab import CleanTab
 from denoise_app.ui.compare.tab import CompareTab
 from denoise_app.ui.models.tab import ModelsTab
+from denoise_app.ui.parts import player
 from denoise_app.ui.parts.downloads import Downloads
 from denoise_app.ui.parts.site import Examples, Site
 from denoise_app.ui.parts.votes import Votes
@@ -101,7 +102,10 @@ def launch(app: App, **options: Any) -> tuple[Any, str, Any]:
         "css": static.text("page.css"),
         "head": head(),
         "i18n": app.site.words.translations,
-        "app_kwargs": {"routes": app.site.downloads.routes, "lifespan": service.lifespan(app.site, app.limits)},
+        "app_kwargs": {
+            "routes": [*app.site.downloads.routes, *player.ROUTES],
+            "lifespan": service.lifespan(app.site, app.limits),
+        },
         "favicon_path": static.path("icon.svg"),
         "max_file_size": min(Limits.from_environment().max_bytes, app.limits.max_upload),
         "max_threads": app.limits.max_waiting + HANDS,
@@ -133,7 +137,7 @@ def serve() -> None:
 
 def head() -> str:
     """What goes into the page's head."""
-    script = static.text("page.js").replace("TITLE_ZH", f'"{LANGUAGES["zh"]["app.name"]}"')
+    script = static.text("upload.js") + static.text("page.js").replace("TITLE_ZH", f'"{LANGUAGES["zh"]["app.name"]}"')
     return f"<script>{script}</script>"
 
 

@@ -32,6 +32,7 @@ from .worker.worker import Worker
 logger = logging.getLogger(__name__)
 
 TIDY_SECONDS = 30.0
+REST_SECONDS = 60.0  # without work, after which memory is given back that the next work needs again
 DRAIN_SECONDS = 20.0  # of the 30 that most hosts give between SIGTERM and SIGKILL
 
 
@@ -55,7 +56,7 @@ def lifespan(site: Site, limits: ServiceLimits) -> Callable[[Any], AbstractAsync
         app.uploaded_file_dir, app.state_holder = uploads, visits
         # outermost, before Gradio's own: the stack is built by the time the server starts
         app.middleware_stack = Guard(app.middleware_stack, uploads, say_in, lambda: site.worker.ending)
-        tidying = asyncio.create_task(_tidy_regularly(blocks._queue, visits, uploads, 60.0 * site.minutes))
+        tidying = asyncio.create_task(_tidy_regularly(site, blocks._queue, visits, uploads))
         try:
             yield
         finally:
@@ -64,13 +65,14 @@ def lifespan(site: Site, limits: ServiceLimits) -> Callable[[Any], AbstractAsync
     return alive
 
 
-async def _tidy_regularly(line: Line, visits: Visits, uploads: Uploads, seconds: float) -> None:
+async def _tidy_regularly(site: Site, line: Line, visits: Visits, uploads: Uploads) -> None:
     while True:
         await asyncio.sleep(TIDY_SECONDS)
         try:
             await line.end_unheard()
             visits.tidy(datetime.now())
-            await run_in_threadpool(uploads.sweep, seconds)
+            await run_in_threadpool(uploads.sweep, 60.0 * site.minutes)
+            site.worker.rest(REST_SECONDS)
             await run_in_threadpool(give_memory_back)
         except Exception:
             logger.exception("tidying up failed")  # and is tried again

@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
@@ -44,6 +45,7 @@ class Worker:
         self.turns = Turns(jobs())
         self.measurements = Measurements()
         self._computing = 0
+        self._last = time.monotonic()
         self._idle = threading.Condition()
         self._ending = threading.Event()
         self._closing = threading.Event()
@@ -59,6 +61,14 @@ class Worker:
         self._ending.set()
         with self._idle:
             return self._idle.wait_for(lambda: self._computing == 0, seconds)
+
+    def rest(self, seconds: float) -> bool:
+        """Lets go of what is quickly loaded again, where nothing was computed for so long; returns whether it was."""
+        with self._idle:
+            rested = self._computing == 0 and time.monotonic() - self._last >= seconds
+        if rested:
+            blind.let_go()
+        return rested
 
     @property
     def ending(self) -> bool:
@@ -94,6 +104,7 @@ class Worker:
         finally:
             with self._idle:
                 self._computing -= 1
+                self._last = time.monotonic()
                 self._idle.notify_all()
 
     def score(self, samples: Samples, sample_rate: int, keys: Iterable[str]) -> dict[str, float | MetricUnavailable]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import html
 import re
 import threading
@@ -443,7 +442,7 @@ def test_removed_is_heard_without_a_file_and_gone_with_its_result(page: Page, re
     value = page.values[page.tab.player]
     assert [version["computed"] for version in value["versions"]] == [False, False, True]
     request = {"token": value["token"], "version": 2, "start": 3_000, "frames": 500}
-    heard = np.frombuffer(base64.b64decode(player_samples(request)["data"]), "<f4")
+    heard = np.frombuffer(player_samples(request)["data"], "<f4")
     expected = page.session.result.removed.read(0, 32_000)[0, 3_000:3_500]
     np.testing.assert_allclose(heard, expected, atol=1e-6)
     page.values[page.tab.strength] = 50
