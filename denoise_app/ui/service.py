@@ -41,7 +41,7 @@ def own_folder() -> ProcessFolder:
     """The folder of all temporary files of this process; from the first call on they go there, Gradio's too."""
     folder = ProcessFolder(Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir()))
     os.environ["GRADIO_TEMP_DIR"] = str(folder.room("uploads"))
-    tempfile.tempdir = str(folder.room("work"))
+    tempfile.tempdir = str(folder.path)  # also where Gradio lets results come from
     return folder
 
 

@@ -54,12 +54,14 @@ class Soak:
         """Opens the page as a browser does, and leaves after a while."""
         visitor = uuid.uuid4().hex
         config = self.client.get(f"{self.url}config").json()
+        shown = {one["id"]: one["props"].get("value") for one in config["components"]}
         address = f"{self.url}gradio_api/heartbeat/{visitor}"
         with self.client.stream("GET", address) as heart:
             next(heart.iter_bytes())
             for one in config["dependencies"]:
                 if any(event == "load" for _, event in one["targets"]) and one["backend_fn"]:
-                    body = {"fn_index": one["id"], "data": ["light"] * len(one["inputs"]), "session_hash": visitor}
+                    body = {"fn_index": one["id"], "data": [shown[key] for key in one["inputs"]]}
+                    body["session_hash"] = visitor
                     self._tell("visit", self.client.post(f"{self.url}gradio_api/run/predict", json=body))
 
     def call(self, seconds: float = SHORT, abandon: bool = False) -> None:

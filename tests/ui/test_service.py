@@ -45,21 +45,14 @@ class Server:
         return str(there)
 
     def order(self, path: str) -> httpx.Response:
-        data = [
-            {"path": path, "meta": {"_type": "gradio.FileData"}},
-            "",
-            "",
-            100,
-            60,
-            "follow",
-            0,
-            -1,
-            "each",
-            "",
-            0,
-            0,
-        ]
-        return httpx.post(f"{self.url}gradio_api/call/denoise", json={"data": data})
+        return order(self.url, path)
+
+
+def order(url: str, path: str) -> httpx.Response:
+    """Begins a call of the API."""
+    file = {"path": path, "meta": {"_type": "gradio.FileData"}}
+    data = [file, "", "", 100, 60, "follow", 0, -1, "each", "", 0, 0]
+    return httpx.post(f"{url}gradio_api/call/denoise", json={"data": data})
 
 
 @pytest.fixture
@@ -291,8 +284,10 @@ def test_a_server_that_is_ended_leaves_nothing(tmp_path: Path, recording: Make, 
     place = tmp_path / "place"
     running, url = started(place)
     with recording().open("rb") as file:
-        httpx.post(f"{url}gradio_api/upload", files={"files": file})
-    assert files(place)
+        (there,) = httpx.post(f"{url}gradio_api/upload", files={"files": file}).json()
+    call = order(url, there)
+    answer = httpx.get(f"{url}gradio_api/call/denoise/{call.json()['event_id']}", timeout=60).text
+    assert "event: complete" in answer and files(place)
     running.send_signal(end)
     assert running.wait(60) == 0
     assert left(place) == []
