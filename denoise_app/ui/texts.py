@@ -153,6 +153,7 @@ ENGLISH: dict[str, str] = OF_OTHER_ROOMS | {
     "run.denoise": "Denoise",
     "run.cancel": "Cancel",
     "run.waiting": "Waiting for a free place",
+    "run.queued": "Waiting for a free place: {ahead} before you, {time} at most",
     "run.refused": "The work could not begin: too many people wait, or the server was started again and no longer "
     "knows this page. Try again in a minute; if that fails, reload the page and choose the recording again.",
     "run.loading": "Loading the denoiser",
@@ -553,6 +554,7 @@ ENGLISH: dict[str, str] = OF_OTHER_ROOMS | {
     "models.heading": "Denoisers at hand",
     "models.model": "Model",
     "models.loss": "Loss",
+    "models.undrawn": "This card cannot be shown: what the checkpoint tells of itself is not as expected.",
     "models.parameters": "Parameters",
     "models.macs": "Million MACs per second",
     "models.delay": "Delay",
@@ -569,6 +571,17 @@ ENGLISH: dict[str, str] = OF_OTHER_ROOMS | {
     "are kept; "
     "try again, or choose another model.",
     "error.gone": "The recording is no longer on the server, which deletes files after a while. Choose it again.",
+    "refused.upload-too-large": "The recording is too large for this page, which takes at most {limit}. Use the "
+    "command line for it, or send a part, or flac in place of wav.",
+    "refused.upload-silent": "The upload broke off: nothing has come for a minute. Try again.",
+    "refused.upload-failed": "The upload could not be taken. Try again.",
+    "refused.disk-full": "The server has no room left for recordings just now. Files go an hour after their last use; "
+    "try again later, or run the program yourself.",
+    "refused.body-too-large": "The request is larger than {limit}, and was not read. Recordings are sent to /upload.",
+    "refused.not-here": "There is no such address here.",
+    "refused.closing": "The server is about to be started again. Try again in a minute.",
+    "refused.busy": "Too many orders wait already. Try again in a minute.",
+    "refused.too-many-orders": "You have {limit} orders under way already. Wait for one of them to end.",
     "error.bad-call": "What was sent is not what this call takes. Upload the recording first, which gives the path to "
     "send, and send every parameter that the description of the call names.",
     "error.too-few-columns": "Choose at least {fewest} denoisers to compare, and at most {most}.",
@@ -758,6 +771,7 @@ CHINESE: dict[str, str] = {
     "run.denoise": "开始降噪",
     "run.cancel": "取消",
     "run.waiting": "正在等待空闲",
+    "run.queued": "正在等待空闲：前面还有 {ahead} 个，最多 {time}",
     "run.refused": "无法开始：排队的人太多，或者服务器已重新启动，不再认识本页。请过一分钟再试；若仍不行，"
     "请刷新页面并重新选择录音。",
     "run.loading": "正在载入模型",
@@ -1136,6 +1150,7 @@ CHINESE: dict[str, str] = {
     "models.heading": "可用的降噪方法",
     "models.model": "模型",
     "models.loss": "损失函数",
+    "models.undrawn": "无法显示此卡片：该检查点对自身的描述与预期不符。",
     "models.parameters": "参数量",
     "models.macs": "每秒乘加（百万次）",
     "models.delay": "延迟",
@@ -1160,6 +1175,15 @@ CHINESE: dict[str, str] = {
     "error.no-device": "这里不能使用设备 {device}：{problem} 请选择 cpu，或用 auto 由程序选择。",
     "error.onto-input": "{target} 本身就是输入文件：请选择另一个输出文件夹。",
     "error.strict": "没有写出结果，因为这里把提示当作错误：{notes}",
+    "refused.upload-too-large": "录音太大：本页最多接收 {limit}。请改用命令行，或只上传一部分，或以 flac 代替 wav。",
+    "refused.upload-silent": "上传中断：一分钟内没有收到任何数据。请重试。",
+    "refused.upload-failed": "无法接收上传的文件。请重试。",
+    "refused.disk-full": "服务器暂时没有空间存放录音。文件在最后一次使用一小时后删除；请稍后再试，或自行运行本程序。",
+    "refused.body-too-large": "请求超过 {limit}，未予读取。录音请先发送到 /upload。",
+    "refused.not-here": "这里没有此地址。",
+    "refused.closing": "服务器即将重新启动。请过一分钟再试。",
+    "refused.busy": "排队的任务太多。请过一分钟再试。",
+    "refused.too-many-orders": "您已有 {limit} 个任务正在进行。请等其中一个结束。",
     "error.bad-call": "发送的内容与此接口不符。请先上传录音，再发送上传后得到的路径，以及接口说明中列出的每个参数。",
     "error.bad-strength": "强度须为 {low:g} 至 {high:g} % 之间的数字。",
     "error.strength-in-percent": "强度以百分数表示，范围为 0 至 100：{given:g} 即为 {given:g} %。"

@@ -24,6 +24,7 @@ from denoise_app.ui import app as page
 from denoise_app.ui.parts import votes
 from denoise_app.ui.texts import CHINESE, ENGLISH
 from denoise_app.ui.worker.session import Sessions
+from denoise_app.ui.worker.worker import jobs
 
 Make = Callable[..., Path]
 
@@ -234,7 +235,7 @@ def test_as_many_jobs_run_at_once_as_the_operator_says(
 ) -> None:
     monkeypatch.setenv("DENOISE_JOBS", text)
     monkeypatch.setattr("os.cpu_count", lambda: 8)
-    assert page.jobs() == (count or 4)
+    assert jobs() == (count or 4)
 
 
 @pytest.mark.parametrize(

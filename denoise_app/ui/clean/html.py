@@ -10,9 +10,11 @@ from denoise_app.audio.clip import FileInfo
 from denoise_app.metrics.report import Measured
 from denoise_app.metrics.table import METRICS, Metric, shown
 from denoise_app.plots.spectrogram import Change
+from denoise_app.serve.turns import Place
 from denoise_app.ui.parts import numbers
 from denoise_app.ui.parts.markup import head, heard, quiet, row, row_head, seen, sentences, table, tag, titled, working
 from denoise_app.ui.parts.measured import Numbers
+from denoise_app.ui.parts.orders import queued
 from denoise_app.ui.parts.recording import notes
 from denoise_app.ui.texts import Say
 from denoise_app.ui.worker.background import Step
@@ -26,8 +28,10 @@ def progress(say: Say, step: Step, heard: bool) -> Markup:
     Args:
         heard: Whether a preview can be heard already.
     """
-    stage = say(f"run.{step.stage}", seconds=f"{PREVIEW_SECONDS:g}")
     now, parts = step.progress, []
+    if isinstance(now, Place):
+        return queued(say, now)
+    stage = say(f"run.{step.stage}", seconds=f"{PREVIEW_SECONDS:g}")
     if now is not None:
         if now.seconds_left is not None:
             parts.append(say("run.left", time=numbers.duration(now.seconds_left)))

@@ -20,7 +20,7 @@ from denoise_app.audio.encodings import suffix
 from denoise_app.denoiser import Denoiser
 from denoise_app.inference import engine
 from denoise_app.inference.catalog import Entry
-from denoise_app.inference.progress import Question, Report
+from denoise_app.inference.progress import Progress, Question, Report
 from denoise_app.inference.removed import Mixed, Removed
 from denoise_app.metrics.report import Measured, paired
 from denoise_app.metrics.table import keys
@@ -28,7 +28,7 @@ from denoise_app.ui.parts import excerpts
 from denoise_app.ui.parts.loudness import equal_loudness, matching_gain
 from denoise_app.ui.parts.measured import Numbers
 from denoise_app.ui.parts.receipt import Made, report
-from denoise_app.ui.worker.background import Background, Step
+from denoise_app.ui.worker.background import Background, Stage, Step
 from denoise_app.ui.worker.session import Job, Session
 from denoise_app.ui.worker.worker import Worker
 
@@ -263,7 +263,8 @@ def _made(
     try:
         working = Background(worker, work, job)
         for progress in working:
-            yield Step("preview" if preview and progress.stage == "separate" else progress.stage, progress)
+            stage: Stage = progress.stage if isinstance(progress, Progress) else "separate"
+            yield Step("preview" if preview and stage == "separate" else stage, progress)
         if job.stopped:
             raise engine.Cancelled
         result = Result(order, *working.result, preview)

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from denoise_app.inference.catalog import Entry
 from denoise_app.metrics.table import keys, shown
 from denoise_app.plots.spectrogram import SpectrogramData
+from denoise_app.serve.turns import Place
 from denoise_app.ui.parts import denoiser, numbers
 from denoise_app.ui.parts.denoiser import name
 from denoise_app.ui.parts.excerpts import EXCERPT_SECONDS, EXCERPTS, WHOLE_SECONDS
@@ -32,6 +33,7 @@ from denoise_app.ui.parts.markup import (
     titled,
     working,
 )
+from denoise_app.ui.parts.orders import queued
 from denoise_app.ui.parts.player import NOISY, Version, number_key
 from denoise_app.ui.parts.problems import explained
 from denoise_app.ui.texts import Say
@@ -67,6 +69,8 @@ def progress(say: Say, step: Step, offers: Sequence[Entry], done: int, heard: bo
         done: Columns that have come out or failed.
         heard: Whether there is something to hear already.
     """
+    if isinstance(step.progress, Place):
+        return queued(say, step.progress)
     key = "compare.loading" if step.stage == "loading" else "compare.running"
     stage = say(key, name=name(say, offers[done]), number=done + 1, count=len(offers))
     fraction = (done + (step.progress.fraction if step.progress else 0.0)) / len(offers)

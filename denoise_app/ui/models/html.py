@@ -30,7 +30,7 @@ from denoise_app.losses import LOSSES
 from denoise_app.metrics.table import METRICS, Metric, keys, shown
 from denoise_app.plots.board import Point, curve_svg
 from denoise_app.ui.parts import denoiser, markup, numbers
-from denoise_app.ui.parts.markup import hint, joined, missing, region, row_head, sortable_head, tag
+from denoise_app.ui.parts.markup import hint, joined, missing, notices, region, row_head, sortable_head, tag
 from denoise_app.ui.texts import Say
 
 logger = logging.getLogger(__name__)
@@ -314,7 +314,18 @@ def points(board: Board, group: str, kind: str, metric: str, cost: str) -> list[
 
 def cards(say: Say, offers: Sequence[Entry], best: Entry) -> Markup:
     """A card of each denoiser, folded; the best of all is marked."""
-    return joined(card(say, offer, recommended=offer.key == best.key) for offer in offers)
+    return joined(_drawn(say, offer, offer.key == best.key) for offer in offers)
+
+
+def _drawn(say: Say, offer: Entry, recommended: bool) -> Markup:
+    """A card, or in its place that it cannot be drawn, so that one never takes the others along."""
+    try:
+        return card(say, offer, recommended=recommended)
+    except Exception:
+        logger.exception("the card of %s cannot be drawn", offer.key)
+        name = f"{offer.model} · {offer.loss}" if offer.loss else offer.model
+        body = notices([say("models.undrawn")])
+        return tag("details", tag("summary", name), body, class_="card", id=_place(offer))
 
 
 def card(say: Say, offer: Entry, unfolded: bool = False, recommended: bool = False) -> Markup:
@@ -329,8 +340,11 @@ def card(say: Say, offer: Entry, unfolded: bool = False, recommended: bool = Fal
     if manifest is not None and manifest.credits:
         thanks = (tag("li", credit) for credit in manifest.credits)
         body += [tag("p", say("board.credits")), tag("ul", *thanks, lang="en")]
-    where = card_id(offer.model, offer.loss, offer.revision)
-    return tag("details", tag("summary", title, mark), *body, class_="card", id=where, open=unfolded)
+    return tag("details", tag("summary", title, mark), *body, class_="card", id=_place(offer), open=unfolded)
+
+
+def _place(offer: Entry) -> str:
+    return card_id(offer.model, offer.loss, offer.revision)
 
 
 def _facts(say: Say, offer: Entry) -> Iterator[tuple[str, str]]:

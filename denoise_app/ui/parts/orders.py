@@ -6,24 +6,33 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import gradio as gr
+from markupsafe import Markup
 
 from denoise_app.inference.engine import Cancelled
+from denoise_app.serve.turns import Place
 from denoise_app.ui.texts import Say
+from denoise_app.ui.worker.clients import ending_with_client
 from denoise_app.ui.worker.session import Job, Session, Sessions
 
 from .language import say_for
 from .markup import alert, finished, working
+from .numbers import duration
 from .problems import explained
 from .scripts import scroll_to
 
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 WORK: dict[str, Any] = {"concurrency_id": "work"}
-"""For handlers that compute: as many of them at once as the page is told."""
-AT_ONCE: dict[str, Any] = QUIET | {"concurrency_limit": None}
-"""For handlers that compute nothing, so that nobody waits for those who do."""
+"""For handlers that compute: they are orders, of which a client may have so many; the worker gives them their turns."""
+AT_ONCE: dict[str, Any] = QUIET | {"queue": False}
+"""For handlers that compute nothing: they are no orders, and answered however many of those wait."""
 
 Given = dict[Any, Any]
 Updates = dict[Any, Any]
+
+
+def queued(say: Say, place: Place) -> Markup:
+    """Where an order stands that waits for its turn."""
+    return working(say, say("run.queued", ahead=place.ahead, time=duration(place.seconds)), None)
 
 
 class Orders:
@@ -103,8 +112,9 @@ class Orders:
             return
         ready = visit | dict(zip((*self.starts, self.cancel), self._buttons(busy=False), strict=True))
         try:
-            for updates in work(job):
-                yield visit | updates
+            with ending_with_client(job):
+                for updates in work(job):
+                    yield visit | updates
             yield ready | {self.said: ""}
         except Cancelled:
             yield ready | {self.said: self._cancelled(say)}

@@ -267,7 +267,7 @@ async function fetchSound(wanted, index, next, mine, progress) {
   for (let done = 0; done < next.frames; done += wanted.block_frames) {
     const frames = Math.min(wanted.block_frames, next.frames - done);
     const request = { token: wanted.token, version: index, start: next.start + done, frames };
-    const answer = (await server.player_samples(request)) || { error: "unreachable" };
+    const answer = await fetchBlock(request);
     if (mine !== generation) return null;
     if (answer.error) return { sound, buffer: silence(wanted, next), outline: null, error: answer.error };
     decode(answer, frames).forEach((samples, channel) => buffer.copyToChannel(samples, channel, done));
@@ -276,26 +276,31 @@ async function fetchSound(wanted, index, next, mine, progress) {
   return { sound, buffer, outline: outline(buffer), error: null };
 }
 
-function decode({ format, data }, frames) {
-  const bytes = fromBase64(data);
-  if (format === "float32") {
-    const all = new Float32Array(bytes.buffer);
-    return Array.from({ length: all.length / frames }, (_, c) => all.subarray(c * frames, (c + 1) * frames));
+/** Samples of a block as player.py's route sends them: {format, scale, data}, or {error}. */
+async function fetchBlock(request) {
+  try {
+    const headers = { "Content-Type": "application/json" };
+    const answer = await fetch("player/samples", { method: "POST", headers, body: JSON.stringify(request) });
+    if (!answer.ok) return { error: "unreachable", ...(await answer.json().catch(() => ({}))) };
+    const [format, scale] = [answer.headers.get("X-Format"), Number(answer.headers.get("X-Scale"))];
+    return { format, scale, data: await answer.arrayBuffer() };
+  } catch {
+    return { error: "unreachable" };
   }
-  const all = new Int16Array(bytes.buffer);
-  return Array.from({ length: all.length / frames }, (_, c) => {
-    const samples = new Float32Array(frames);
-    for (let i = 0, j = c * frames; i < frames; i++, j++) samples[i] = all[j] / 32768;
-    return samples;
-  });
 }
 
-function fromBase64(text) {
-  if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);
-  const characters = atob(text);
-  const bytes = new Uint8Array(characters.length);
-  for (let i = 0; i < bytes.length; i++) bytes[i] = characters.charCodeAt(i);
-  return bytes;
+function decode({ format, scale, data }, frames) {
+  if (format === "float32") {
+    const all = new Float32Array(data);
+    return Array.from({ length: all.length / frames }, (_, c) => all.subarray(c * frames, (c + 1) * frames));
+  }
+  const all = new Int16Array(data);
+  const unit = scale / 32768;
+  return Array.from({ length: all.length / frames }, (_, c) => {
+    const samples = new Float32Array(frames);
+    for (let i = 0, j = c * frames; i < frames; i++, j++) samples[i] = all[j] * unit;
+    return samples;
+  });
 }
 
 /** Lowest and highest sample in each of WAVE_COLUMNS stretches, over all channels. */

@@ -464,7 +464,7 @@ def test_what_the_player_is_given_are_the_sounds_of_the_trial(page: Page) -> Non
     ]
     assert {answer["format"] for answer in answers} == {"float32"}
     assert len({len(answer["data"]) for answer in answers}) == 1 and len({answer["data"] for answer in answers}) == 3
-    samples = [np.frombuffer(base64.b64decode(answer["data"]), "<f4") for answer in answers]
+    samples = [np.frombuffer(answer["data"], "<f4") for answer in answers]
     same, other = samples[:2] if truth(page.test) == "a" else samples[1::-1]
     assert np.abs(samples[2] - same).max() <= 3 * blind.DITHER < np.abs(samples[2] - other).max()
 

@@ -176,6 +176,22 @@ def test_a_card_shows_the_training_and_escapes_what_it_tells(worker: Any, say: S
     assert "from 3 to 1 in 30 steps" in html and html.count("<polyline") == 1
 
 
+@pytest.mark.parametrize(
+    "training", [{"curve": 5}, {"curve": [{"step": 1, "loss": 1e400}] * 2, "data": {"a": {"hours": []}}}, 5]
+)
+def test_a_broken_card_takes_no_other_along(worker: Any, say: Say, training: Any) -> None:
+    good, bad, other = worker.offers.all()
+    bad = replace(bad, manifest=replace(bad.manifest, training=training))
+    html = board.cards(say, [good, bad, other], good)
+    assert re.findall('id="(card-[a-z-]+)"', html) == ["card-half-hybrid", "card-half-log-mag", "card-wiener"]
+    assert board.card(say, good, recommended=True) in html and board.card(say, other) in html
+
+
+def test_a_card_that_cannot_be_drawn_says_so(worker: Any, say: Say) -> None:
+    bad = replace(worker.offers.all()[0], manifest=replace(worker.offers.all()[0].manifest, training={"curve": 5}))
+    assert say("models.undrawn") in unescape(board.cards(say, [bad], bad))
+
+
 # the tab itself
 
 
