@@ -314,7 +314,7 @@ class BenchTab:
         try:
             bundle = work.pack(session)
         except OSError as error:
-            return {self.downloads: alert(say, explained(say, error))}
+            return {self.downloads: alert(explained(say, error))}
         if bundle is None:
             self._site.downloads.remove(session.folder)
             return {self.downloads: ""}

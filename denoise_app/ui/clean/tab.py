@@ -220,7 +220,7 @@ class CleanTab:
         values = wanted.values | ({"loudness": "target"} if "lufs" in wanted.values else {})
         names = ("strength", "most", "high_band", "loudness", "lufs", "true_peak", "format", "bits", "channels")
         widgets = [gr.update(value=values[name]) if name in values else gr.update() for name in names]
-        return *self._choose(say, chosen), alert(say, " ".join(problems)) if problems else "", *widgets
+        return *self._choose(say, chosen), alert(" ".join(problems)) if problems else "", *widgets
 
     def on_model(self, model: str, request: gr.Request) -> tuple[Any, Any, str]:
         say = say_for(request)
@@ -230,7 +230,7 @@ class CleanTab:
             chosen = offers[0] if only_listed else self._offers.recommended(model)
         except Exception as error:  # the model is no longer there: the lists go on without it
             models, checkpoints, _ = self._choose(say, self._offers.recommended())
-            return models, checkpoints, alert(say, explained(say, error))
+            return models, checkpoints, alert(explained(say, error))
         return self._choose(say, chosen)
 
     def on_checkpoint(self, key: str, request: gr.Request) -> str:
@@ -238,7 +238,7 @@ class CleanTab:
         try:
             return denoiser.about(say, self._offers.find(key))
         except Exception as error:
-            return alert(say, explained(say, error))
+            return alert(explained(say, error))
 
     def on_hub(self, given: Given, request: gr.Request) -> tuple[Any, Any, str, str]:
         say = say_for(request)
@@ -247,7 +247,7 @@ class CleanTab:
         try:
             chosen = self._offers.find(given[self.checkpoint])
         except Exception as error:  # what was chosen is no longer there: the lists go on without it
-            chosen, said = self._offers.recommended(), alert(say, explained(say, error)) + said
+            chosen, said = self._offers.recommended(), alert(explained(say, error)) + said
         return *self._choose(say, chosen), said
 
     def _choose(self, say: Say, chosen: Entry) -> tuple[Any, Any, str]:
@@ -299,7 +299,7 @@ class CleanTab:
         except Cancelled:
             return
         except Exception as error:
-            yield {self.session: session, self.said: alert(say, explained(say, error))}
+            yield {self.session: session, self.said: alert(explained(say, error))}
         finally:
             job.end()
 
@@ -315,7 +315,7 @@ class CleanTab:
             if session.result is not None and session.result.numbers.measured:
                 yield {self.session: session, self.downloads: self._offer(say, session, session.result, measured=True)}
         except Exception as error:
-            yield {self.cards: alert(say, explained(say, error))}
+            yield {self.cards: alert(explained(say, error))}
 
     def on_draw(self, session: Session[Result] | None, scale: str, theme: Theme, request: gr.Request) -> Updates:
         """The figures of what is shown."""
@@ -326,7 +326,7 @@ class CleanTab:
         try:
             looked = work.look(session, result)
         except Exception as error:
-            return {self.session: session, self.figures_said: alert(say, explained(say, error))}
+            return {self.session: session, self.figures_said: alert(explained(say, error))}
         return {
             self.session: session,
             self.figures: gr.Column(visible=True),

@@ -260,7 +260,7 @@ class CompareTab:
                 yield {self.session: session, self.downloads: self._offer(say, session, shown)}
         except Exception as error:
             if shown := session.latest(begun):  # else its files have gone with it
-                yield {self.table: html.numbers_table(say, shown) + alert(say, explained(say, error))}
+                yield {self.table: html.numbers_table(say, shown) + alert(explained(say, error))}
 
     def _offer(self, say: Say, session: Session[Comparison], compared: Comparison) -> Markup:
         """The link to a zip of it all: every sound with a report that `replay` takes, and the figures."""
@@ -283,7 +283,7 @@ class CompareTab:
         """The figures of what is shown, for a screen such as "light 1280": its theme, and the page's width in px."""
         say = say_for(request)
         if session is None:
-            return {self.session: None, self.said: alert(say, say("error.stale-comparison"))}
+            return {self.session: None, self.said: alert(say("error.stale-comparison"))}
         if session.result is None:
             return {self.session: session}
         compared = session.result
@@ -291,9 +291,9 @@ class CompareTab:
             view = work.look(session, compared)
         except AudioError as error:
             gone = say("error.stale-comparison") if error.reason == "missing" else explained(say, error)
-            return {self.session: session, self.said: alert(say, gone)}
+            return {self.session: session, self.said: alert(gone)}
         except Exception as error:
-            return {self.session: session, self.said: alert(say, explained(say, error))}
+            return {self.session: session, self.said: alert(explained(say, error))}
         return {self.session: session} | self._figures(say, compared, view, show, screen)
 
     def _figures(self, say: Say, compared: Comparison, view: View, show: str, screen: str) -> Updates:

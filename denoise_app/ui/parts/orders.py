@@ -88,7 +88,7 @@ class Orders:
         if session is not None and not session.refused():
             return tuple(gr.skip() for _ in self.told)
         say = say_for(request)
-        return alert(say, say(self._texts[1])), *self._buttons(busy=False)
+        return alert(say(self._texts[1])), *self._buttons(busy=False)
 
     def on_cancel(self, session: Session[Any] | None, request: gr.Request) -> tuple[Any, ...]:
         if session is not None:
@@ -109,7 +109,7 @@ class Orders:
         except Cancelled:
             yield ready | {self.said: self._cancelled(say)}
         except Exception as error:
-            yield ready | {self.said: alert(say, explained(say, error))}
+            yield ready | {self.said: alert(explained(say, error))}
         finally:
             job.end()
 

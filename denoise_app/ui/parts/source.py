@@ -89,7 +89,7 @@ class Source:
             if soon:
                 yield recording.facts(say, info, levels(Path(path)), ""), session
         except Exception as error:
-            yield alert(say, explained(say, error)), session
+            yield alert(explained(say, error), say("error.title-file")), session
 
 
 def levels(path: Path) -> Levels:
