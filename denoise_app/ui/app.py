@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,7 +133,9 @@ def serve() -> None:
 
 def head() -> str:
     """What goes into the page's head."""
-    script = static.text("page.js").replace("TITLE_ZH", f'"{LANGUAGES["zh"]["app.name"]}"')
+    chinese = LANGUAGES["zh"]
+    words = {"TITLE_ZH": chinese["app.name"], "RECORDING_ZH": chinese["source.heading"]}
+    script = re.sub("|".join(words), lambda name: json.dumps(words[name[0]]), static.text("page.js"))
     return f"<script>{script}</script>"
 
 

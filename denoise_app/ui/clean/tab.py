@@ -18,7 +18,7 @@ from denoise_app.ui.parts import denoiser
 from denoise_app.ui.parts.downloads import Bundle, OnDemand, links
 from denoise_app.ui.parts.language import say_for
 from denoise_app.ui.parts.markup import alert, empty, heading, hint
-from denoise_app.ui.parts.orders import AT_ONCE, QUIET, WORK, Given, Orders, Updates
+from denoise_app.ui.parts.orders import AT_ONCE, QUIET, WORK, Given, Orders, Updates, under_way
 from denoise_app.ui.parts.player import Version, build_player, player_value
 from denoise_app.ui.parts.problems import Unready, explained
 from denoise_app.ui.parts.scripts import THEME
@@ -56,11 +56,11 @@ class CleanTab:
                 self.audio = self.source.audio
                 with gr.Row(elem_id="actions"):
                     self.start = gr.Button(site.words("run.denoise"), variant="primary", size="lg", elem_id="denoise")
-                    self.cancel = gr.Button(site.words("run.cancel"), size="lg", visible=False, elem_id="cancel")
-                self._build_denoiser()
-                self._build_advanced()
             with gr.Column(elem_id="outcome", elem_classes=["outcome"], min_width=300):
                 self._build_outcome()
+            with gr.Column(elem_id="choices", min_width=300):
+                self._build_denoiser()
+                self._build_advanced()
         self.orders = Orders(site.sessions, self.session, self.said, [self.start], self.cancel, "run.cancelled")
         self._wire(page)
 
@@ -132,7 +132,7 @@ class CleanTab:
 
     def _build_outcome(self) -> None:
         words = self._site.words
-        self.said = gr.HTML(elem_id="said")
+        self.said, self.cancel = under_way(words, "said", "cancel")
         self.empty = gr.HTML(
             words.made("html.empty", lambda say: empty(say("result.empty"), say("result.empty-more"))),
             elem_id="empty",
@@ -141,8 +141,8 @@ class CleanTab:
         with gr.Column(elem_id="result", elem_classes=["result"]):
             self.heading = gr.HTML()
             self.player = build_player(LANGUAGES, elem_id="player")
-            self.fidelity = gr.HTML(elem_id="fidelity")
             self.downloads = gr.HTML(elem_id="downloads")
+            self.fidelity = gr.HTML(elem_id="fidelity")
             self.cards = gr.HTML(elem_id="cards")
             with gr.Column(elem_classes=["sheet", "timed"], visible=False) as self.figures:
                 with gr.Row(elem_id="figures-head"):

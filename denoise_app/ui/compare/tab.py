@@ -23,7 +23,7 @@ from denoise_app.ui.parts.downloads import Bundle, OnDemand, links
 from denoise_app.ui.parts.language import say_for
 from denoise_app.ui.parts.markup import alert, empty, heading, hint
 from denoise_app.ui.parts.measured import Numbers
-from denoise_app.ui.parts.orders import AT_ONCE, QUIET, WORK, Given, Orders, Updates
+from denoise_app.ui.parts.orders import AT_ONCE, QUIET, WORK, Given, Orders, Updates, under_way
 from denoise_app.ui.parts.player import NOISY, build_player, player_value
 from denoise_app.ui.parts.problems import Unready, explained
 from denoise_app.ui.parts.receipt import Made, report
@@ -99,13 +99,11 @@ class CompareTab:
                 info=words("compare.model-help"),
                 elem_id="compare-model",
             )
-            with gr.Row():
-                self.start = gr.Button(words("compare.start"), variant="primary", size="lg", elem_id="compare-start")
-                self.cancel = gr.Button(words("run.cancel"), size="lg", visible=False, elem_id="compare-cancel")
+            self.start = gr.Button(words("compare.start"), variant="primary", size="lg", elem_id="compare-start")
 
     def _build_outcome(self) -> None:
         words = self._site.words
-        self.said = gr.HTML(elem_id="compare-said")
+        self.said, self.cancel = under_way(words, "compare-said", "compare-cancel")
         nothing_yet = words.made(
             "html.compare-empty", lambda say: empty(say("compare.empty"), say("compare.empty-more"))
         )

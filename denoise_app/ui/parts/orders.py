@@ -11,7 +11,7 @@ from denoise_app.inference.engine import Cancelled
 from denoise_app.ui.texts import Say
 from denoise_app.ui.worker.session import Job, Session, Sessions
 
-from .language import say_for
+from .language import Words, say_for
 from .markup import alert, finished, working
 from .problems import explained
 from .scripts import scroll_to
@@ -24,6 +24,12 @@ AT_ONCE: dict[str, Any] = QUIET | {"concurrency_limit": None}
 
 Given = dict[Any, Any]
 Updates = dict[Any, Any]
+
+
+def under_way(words: Words, said: str, cancel: str) -> tuple[gr.HTML, gr.Button]:
+    """Where it stands how an order does, and beside it the button that ends it; `said` and `cancel` are their ids."""
+    with gr.Row(elem_classes=["under-way"]):
+        return gr.HTML(elem_id=said), gr.Button(words("run.cancel"), size="lg", visible=False, elem_id=cancel)
 
 
 class Orders:

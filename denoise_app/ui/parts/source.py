@@ -85,9 +85,10 @@ class Source:
         try:
             info = files.probe(path)
             soon = info.seconds <= MEASURED_AT_ONCE_SECONDS
-            yield recording.facts(say, info, None, say("facts.measuring" if soon else "facts.later")), session
+            name = Path(path).name
+            yield recording.facts(say, info, None, say("facts.measuring" if soon else "facts.later"), name), session
             if soon:
-                yield recording.facts(say, info, levels(Path(path)), ""), session
+                yield recording.facts(say, info, levels(Path(path)), "", name), session
         except Exception as error:
             yield alert(explained(say, error), say("error.title-file")), session
 
