@@ -135,7 +135,7 @@ def test_notes_are_told_to_people_and_to_programs(
 ) -> None:
     call_for = ("denoise", offset, "-o", tmp_path / "out", "--model", "wiener")
     status, _, told = call(capsys, *call_for)
-    sentence = "It has a constant offset of 20 % of full scale."
+    sentence = "It has a DC offset of 20 % of full scale."
     assert status == 0 and f"note: {offset}: {sentence}\n" in told
     status, data = answer(capsys, *call_for)
     (note,) = data["files"][0]["notes"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,7 +139,10 @@ def serve() -> None:
 
 def head() -> str:
     """What goes into the page's head."""
-    script = static.text("upload.js") + static.text("page.js").replace("TITLE_ZH", f'"{LANGUAGES["zh"]["app.name"]}"')
+    chinese = LANGUAGES["zh"]
+    words = {"TITLE_ZH": chinese["app.name"], "RECORDING_ZH": chinese["source.heading"]}
+    page = re.sub("|".join(words), lambda name: json.dumps(words[name[0]]), static.text("page.js"))
+    script = static.text("upload.js") + page
     return f"<script>{script}</script>"
 
 

@@ -221,7 +221,7 @@ def test_nine_of_ten_right_and_no_name_before_the_end(visit: Visit, plans: Plans
     visit.page.wait_for_selector(".blind-outcome")
     assert set(told("".join(visit.answers()))) == {"hybrid", "log-mag"}  # the search would have found them
     outcome = visit.page.locator("#blind-outcome").inner_text()
-    assert "9 of 10 right" in outcome and "p = 0.0107" in outcome and "you do hear a difference" in outcome
+    assert "9 of 10 correct" in outcome and "p = 0.0107" in outcome and "you do hear a difference" in outcome
     names = ("gru/hybrid", "gru/log-mag")
     assert f"A was {names[plan[0].a]}, B was {names[plan[0].b]}." in outcome
     (test,) = json.loads(visit.download("Answers (JSON)").decode())["tests"]

@@ -178,7 +178,7 @@ def test_zoom_is_linked_and_differences_are_drawn(compared: Visit) -> None:
     compared.page.get_by_role("option", name="Difference from: mmse-lsa").click()
     compared.page.wait_for_function(f"{layout}.coloraxis.cmin === -40")
     assert "louder than “mmse-lsa”" in compared.page.locator("#compare-outcome").inner_text()
-    assert "Most is taken from the pauses by" in compared.page.locator("#compare-outcome").inner_text()
+    assert "removes the most noise in the pauses" in compared.page.locator("#compare-outcome").inner_text()
 
 
 def test_the_loss_lab_compares_every_loss_of_a_model(browser: Any, served: Served, talk: Path) -> None:
@@ -210,7 +210,7 @@ def test_a_phone_does_not_scroll_sideways_and_everything_has_a_name(browser: Any
     visit.compare(talk)
     visit.page.wait_for_selector("#compare-grid .js-plotly-plot .heatmaplayer image", state="attached")
     visit.check_width("#compare", scrolling=".versus, .scrolls, table")
-    region = visit.page.get_by_role("region", name="Numbers of every version")
+    region = visit.page.get_by_role("region", name="Metrics of every version")
     assert region.evaluate("part => part.scrollWidth > part.clientWidth && part.tabIndex === 0")
     visit.check_names("#compare")
     visit.close()

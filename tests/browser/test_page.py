@@ -149,11 +149,11 @@ def test_numbers_figures_and_their_words_arrive(visit: Visit, talk: Path) -> Non
     cards = visit.page.locator("#cards")
     assert "SNR (estimated)" in cards.inner_text() and "SNR (true)" not in cards.inner_text()
     cards.get_by_text("Real-time factor").click()
-    assert "Seconds of work" in cards.inner_text()
+    assert "Processing time per second" in cards.inner_text()
     visit.page.get_by_role("link", name="Report (JSON)").wait_for()
-    assert "Seconds of work" in cards.inner_text()  # though numbers that arrive replace what is open
+    assert "Processing time per second" in cards.inner_text()  # though numbers that arrive replace what is open
     cards.get_by_text("Real-time factor").click()
-    assert "Seconds of work" not in cards.inner_text()
+    assert "Processing time per second" not in cards.inner_text()
     cards.get_by_text("SNR (estimated)").click()
     assert "Without a clean reference" in cards.inner_text()
     visit.page.get_by_text("Logarithmic").click()
@@ -242,7 +242,7 @@ def test_the_microphone_is_recorded_raw_unless_the_browser_is_let(
     assert raw == pytest.approx(source, abs=1.0)
     granted = visit.page.locator(".granted")
     assert "echo cancellation off, noise suppression off, gain control off" in granted.inner_text()
-    visit.page.get_by_role("switch", name="Let the browser process the microphone").check()
+    visit.page.get_by_role("switch", name="Use the browser's own noise suppression").check()
     visit.page.locator("#recording").get_by_label("Clear").first.click()
     processed = recorded(visit, uploads)
     assert "echo cancellation on, noise suppression on, gain control on" in granted.inner_text()

@@ -299,7 +299,7 @@ def test_notes_are_in_the_answer(client: Client, tmp_path: Path) -> None:
     _, _, report = client.predict(handle_file(tmp_path / "dc.wav"), api_name="/denoise")
     (note,) = report["notes"]
     assert note["key"] == "dc-offset" and note["percent"] == pytest.approx(20, abs=0.1)
-    assert note["message"] == "It has a constant offset of 20 % of full scale."
+    assert note["message"] == "It has a DC offset of 20 % of full scale."
 
 
 def test_an_error_of_the_program_is_told_without_its_text(

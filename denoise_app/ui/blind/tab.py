@@ -171,12 +171,12 @@ class BlindPanel:
         except Exception as error:
             listening.test = None
             listening.session.discard(room)
-            return {self.listening: listening, self.said: alert(say, explained(say, error))}
+            return {self.listening: listening, self.said: alert(explained(say, error))}
 
     def on_lost(self, request: gr.Request) -> str:
         """Gradio knows no such choice: it was offered by a server that is no more."""
         say = say_for(request)
-        return alert(say, say("error.stale-comparison"))
+        return alert(say("error.stale-comparison"))
 
     def answer_handler(self, choice: Choice) -> Callable[..., Updates]:
         def on_answer(given: Given, request: gr.Request) -> Updates:
@@ -238,7 +238,7 @@ class BlindPanel:
             versions = [Version(key, key.upper(), path) for key, path in test.sounds().items()]
             return updates | {self.said: "", self.player: player_value(versions, blind=True)}
         except Exception as error:
-            return updates | {self.said: alert(say, explained(say, error))}
+            return updates | {self.said: alert(explained(say, error))}
 
     def _ended(self, say: Say, listening: Listening) -> Updates:
         """What a test has shown, names included."""
@@ -257,7 +257,7 @@ class BlindPanel:
         try:
             offered = links(say, self._offered(listening), NAMES, label=say("blind.download"))
         except OSError as error:
-            offered = alert(say, explained(say, error))
+            offered = alert(explained(say, error))
         return html.outcome(say, outcome, listening.scores(), lambda key: self._name(say, key)) + offered
 
     def _offered(self, listening: Listening) -> str:
@@ -274,7 +274,7 @@ class BlindPanel:
         """An answer to a test that is not there: it is over, or the server knows nothing of it any more."""
         if listening.outcomes:
             return {self.listening: listening}
-        said = alert(say, explained(say, Unready(say("error.blind-stale"))))
+        said = alert(explained(say, Unready(say("error.blind-stale"))))
         return self._closed(listening) | {self.setup: gr.Column(visible=True), self.said: said}
 
     def _closed(self, listening: Listening) -> Updates:

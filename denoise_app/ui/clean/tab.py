@@ -18,7 +18,7 @@ from denoise_app.ui.parts import denoiser
 from denoise_app.ui.parts.downloads import Bundle, OnDemand, links
 from denoise_app.ui.parts.language import say_for
 from denoise_app.ui.parts.markup import alert, empty, heading, hint
-from denoise_app.ui.parts.orders import AT_ONCE, QUIET, WORK, Given, Orders, Updates
+from denoise_app.ui.parts.orders import AT_ONCE, QUIET, WORK, Given, Orders, Updates, under_way
 from denoise_app.ui.parts.player import Version, build_player, player_value
 from denoise_app.ui.parts.problems import Unready, explained
 from denoise_app.ui.parts.scripts import THEME
@@ -56,11 +56,11 @@ class CleanTab:
                 self.audio = self.source.audio
                 with gr.Row(elem_id="actions"):
                     self.start = gr.Button(site.words("run.denoise"), variant="primary", size="lg", elem_id="denoise")
-                    self.cancel = gr.Button(site.words("run.cancel"), size="lg", visible=False, elem_id="cancel")
-                self._build_denoiser()
-                self._build_advanced()
             with gr.Column(elem_id="outcome", elem_classes=["outcome"], min_width=300):
                 self._build_outcome()
+            with gr.Column(elem_id="choices", min_width=300):
+                self._build_denoiser()
+                self._build_advanced()
         self.orders = Orders(site.sessions, self.session, self.said, [self.start], self.cancel, "run.cancelled")
         self._wire(page)
 
@@ -132,7 +132,7 @@ class CleanTab:
 
     def _build_outcome(self) -> None:
         words = self._site.words
-        self.said = gr.HTML(elem_id="said")
+        self.said, self.cancel = under_way(words, "said", "cancel")
         self.empty = gr.HTML(
             words.made("html.empty", lambda say: empty(say("result.empty"), say("result.empty-more"))),
             elem_id="empty",
@@ -141,8 +141,8 @@ class CleanTab:
         with gr.Column(elem_id="result", elem_classes=["result"]):
             self.heading = gr.HTML()
             self.player = build_player(LANGUAGES, elem_id="player")
-            self.fidelity = gr.HTML(elem_id="fidelity")
             self.downloads = gr.HTML(elem_id="downloads")
+            self.fidelity = gr.HTML(elem_id="fidelity")
             self.cards = gr.HTML(elem_id="cards")
             with gr.Column(elem_classes=["sheet", "timed"], visible=False) as self.figures:
                 with gr.Row(elem_id="figures-head"):
@@ -220,7 +220,7 @@ class CleanTab:
         values = wanted.values | ({"loudness": "target"} if "lufs" in wanted.values else {})
         names = ("strength", "most", "high_band", "loudness", "lufs", "true_peak", "format", "bits", "channels")
         widgets = [gr.update(value=values[name]) if name in values else gr.update() for name in names]
-        return *self._choose(say, chosen), alert(say, " ".join(problems)) if problems else "", *widgets
+        return *self._choose(say, chosen), alert(" ".join(problems)) if problems else "", *widgets
 
     def on_model(self, model: str, request: gr.Request) -> tuple[Any, Any, str]:
         say = say_for(request)
@@ -230,7 +230,7 @@ class CleanTab:
             chosen = offers[0] if only_listed else self._offers.recommended(model)
         except Exception as error:  # the model is no longer there: the lists go on without it
             models, checkpoints, _ = self._choose(say, self._offers.recommended())
-            return models, checkpoints, alert(say, explained(say, error))
+            return models, checkpoints, alert(explained(say, error))
         return self._choose(say, chosen)
 
     def on_checkpoint(self, key: str, request: gr.Request) -> str:
@@ -238,7 +238,7 @@ class CleanTab:
         try:
             return denoiser.about(say, self._offers.find(key))
         except Exception as error:
-            return alert(say, explained(say, error))
+            return alert(explained(say, error))
 
     def on_hub(self, given: Given, request: gr.Request) -> tuple[Any, Any, str, str]:
         say = say_for(request)
@@ -247,7 +247,7 @@ class CleanTab:
         try:
             chosen = self._offers.find(given[self.checkpoint])
         except Exception as error:  # what was chosen is no longer there: the lists go on without it
-            chosen, said = self._offers.recommended(), alert(say, explained(say, error)) + said
+            chosen, said = self._offers.recommended(), alert(explained(say, error)) + said
         return *self._choose(say, chosen), said
 
     def _choose(self, say: Say, chosen: Entry) -> tuple[Any, Any, str]:
@@ -299,7 +299,7 @@ class CleanTab:
         except Cancelled:
             return
         except Exception as error:
-            yield {self.session: session, self.said: alert(say, explained(say, error))}
+            yield {self.session: session, self.said: alert(explained(say, error))}
         finally:
             job.end()
 
@@ -315,7 +315,7 @@ class CleanTab:
             if session.result is not None and session.result.numbers.measured:
                 yield {self.session: session, self.downloads: self._offer(say, session, session.result, measured=True)}
         except Exception as error:
-            yield {self.cards: alert(say, explained(say, error))}
+            yield {self.cards: alert(explained(say, error))}
 
     def on_draw(self, session: Session[Result] | None, scale: str, theme: Theme, request: gr.Request) -> Updates:
         """The figures of what is shown."""
@@ -326,7 +326,7 @@ class CleanTab:
         try:
             looked = work.look(session, result)
         except Exception as error:
-            return {self.session: session, self.figures_said: alert(say, explained(say, error))}
+            return {self.session: session, self.figures_said: alert(explained(say, error))}
         return {
             self.session: session,
             self.figures: gr.Column(visible=True),

@@ -212,7 +212,7 @@ def _trained(say: Say, offer: Entry) -> Markup:
         return Markup()
     began = start.partition(",")[0] if isinstance(start, str) else ""  # "gru/start, 132 h of hybrid"
     key = "compare.trained-from" if began else "compare.trained"
-    return tag("dd", say.markup(key, hours=f"{hours:.3g}", start=tag("code", began)))
+    return tag("dd", say.markup(key, hours=numbers.hours(hours), start=tag("code", began)))
 
 
 # --------------------------------------------------------------------------------------------------------- the figures

@@ -23,7 +23,7 @@ from denoise_app.ui.parts.downloads import Bundle, OnDemand, links
 from denoise_app.ui.parts.language import say_for
 from denoise_app.ui.parts.markup import alert, empty, heading, hint
 from denoise_app.ui.parts.measured import Numbers
-from denoise_app.ui.parts.orders import AT_ONCE, QUIET, WORK, Given, Orders, Updates
+from denoise_app.ui.parts.orders import AT_ONCE, QUIET, WORK, Given, Orders, Updates, under_way
 from denoise_app.ui.parts.player import NOISY, build_player, player_value
 from denoise_app.ui.parts.problems import Unready, explained
 from denoise_app.ui.parts.receipt import Made, report
@@ -99,13 +99,11 @@ class CompareTab:
                 info=words("compare.model-help"),
                 elem_id="compare-model",
             )
-            with gr.Row():
-                self.start = gr.Button(words("compare.start"), variant="primary", size="lg", elem_id="compare-start")
-                self.cancel = gr.Button(words("run.cancel"), size="lg", visible=False, elem_id="compare-cancel")
+            self.start = gr.Button(words("compare.start"), variant="primary", size="lg", elem_id="compare-start")
 
     def _build_outcome(self) -> None:
         words = self._site.words
-        self.said = gr.HTML(elem_id="compare-said")
+        self.said, self.cancel = under_way(words, "compare-said", "compare-cancel")
         nothing_yet = words.made(
             "html.compare-empty", lambda say: empty(say("compare.empty"), say("compare.empty-more"))
         )
@@ -260,7 +258,7 @@ class CompareTab:
                 yield {self.session: session, self.downloads: self._offer(say, session, shown)}
         except Exception as error:
             if shown := session.latest(begun):  # else its files have gone with it
-                yield {self.table: html.numbers_table(say, shown) + alert(say, explained(say, error))}
+                yield {self.table: html.numbers_table(say, shown) + alert(explained(say, error))}
 
     def _offer(self, say: Say, session: Session[Comparison], compared: Comparison) -> Markup:
         """The link to a zip of it all: every sound with a report that `replay` takes, and the figures."""
@@ -283,7 +281,7 @@ class CompareTab:
         """The figures of what is shown, for a screen such as "light 1280": its theme, and the page's width in px."""
         say = say_for(request)
         if session is None:
-            return {self.session: None, self.said: alert(say, say("error.stale-comparison"))}
+            return {self.session: None, self.said: alert(say("error.stale-comparison"))}
         if session.result is None:
             return {self.session: session}
         compared = session.result
@@ -291,9 +289,9 @@ class CompareTab:
             view = work.look(session, compared)
         except AudioError as error:
             gone = say("error.stale-comparison") if error.reason == "missing" else explained(say, error)
-            return {self.session: session, self.said: alert(say, gone)}
+            return {self.session: session, self.said: alert(gone)}
         except Exception as error:
-            return {self.session: session, self.said: alert(say, explained(say, error))}
+            return {self.session: session, self.said: alert(explained(say, error))}
         return {self.session: session} | self._figures(say, compared, view, show, screen)
 
     def _figures(self, say: Say, compared: Comparison, view: View, show: str, screen: str) -> Updates:

@@ -179,7 +179,7 @@ def table(say: Say, board: Board, group: str, kind: str) -> Markup:
 
 
 def _caption(say: Say, board: Board, group: str, shown: Sequence[Row]) -> str:
-    caption = say("board.caption", recordings=str(board["data"]["about"]))
+    caption = say("board.caption", recordings=numbers.recordings(say, str(board["data"]["about"])))
     if group == EVERYTHING or not shown:
         return caption
     title = _group_label(say, *group.split(":", 1))
@@ -360,11 +360,15 @@ def _facts(say: Say, offer: Entry) -> Iterator[tuple[str, str]]:
             yield say(f"board.training.{key}"), f"{shown} {unit}".strip()
     data = training.get("data")
     if isinstance(data, Mapping):
-        hours = [f"{part} {found['hours']:.2g} h" for part, found in data.items() if _has_hours(found)]
+        hours = [f"{_part(say, part)} {found['hours']:.2g} h" for part, found in data.items() if _has_hours(found)]
         yield say("board.training.data"), ", ".join(hours)
     if isinstance(commit := training.get("commit"), str):
         yield say("board.training.commit"), tag("code", commit[:12])
     yield "sha256", tag("code", manifest.sha256[:12])
+
+
+def _part(say: Say, name: str) -> str:
+    return say.either(f"board.training.data.{name}", name)
 
 
 def _has_hours(found: object) -> bool:

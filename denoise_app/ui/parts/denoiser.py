@@ -52,8 +52,6 @@ def favours(say: Say, offer: Entry) -> str:
 def about(say: Say, offer: Entry) -> Markup:
     """What is known of a denoiser before it is used."""
     lead = favours(say, offer)
-    if lead and offer.manifest is not None:
-        lead = say("model.favours", text=lead)
     return tag(
         "div",
         tag("p", lead) if lead else "",
@@ -75,7 +73,7 @@ def scores(say: Say, offer: Entry) -> Markup:
         before = tag("span", f"({numbers.value(metric, noisy)})", class_="quiet") if noisy is not None else ""
         value = f"{numbers.value(metric, manifest.scores[metric.key])} {numbers.unit(say, metric)} "
         items.append(tag("div", tag("dt", numbers.title(say, metric)), tag("dd", value, before)))
-    on = say("model.scored-on", recordings=manifest.scored_on) if manifest.scored_on else ""
+    on = say("model.scored-on", recordings=numbers.recordings(say, manifest.scored_on)) if manifest.scored_on else ""
     return tag("dl", *items, class_="scores", aria_label=say("model.scores")) + quiet(on)
 
 
@@ -84,7 +82,7 @@ def _technical(say: Say, offer: Entry) -> str:
     manifest = offer.manifest
     facts = [
         say("model.size", size=numbers.size(manifest.parameters)) if manifest else say("model.no-size"),
-        say("model.from", source=source(say, offer)),
+        source(say, offer),
         say("model.rate", rate=numbers.rate(offer.sample_rate)),
         say("model.delay", milliseconds=numbers.milliseconds(1000 * offer.latency / offer.sample_rate)),
     ]

@@ -14,7 +14,7 @@ from denoise_app.ui.texts import Say
 from denoise_app.ui.worker.clients import ending_with_client
 from denoise_app.ui.worker.session import Job, Session, Sessions
 
-from .language import say_for
+from .language import Words, say_for
 from .markup import alert, finished, working
 from .numbers import duration
 from .problems import explained
@@ -33,6 +33,12 @@ Updates = dict[Any, Any]
 def queued(say: Say, place: Place) -> Markup:
     """Where an order stands that waits for its turn."""
     return working(say, say("run.queued", ahead=place.ahead, time=duration(place.seconds)), None)
+
+
+def under_way(words: Words, said: str, cancel: str) -> tuple[gr.HTML, gr.Button]:
+    """Where it stands how an order does, and beside it the button that ends it; `said` and `cancel` are their ids."""
+    with gr.Row(elem_classes=["under-way"]):
+        return gr.HTML(elem_id=said), gr.Button(words("run.cancel"), size="lg", visible=False, elem_id=cancel)
 
 
 class Orders:
@@ -97,7 +103,7 @@ class Orders:
         if session is not None and not session.refused():
             return tuple(gr.skip() for _ in self.told)
         say = say_for(request)
-        return alert(say, say(self._texts[1])), *self._buttons(busy=False)
+        return alert(say(self._texts[1])), *self._buttons(busy=False)
 
     def on_cancel(self, session: Session[Any] | None, request: gr.Request) -> tuple[Any, ...]:
         if session is not None:
@@ -119,7 +125,7 @@ class Orders:
         except Cancelled:
             yield ready | {self.said: self._cancelled(say)}
         except Exception as error:
-            yield ready | {self.said: alert(say, explained(say, error))}
+            yield ready | {self.said: alert(explained(say, error))}
         finally:
             job.end()
 

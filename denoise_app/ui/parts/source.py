@@ -85,9 +85,9 @@ class Source:
         try:
             info = files.probe(path)
             pending = say("facts.measuring" if info.seconds <= MEASURED_AT_ONCE_SECONDS else "facts.later")
-            return recording.facts(say, info, None, pending), session
+            return recording.facts(say, info, None, pending, Path(path).name), session
         except Exception as error:
-            return alert(say, explained(say, error)), session
+            return alert(explained(say, error), say("error.title-file")), session
 
     def on_levels(self, path: str | None, request: gr.Request) -> Any:
         """The facts again, with peak and loudness, where those do not take long."""
@@ -98,9 +98,9 @@ class Source:
             info = files.probe(path)
             if info.seconds > MEASURED_AT_ONCE_SECONDS:
                 return gr.skip()
-            return recording.facts(say, info, levels(Path(path)), "")
+            return recording.facts(say, info, levels(Path(path)), "", Path(path).name)
         except Exception as error:
-            return alert(say, explained(say, error))
+            return alert(explained(say, error), say("error.title-file"))
 
 
 def levels(path: Path) -> Levels:

@@ -448,7 +448,7 @@ def test_a_trial_of_ten_gives_the_number_of_the_table(page: Page) -> None:
     for number in range(10):
         page.answer(truth(page.test) if number else ("a" if truth(page.test) == "b" else "b"))
     result = page.text(page.panel.result)
-    assert "9 of 10 right" in result and "p = 0.0107" in result and "1.1 %" in result
+    assert "9 of 10 correct" in result and "p = 0.0107" in result and "1.1 %" in result
     assert "you do hear a difference" in result
     assert re.search(r"A was (gru/hybrid, B was wiener|wiener, B was gru/hybrid)\.", result)
 
@@ -488,7 +488,7 @@ def test_ended_early_it_says_so_and_a_second_end_changes_nothing(page: Page) -> 
     room = page.test.room
     page.press(page.panel.on_end)
     result = page.text(page.panel.result)
-    assert "6 of 6 right" in result and "after 6 of 10 trials" in result and not room.exists()
+    assert "6 of 6 correct" in result and "after 6 of 10 trials" in result and not room.exists()
     page.press(page.panel.on_end)
     assert page.text(page.panel.result) == result and page.text(page.panel.said) == ""
     assert len(page.values[page.panel.listening].outcomes) == 1
@@ -497,7 +497,7 @@ def test_ended_early_it_says_so_and_a_second_end_changes_nothing(page: Page) -> 
 def test_ended_without_an_answer_there_is_nothing_to_show(page: Page) -> None:
     page.press(page.panel.on_start)
     page.press(page.panel.on_end)
-    assert "nothing to show" in page.text(page.panel.result)
+    assert "there is no result" in page.text(page.panel.result)
     assert page.values[page.panel.listening].outcomes == []
 
 
@@ -531,7 +531,7 @@ def test_a_test_that_cannot_begin_says_why(
     assert page.text(page.panel.said) == "" and page.test.trial is not None
 
 
-@pytest.mark.parametrize(("request_", "sentence"), [(ENGLISH, "Begin at 0 s or later"), (CHINESE, "0 秒或更晚")])
+@pytest.mark.parametrize(("request_", "sentence"), [(ENGLISH, "Start at 0 s or later"), (CHINESE, "0 秒或更晚")])
 def test_a_beginning_before_the_recording_is_told_and_nothing_else(
     sessions: Sessions, comparison: Comparison, request_: Any, sentence: str
 ) -> None:

@@ -78,15 +78,15 @@ def test_progress_says_how_far_how_long_and_how_fast() -> None:
     assert text(html.progress(Say("en"), step, False)) == "Denoising 42 % · 13 s left · 35 times real time"
     assert '<progress aria-label="Denoising"' in html.progress(Say("en"), step, False)
     assert text(html.progress(Say("en"), Step("loading"), False)) == "Loading the denoiser"
-    assert "first 10 seconds can be heard" in html.progress(Say("en"), step, True)
+    assert "first 10 seconds are ready to play" in html.progress(Say("en"), step, True)
 
 
 def test_the_fidelity_line(result: Result) -> None:
     said = text(html.fidelity(Say("en"), result))
     assert said == (
         "48 kHz · stereo · 24-bit → Denoiser 16 kHz → 48 kHz · stereo · 24-bit, "
-        "above 8 kHz: attenuated with the top band "
-        "Rate, channels, length and bit depth are those of the recording, and no gain was applied."
+        "above 8 kHz: reduced with the top band "
+        "Sample rate, channels, length and bit depth match the recording; no gain was applied."
     )
 
 
@@ -103,10 +103,10 @@ def test_the_fidelity_line_admits_every_change(result: Result) -> None:
         levels_out=LEVELS,
     )
     said = text(html.fidelity(Say("en"), replace(result, rendered=rendered)))
-    assert "stereo · lossy, above 8 kHz: dropped" in said and "mean of the channels" in said
-    assert "format cannot hold it: format, bit depth." in said
-    assert "Brought to −18.5 LUFS: gain +3.2 dB, true peak −1.0 dBTP." in said and "true-peak cap" in said
-    assert "1,200 samples beyond full scale were cut" in said and "no gain was applied" not in said
+    assert "stereo · lossy, above 8 kHz: removed" in said and "mixed to mono" in said
+    assert "the format requires it: format, bit depth." in said
+    assert "Normalized to −18.5 LUFS: gain +3.2 dB, true peak −1.0 dBTP." in said and "true-peak limit" in said
+    assert "1,200 samples exceeded full scale and were clipped" in said and "no gain was applied" not in said
 
 
 @pytest.mark.parametrize(

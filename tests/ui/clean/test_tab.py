@@ -116,7 +116,7 @@ def test_an_error_of_the_program_is_told_without_its_text(
     page.values[page.tab.audio] = str(recording())
     page.denoise()
     said = page.values[page.tab.said]
-    assert "not with your recording" in said and "/home" not in said and "secret" not in said
+    assert "nothing is wrong with your recording" in said and "/home" not in said and "secret" not in said
 
 
 def test_a_checkpoint_that_is_refused_is_told(
@@ -239,7 +239,7 @@ def test_too_many_who_wait_are_told(page: Page) -> None:
     page.order()
     page.refuse()
     assert not page.session.busy
-    assert "too many people wait, or the server was started again" in page.said and page.ready
+    assert "too many people are waiting, or the server was restarted" in page.said and page.ready
 
 
 def test_a_cancelled_order_that_is_called_a_failure_later_stops_nothing(page: Page, recording: Make) -> None:
@@ -255,7 +255,7 @@ def test_a_cancelled_order_that_is_called_a_failure_later_stops_nothing(page: Pa
     assert page.session.result is not None
     page.order()
     page.refuse()
-    assert "too many people wait" in page.said, "the next failure is a refusal again"
+    assert "too many people are waiting" in page.said, "the next failure is a refusal again"
 
 
 def test_a_long_recording_shows_its_preview_first_then_the_whole(page: Page, recording: Make) -> None:
@@ -285,7 +285,7 @@ def test_where_a_loudness_is_asked_for_the_whole_is_shown_before_its_file(
 def test_numbers_and_report_arrive_after_the_sound(page: Page, recording: Make) -> None:
     page.values[page.tab.audio] = str(recording())
     page.denoise()
-    assert "measuring" in page.values[page.tab.cards] and "Report follows" in page.values[page.tab.downloads]
+    assert "measuring" in page.values[page.tab.cards] and "Report in a moment" in page.values[page.tab.downloads]
     steps = list(page.tab.on_measure(page.session, page.request))
     for step in steps:
         page.take(step)
@@ -344,7 +344,7 @@ def test_the_lists_name_the_recommended_denoiser_first_hand(page: Page) -> None:
     assert said == "" and all("value" not in update for update in settings)
     assert model.constructor_args["value"] == "half" and checkpoint.constructor_args["value"] == "half/hybrid"
     assert [key for _, key in checkpoint.constructor_args["choices"]] == ["half/hybrid", "half/log-mag"]
-    assert "recommended" in checkpoint.constructor_args["choices"][0][0] and "Favours" in about
+    assert "recommended" in checkpoint.constructor_args["choices"][0][0] and "Halves &lt;all&gt;." in about
 
 
 def test_an_address_restores_denoiser_and_settings(page: Page) -> None:
@@ -383,7 +383,7 @@ def test_the_figures_can_be_taken_along(page: Page, recording: Make) -> None:
 def test_a_model_without_weights_has_no_checkpoints_to_choose(page: Page) -> None:
     model, checkpoint, about = page.tab.on_model("wiener", page.request)
     assert model.constructor_args["value"] == "wiener" and checkpoint.constructor_args["value"] == "wiener"
-    assert checkpoint.constructor_args["visible"] is False and "this program" in about
+    assert checkpoint.constructor_args["visible"] is False and "Built in" in about
 
 
 def test_what_is_kept_goes_with_the_visit(page: Page, recording: Make) -> None:
@@ -410,9 +410,9 @@ def test_a_look_on_the_hub_adds_to_the_lists_and_says_what_was_left_out(
     _, checkpoint, _, said = page.tab.on_hub({page.tab.checkpoint: "half/hybrid"}, page.request)
     key = f"half/hybrid@{'ab' * 20}"
     assert ("hybrid · somebody/models @ abababa", key) in checkpoint.constructor_args["choices"]
-    assert "1 on the Hub" in said and "somebody/old holds no model.safetensors" in said
+    assert "Found 1 on the Hub" in said and "somebody/old holds no model.safetensors" in said
     about = page.tab.on_checkpoint(key, page.request)
-    assert "somebody/models at abababa" in about and "to be downloaded when you press Denoise" in about
+    assert "somebody/models at abababa" in about and "will be downloaded when you press Denoise" in about
 
 
 def test_a_checkpoint_that_is_no_longer_there_is_told(page: Page, worker: Any, monkeypatch: pytest.MonkeyPatch) -> None:

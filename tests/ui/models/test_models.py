@@ -19,6 +19,7 @@ from denoise_app.evaluation.leaderboard import FORMAT_VERSION, Board
 from denoise_app.inference.catalog import Entry
 from denoise_app.ui.models import html as board
 from denoise_app.ui.models.tab import ModelsTab
+from denoise_app.ui.parts import numbers
 from denoise_app.ui.parts.site import Site
 from denoise_app.ui.texts import Say
 
@@ -172,7 +173,7 @@ def test_a_card_shows_the_training_and_escapes_what_it_tells(worker: Any, say: S
     told = replace(offer, manifest=replace(offer.manifest, training=training, credits=(EVIL,)))
     html = board.card(say, told)
     assert EVIL not in html and 'id="card-half-hybrid"' in html
-    assert "12.5 h" in html and "clean 6.8 h" in html
+    assert "12.5 h" in html and "speech 6.8 h" in html
     assert "from 3 to 1 in 30 steps" in html and html.count("<polyline") == 1
 
 
@@ -252,3 +253,10 @@ def test_a_repository_is_shown_before_anything_is_fetched(
     said, *_ = tab.on_pull(found, found[1].key, request_)
     assert "broke off" in said
     assert "author/name" in tab.on_look("  ", "", request_)[1]
+
+
+def test_the_recordings_of_the_board_are_told_in_the_readers_language() -> None:
+    about = "130 recordings (LibriSpeech test-other, English; AISHELL-3, Mandarin; recorded noise, -5 to 15 dB)"
+    assert numbers.recordings(Say("en"), about) == about
+    assert numbers.recordings(Say("zh"), about).startswith("130 段录音（LibriSpeech test-other，英语；")
+    assert numbers.recordings(Say("zh"), "2 recordings (mine)") == "2 recordings (mine)"
