@@ -779,6 +779,7 @@ CHINESE: dict[str, str] = {
     "run.denoise": "开始降噪",
     "run.cancel": "取消",
     "run.waiting": "排队中",
+    "run.queued": "排队中：前面有 {ahead} 个，最多 {time}",
     "run.refused": "无法开始：排队的人太多，或者服务器已重新启动，不再认识本页。请过一分钟再试；若仍不行，"
     "请刷新页面并重新选择录音。",
     "run.loading": "正在载入模型",
