@@ -50,6 +50,7 @@ class _Mixer:
         self._follows = self._has_above and settings.high_band == "follow"
         self._sound, self._centred = Queue(channels), Queue(channels)
         self._taken, self._up = Queue(rows), Resampler(rows, model_rate, rate)
+        self._size = max(1, block_frames(rate, channels) * model_rate // rate)
         self._low, self._low_band = Queue(channels), LowBand(channels, rate, model_rate)
         self._gains = GainQueue(
             rows,
@@ -73,7 +74,8 @@ class _Mixer:
         if not self._wet:
             return
         self._centred.put(piece.centred)
-        self._taken.put(self._up.push(piece.taken))
+        for begin in range(0, piece.taken.shape[1], self._size):  # half a minute may come at once
+            self._taken.put(self._up.push(piece.taken[:, begin : begin + self._size]))
         if self._has_above:
             self._low.put(self._low_band.push(piece.centred))
         if self._follows:

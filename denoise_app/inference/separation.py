@@ -288,10 +288,10 @@ class Separating:
             position += block.shape[1]
             self._frames = max(0, position)
             centred = self._remover.push(block)
-            yield waiting.take(centred.shape[1]), centred
+            yield _shared(waiting.take(centred.shape[1]), centred)
         if self._first and not self._frames:
             raise _beyond_the_end(self.info, self._first / rate)
-        yield waiting.take(waiting.frames), self._remover.finish()
+        yield _shared(waiting.take(waiting.frames), self._remover.finish())
 
     def result(self) -> Separation:
         """What was found, once all pieces have been gone through."""
@@ -318,6 +318,11 @@ class Separating:
             rows=self.rows,
             gain_hop=self.gain_hop,
         )
+
+
+def _shared(sound: Samples, centred: Samples) -> tuple[Samples, Samples]:
+    """Both, as one array where they are alike: of non-causal denoisers both are held for half a minute."""
+    return sound, sound if np.array_equal(sound, centred) else centred
 
 
 def _span(info: FileInfo, start: float, seconds: float | None) -> tuple[int, int | None]:
