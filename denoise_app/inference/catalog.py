@@ -284,8 +284,7 @@ def recommended() -> tuple[str, str | None]:
     """The model and loss to use when none is named: the bundled checkpoint with the best scores that is quick.
 
     Quick means at most a tenth of real time on one core, as it was timed with its scores, so that nobody waits long for
-    a file without a GPU either. What must come out while it is heard needs the preset "live", and what should be done
-    in a moment "fast".
+    a file without a GPU either. For streams there is the preset "live", and for results in a moment "fast".
     """
     return _names(_chosen(_quick, entries()))
 

@@ -43,9 +43,9 @@ class Plan:
 
     @classmethod
     def for_denoiser(cls, denoiser: Denoiser, longer: int = 1) -> Plan:
-        """Chunks of 8 s, or so many times as long, and on both sides 1 s of context, or as far as the denoiser hears.
+        """Chunks of 8 s, or so many times as long, and on both sides 1 s of context, or as much as the denoiser sees.
 
-        A context is heard twice: with its 2.8 s `transformer` hears 1.7 times the sound in chunks of 8 s, and 1.2 times
+        Context is computed twice: with its 2.8 s `transformer` computes 1.7 times the sound in chunks of 8 s, 1.2 times
         in those of 32 s.
         """
         context = _on_grid(max(denoiser.sample_rate, denoiser.latency))
@@ -57,7 +57,7 @@ def _on_grid(samples: int) -> int:
 
 
 class Chunks:
-    """A denoiser driven by blocks of any length, of which it hears overlapping chunks; `Blocks`'s twin.
+    """A denoiser driven by blocks of any length, which it processes in overlapping chunks; `Blocks`'s twin.
 
     What comes out of all pushes and the finish together has the input's length and is aligned with it. Sound that is
     no longer than one chunk is denoised whole. The crossfade's weights sum to one.

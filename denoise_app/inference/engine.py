@@ -145,7 +145,7 @@ def render(
         settings: What to make of it.
         out: Where the denoised sound goes; a file of that name is replaced. Its encoding is `output_encoding`.
         removed: Where what was taken away goes, in the same encoding; None if it is not wanted.
-        progress: Told how far it is, once a block.
+        progress: Called with a `Progress`, once a block.
         cancelled: Asked once a block whether to stop.
 
     Raises:

@@ -14,13 +14,14 @@ SENTENCES: dict[str, str] = {
     "beginning.",
     "not-computable": "The denoiser made values of this sound that are not numbers. Choose another model, or lower the "
     "sound's level where it goes far beyond full scale.",
-    "not-causal": "This denoiser hears what comes later, so it cannot run while a sound comes in. Choose a causal one.",
+    "not-causal": "This denoiser is not causal: it needs later samples, so it cannot run on a stream. Choose a causal "
+    "one.",
     "chunk-not-finite": "The sound that came in holds values that are not numbers (NaN or infinity). It was left out.",
     "onto-input": "{target} is an input itself: choose another folder for the output.",
     "strict": "Nothing is written, as notes count as failures here: {notes}",
     # settings
     "bad-strength": "The strength needs a number from {low:g} to {high:g} %.",
-    "strength-in-percent": "Strength is told in percent, from 0 to 100: {given:g} would be {given:g} %. "
+    "strength-in-percent": "Strength is in percent, from 0 to 100: {given:g} would be {given:g} %. "
     "Say {percent:g} for {percent:g} %.",
     "bad-attenuation": "The most attenuation needs a number of {low:g} dB or more.",
     "bad-loudness": "The loudness to bring the result to needs a number from {low:g} to {high:g} LUFS.",
@@ -47,5 +48,5 @@ class SettingError(EngineError):
     """A setting that cannot be what it is.
 
     >>> str(SettingError.of("strength-in-percent", given=0.8, percent=80))
-    'Strength is told in percent, from 0 to 100: 0.8 would be 0.8 %. Say 80 for 80 %.'
+    'Strength is in percent, from 0 to 100: 0.8 would be 0.8 %. Say 80 for 80 %.'
     """

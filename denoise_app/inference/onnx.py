@@ -116,7 +116,7 @@ def _session(data: bytes) -> Any:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads.count(), 1
-    options.log_severity_level = 4  # what is wrong is raised, and told once
+    options.log_severity_level = 4  # errors are raised, so nothing is logged twice
     try:
         return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime has a dozen kinds

@@ -42,7 +42,7 @@ class Watch:
     """Turns seconds of sound that are done into `Progress`, and asks at each of them whether to go on.
 
     Args:
-        report: Told how far the work is.
+        report: Called with a `Progress` at each step.
         cancelled: Asked between blocks; True stops the work.
     """
 

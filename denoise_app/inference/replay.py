@@ -22,7 +22,7 @@ from denoise_app.version import __version__
 from . import catalog, engine
 
 FORMAT_VERSION = 2
-SHARES_VERSION = 1  # told strength as a share, 0 to 1, where it now is in percent
+SHARES_VERSION = 1  # has strength as a share, 0 to 1; from 2 on it is in percent
 MOST_BYTES = 1 << 20  # of a report; ours have some 4 kB
 LIBRARIES = ("torch", "numpy", "soxr", "soundfile")  # what the samples depend on
 

@@ -78,7 +78,7 @@ class Separation:
         is_whole: True where nothing of the input was left out, and nothing of it is missing.
         taken: File of float32 (time, rows) at the model's rate: input without its offset minus denoised.
         gains: File of float32 (frames, rows): see `high_band.Gains`.
-        offset: The constant offset of each channel, which no denoiser hears and which is taken away with the noise.
+        offset: The constant offset of each channel, which is subtracted before the denoiser and counts as removed.
         rows: Signals that were denoised side by side: one per channel, or 1 for "mid".
         gain_hop: Samples at the model's rate between gains.
         skipped: Samples of `taken` that lie before it, where it is a part of another: see `part`.
@@ -168,7 +168,7 @@ def separate(
         work: Folder for what is kept until rendering: 4 bytes for every sample at the denoiser's rate.
         channels: "each" on its own; "mid": their mean, whose result goes to every channel; "reference": the second
             of two channels is a noise reference, for denoisers that offer it.
-        progress: Told how far it is, once a block.
+        progress: Called with a `Progress`, once a block.
         cancelled: Asked once a block whether to stop.
         start: Seconds into the sound where to begin.
         seconds: How much to treat, None for all; together with `start` a preview.

@@ -27,11 +27,11 @@ RAMP_SECONDS = 0.02  # over which a new strength sets in, so that turning it mak
 
 
 class Stream:
-    """A causal denoiser that hears a sound chunk by chunk, and gives each sample back as soon as it is settled.
+    """A causal denoiser that takes a sound chunk by chunk, and returns each sample as soon as it is final.
 
     All that `push` and `flush` give, one after the other, has the input's length, is aligned with it, and is what
     denoising the whole sound at once gives, however it is cut. What is remembered is bounded, however long it runs. A
-    constant offset alone is left in, for the engine finds it by hearing seconds of what follows.
+    constant offset alone is left in, for the engine estimates it from the seconds that follow.
 
     Args:
         denoiser: It is shared, never changed; what is remembered lies here.
@@ -41,7 +41,7 @@ class Stream:
         max_attenuation_db: Nothing is made softer by more than this; dB, 0 to inf.
 
     Raises:
-        EngineError: "not-causal" where the denoiser hears what comes later.
+        EngineError: "not-causal" where the denoiser needs later samples.
         SettingError: a strength or an attenuation out of its range.
         ValueError: no rate, or no channel.
 

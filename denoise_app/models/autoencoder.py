@@ -69,7 +69,7 @@ class Memory(NamedTuple):
 
 
 class Autoencoder(SpectralModel):
-    """Compressed magnitudes of some frames to the clean ones of one of them, never above what was heard there.
+    """Compressed magnitudes of some frames to the clean ones of one of them, never above the input there.
 
     Scale: magnitudes are relative to the level of the last second, so a gain applied to the input comes out as the same
     gain, down to about -100 dBFS. Silence gives silence, since it bounds what comes out.

@@ -202,7 +202,7 @@ class RoundMemory(NamedTuple):
     """What a `Round` remembers between frames, from the spectrum to the bottom.
 
     Attributes:
-        downs, ups: The last frame that each convolution has heard.
+        downs, ups: The last input frame of each convolution.
         means: Sums of the attention's running means.
         bottom: What each recurrence along time remembers.
     """
@@ -315,9 +315,9 @@ class Memory(NamedTuple):
 class Frcrn(SpectralModel):
     """Noisy spectra times a complex mask, the sum of those of all rounds.
 
-    The first round hears the noisy spectrum; each later one hears it beside itself times the mask so far.
+    The input of the first round is the noisy spectrum, that of each later one also the spectrum times the mask so far.
 
-    Scale: what is heard is relative to the level of the last second, so a gain applied to the input comes out as the
+    Scale: the input is taken relative to the level of the last second, so a gain applied to the input comes out as the
     same gain, down to about -100 dBFS. Silence gives silence, since a mask multiplies the input.
     """
 

@@ -227,7 +227,7 @@ def run_gru(gru: nn.GRU, frames: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor
 
 
 def run_both_ways(upwards: nn.GRU, downwards: nn.GRU, rows: Tensor) -> Tensor:
-    """What one GRU hears from the first place on beside what another hears from the last: (R, L, K) -> (R, L, 2 H).
+    """The outputs of one GRU from the first place on beside those of another from the last: (R, L, K) -> (R, L, 2 H).
 
     Both are of one layer, batch first, with biases. On the CPU, where no gradient is wanted, it is one call of torch,
     which ONNX has an operator for; CUDA wants the weights of one call side by side in memory.

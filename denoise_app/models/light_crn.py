@@ -47,8 +47,8 @@ class LightCrnConfig:
             together a multiple of 4.
         channels: Of every subband; even.
         blocks: Dual-path blocks.
-        full_width: Units of the GRU that hears all subbands together.
-        full_channels: What it hears of each.
+        full_width: Units of the GRU over all subbands together.
+        full_channels: Its input features of each.
         memory: Seconds over which the mean spectrum is followed.
         level_memory: Seconds over which the level is followed: short, so that a far voice after a near one is heard.
     """

@@ -38,7 +38,7 @@ class TransformerConfig:
         channels: Of each token; a multiple of the heads and of 2.
         heads: Of each attention.
         blocks: Of attention across frequency, attention across time, and a dense layer.
-        reach: Tokens to each side that one attention along time hears; 16 last half a second.
+        reach: Tokens to each side in one attention along time; 16 last half a second.
         level_seconds: How far to each side the level is taken from.
     """
 
@@ -69,7 +69,7 @@ class Attention(nn.Module):
 
     Args:
         channels, heads: Sizes.
-        reach: Places to each side that are heard; None for all. Beyond the ends lie zeros, as for a convolution.
+        reach: Places to each side that are attended to; None for all. Beyond the ends lie zeros, as for a convolution.
     """
 
     def __init__(self, channels: int, heads: int, reach: int | None = None) -> None:
@@ -120,7 +120,7 @@ def in_pieces(layer: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
 
 
 class Block(nn.Module):
-    """A token hears what lies next to it, then its frame, then its frequency, then itself."""
+    """A token attends to its neighbours, then its frame, then its frequency, then itself."""
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()

@@ -111,7 +111,7 @@ class State(NamedTuple):
     Attributes:
         sums: Of the running level.
         levels: The level of the frames that the output waits for, (B, look_ahead, 1).
-        blocks: The last block that each level has heard, from the samples down.
+        blocks: The last input block of each level, from the samples down.
         skips: What each level has passed across and is still waiting, from the samples down.
         hidden: State of the GRU, (layers, B, widest).
         tails: What each level has left over for its next block, from the samples down.
@@ -153,7 +153,7 @@ class Waveform(nn.Module):
 
     @property
     def latency(self) -> int:
-        return self.delay + self.hop  # a frame's first sample hears its last one
+        return self.delay + self.hop  # a frame's first output sample depends on its last input sample
 
     def initial_state(self, batch: int) -> State:
         config = self.config

@@ -20,15 +20,15 @@ from .start import checkpoint_folder
 
 
 class Teacher:
-    """A checkpoint that only listens and answers.
+    """A frozen checkpoint, whose output is a second target.
 
     Args:
         checkpoint: A folder, or <model>/<loss> in the folder of weights.
-        sample_rate: Hz of what it will hear.
+        sample_rate: Hz of its input.
         device: Where it computes.
 
     Raises:
-        TrainingError: there is none, or it hears another rate.
+        TrainingError: there is none, or its sample rate is another.
         CheckpointError: it is broken.
     """
 
@@ -36,7 +36,7 @@ class Teacher:
         self._model: nn.Module
         self._model, manifest = store.load(checkpoint_folder(checkpoint))
         if manifest.sample_rate != sample_rate:
-            raise TrainingError(f"the teacher {checkpoint} hears {manifest.sample_rate} Hz, not {sample_rate}")
+            raise TrainingError(f"the teacher {checkpoint} works at {manifest.sample_rate} Hz, not {sample_rate}")
         self.name = manifest.name
         self._model.requires_grad_(False).to(device)
 

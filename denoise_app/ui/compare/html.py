@@ -205,7 +205,7 @@ def favours(say: Say, offers: Sequence[Entry]) -> Markup:
 
 
 def _trained(say: Say, offer: Entry) -> Markup:
-    """How long a denoiser was trained, and where that began; nothing where its manifest does not tell."""
+    """How long a denoiser was trained, and where that began; nothing where its manifest lacks it."""
     training = offer.manifest.training if offer.manifest else {}
     hours, start = training.get("hours_seen"), training.get("init")
     if not isinstance(hours, int | float):

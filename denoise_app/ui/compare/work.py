@@ -36,7 +36,7 @@ from denoise_app.ui.worker.session import Job, Session
 from denoise_app.ui.worker.worker import Worker
 
 FEWEST, MOST = 2, 6  # columns
-MOST_LOSSES = MOST_VERSIONS - 1  # columns of one model, which may be compared over all that it was taught
+MOST_LOSSES = MOST_VERSIONS - 1  # columns of one model, which may be compared over all its training losses
 MOST_SECONDS = WINDOW_SECONDS  # of a recording: what the player holds at once; it also bounds the disk
 SETTINGS = engine.Settings(container="wav")  # a lossy format would be heard beside the denoiser
 

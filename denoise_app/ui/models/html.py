@@ -40,7 +40,7 @@ KINDS = ("all", "neural", "causal", "classical")
 COSTS = ("rtf", "parameters")
 EVERYTHING = "all"
 PEERS = ("measured", "published")  # the tables of other systems
-CURVES = ("pesq-wb", "si-sdr", "loss")  # what a training may have told of itself, the most telling first
+CURVES = ("pesq-wb", "si-sdr", "loss")  # what a training may have recorded, the most telling first
 
 
 @dataclass(frozen=True)
@@ -376,7 +376,7 @@ def _has_hours(found: object) -> bool:
 
 
 def _curve(say: Say, training: Mapping[str, Any]) -> Markup:
-    """How the training went, by what it told of itself; nothing where it told too little."""
+    """The training curve; nothing where too little of it was recorded."""
     told = [point for point in training.get("curve") or () if isinstance(point, Mapping)]
     for key in CURVES:
         found = [(point["step"], point[key]) for point in told if _plots(point, key)]
