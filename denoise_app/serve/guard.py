@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -25,6 +26,8 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+logger = logging.getLogger(__name__)
 
 PATIENCE = 60.0  # s without a byte, after which an upload is given up
 UPLOAD = "/gradio_api/upload"
@@ -106,6 +109,12 @@ class Guard:
         except Refused as refused:
             if not answer.begun:
                 await self._refuse(refused, scope, headers, receive, answer)
+        except Exception:
+            logger.warning("a request could not be answered", exc_info=True)
+            if not answer.begun:
+                await self._refuse(Refused(500, "failed"), scope, headers, receive, answer)
+            elif not answer.ended:
+                await answer({"type": "http.response.body", "body": b""})  # what was said so far stands
 
     async def _passed(self, scope: Scope, headers: Headers, receive: Receive, answer: _Answer) -> None:
         path = scope["path"].rstrip("/")
@@ -152,7 +161,7 @@ class Guard:
         self, refused: Refused, scope: Scope, headers: Headers, receive: Receive, answer: _Answer
     ) -> None:
         text = self._say(headers.get("accept-language", ""))(f"refused.{refused.key}", **refused.facts)
-        answer.withhold = False
+        answer.final = True
         plain = scope["path"].rstrip("/").endswith(UPLOAD)  # which Gradio's page shows as it is
         kind: Callable[..., Response] = PlainTextResponse if plain else JSONResponse
         response = kind(text if plain else {"detail": text}, refused.status, headers={"Connection": "close"})
@@ -163,14 +172,17 @@ class _Answer:
     """Sends an answer with the headers of this house.
 
     Attributes:
-        withhold: Whether answers of 413 and from 500 on are kept back, for another one is to come in their place.
-        begun: Whether anything was sent.
+        withhold: Whether answers of 413 and from 500 on are kept back, for another one is to come in their place; those
+            of a server that has failed, without a word of the page's, always are.
+        final: Whether this is the one that comes in their place.
+        begun, ended: Whether anything was sent, and all of it.
         status: What the page answered, sent or not.
     """
 
     def __init__(self, send: Send, foreign: bool) -> None:
         self._send, self._foreign = send, foreign
-        self.withhold, self.begun = False, False
+        self.withhold, self.final, self.begun, self.ended = False, False, False, False
+        self._kept_back = False
         self.status: int | None = None
 
     async def __call__(self, message: Message) -> None:
@@ -180,9 +192,13 @@ class _Answer:
             headers.update(HEADERS)
             if self._foreign:
                 del headers["Access-Control-Allow-Credentials"]
-        if self.withhold and self.status is not None and (self.status == 413 or self.status >= 500):
+            bare = self.status == 500 and headers.get("content-type", "").startswith("text/plain")
+            replaced = self.withhold and (self.status == 413 or self.status >= 500)
+            self._kept_back = not self.final and (bare or replaced)
+        if self._kept_back:
             return
         self.begun = True
+        self.ended = message["type"] == "http.response.body" and not message.get("more_body", False)
         await self._send(message)
 
 

@@ -36,15 +36,13 @@ class Turn:
         self._turns, self.client, self.number = turns, client, number
         self.since: float | None = None  # s, while it is held
 
-    def hand_on(
-        self, gone: Callable[[], bool] = lambda: False, told: Callable[[Place], None] = lambda place: None
-    ) -> None:
+    def hand_on(self, gone: Callable[[], bool] = lambda: False) -> None:
         """Lets others compute first, where somebody waits who had less; comes back when it is one's turn again.
 
         Raises:
             Gone: `gone` said so while it waited.
         """
-        self._turns._hand_on(self, gone, told)
+        self._turns._hand_on(self, gone)
 
 
 class Turns:
@@ -156,13 +154,13 @@ class Turns:
             turn.since = None
             self._changed.notify_all()
 
-    def _hand_on(self, turn: Turn, gone: Callable[[], bool], told: Callable[[Place], None]) -> None:
+    def _hand_on(self, turn: Turn, gone: Callable[[], bool]) -> None:
         with self._changed:
             had = self._had(turn.client)
             if not any(self._served[other.client] < had for other in self._waiting):
                 return
         self._release(turn)
-        self._wait(turn, gone, told)
+        self._wait(turn, gone, lambda place: None)  # it has begun: how far it is tells more
 
     def _had(self, client: str) -> float:
         """Seconds that a client was served until now, beginning at the floor."""

@@ -582,6 +582,7 @@ ENGLISH: dict[str, str] = OF_OTHER_ROOMS | {
     "refused.disk-full": "The server has no room left for recordings just now. Files go an hour after their last use; "
     "try again later, or run the program yourself.",
     "refused.body-too-large": "The request is larger than {limit}, and was not read. Recordings are sent to /upload.",
+    "refused.failed": "The server could not answer this. Check the address and what was sent, or try again later.",
     "refused.not-here": "There is no such address here.",
     "refused.closing": "The server is about to be started again. Try again in a minute.",
     "refused.busy": "Too many orders wait already. Try again in a minute.",
@@ -1191,6 +1192,7 @@ CHINESE: dict[str, str] = {
     "refused.upload-failed": "无法接收上传的文件。请重试。",
     "refused.disk-full": "服务器暂时没有空间存放录音。文件在最后一次使用一小时后删除；请稍后再试，或自行运行本程序。",
     "refused.body-too-large": "请求超过 {limit}，未予读取。录音请先发送到 /upload。",
+    "refused.failed": "服务器无法回应此请求。请检查地址和所发送的内容，或稍后再试。",
     "refused.not-here": "这里没有此地址。",
     "refused.closing": "服务器即将重新启动。请过一分钟再试。",
     "refused.busy": "排队的任务太多。请过一分钟再试。",

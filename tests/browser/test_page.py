@@ -334,6 +334,17 @@ def test_the_sound_track_of_a_video_is_taken(visit: Visit, talk: Path, tmp_path:
 # ------------------------------------------------------------------------------------------ languages, screens, hands
 
 
+def test_nobody_is_sent_their_own_recording_again(visit: Visit, talk: Path) -> None:
+    asked: list[str] = []
+    visit.page.on("request", lambda request: asked.append(request.url))
+    visit.upload(talk)
+    visit.wait_for_facts()
+    visit.page.wait_for_selector("#recording #waveform, #recording .waveform-container")
+    visit.denoise(talk.name)
+    assert any(url.endswith("/player/samples") for url in asked)
+    assert [url for url in asked if "/gradio_api/file=" in url and url.endswith(talk.suffix)] == []
+
+
 def test_no_other_host_is_asked(visit: Visit, served: Served, talk: Path) -> None:
     visit.upload(talk)
     visit.wait_for_facts()

@@ -58,6 +58,7 @@ class Answer:
         self.headers: dict[str, str] = {}
         self.body = b""
         self.taken = 0
+        self.ended = False
 
     @property
     def said(self) -> str:
@@ -90,6 +91,7 @@ def ask(
             answer.headers = {name.decode().lower(): value.decode() for name, value in message["headers"]}
         else:
             answer.body += message.get("body", b"")
+            answer.ended = not message.get("more_body", False)
 
     named = {"host": "page.example"} | (headers or {})
     scope = {
@@ -229,6 +231,25 @@ def test_no_other_place_is_given_credentials(guard: Guard, origin: str, allowed:
 
 def test_a_visit_is_not_written_to_the_disk_for_a_link(guard: Guard, page: Page) -> None:
     assert ask(guard, "/gradio_api/deep_link", method="GET").status == 404 and page.read == []
+
+
+def test_an_answer_that_breaks_off_is_ended(uploads: Uploads) -> None:
+    async def page(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"event: error", "more_body": True})
+        raise RuntimeError("it is gone")
+
+    told = ask(Guard(page, uploads, lambda accepted: lambda key, **facts: key), "/", method="GET")
+    assert told.body == b"event: error" and told.ended
+
+
+def test_a_page_that_fails_is_answered_in_a_sentence(uploads: Uploads) -> None:
+    async def fail(request: Request) -> Response:
+        raise ValueError("/secret/path")
+
+    app = Starlette(routes=[Route("/", fail, methods=["POST"])])
+    told = ask(Guard(app, uploads, lambda accepted: lambda key, **facts: key), "/")
+    assert told.status == 500 and told.said == "refused.failed" and told.headers["x-content-type-options"] == "nosniff"
 
 
 def test_who_asks_is_known_to_whoever_answers(guard: Guard, page: Page) -> None:

@@ -46,7 +46,7 @@ class Work:
                 for _ in range(blocks):
                     order.append(self.name)
                     clock.now += 1
-                    turn.hand_on(self.stop.is_set, self.places.append)
+                    turn.hand_on(self.stop.is_set)
         except Gone:
             self.lost = True
 

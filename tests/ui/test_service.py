@@ -181,6 +181,23 @@ def loop_of(server: Server) -> Any:
     return next(iter(server.line._asyncio_tasks)).get_loop()
 
 
+# ------------------------------------------------------------------------------------------------------------- answers
+
+
+def test_no_answer_of_the_api_is_null(server: Server, recording: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*_: Any, **__: Any) -> None:
+        raise ValueError("/secret/path")
+
+    monkeypatch.setattr(gr.Blocks, "postprocess_data", fail)
+    asked = server.order(server.upload(recording())).json()["event_id"]
+    for event in (asked, "unknown"):
+        told = httpx.get(f"{server.url}gradio_api/call/denoise/{event}", timeout=30).text
+        assert told.startswith("event: error\ndata: ") and "null" not in told and "secret" not in told
+    for path, body in (("call/nothing", {"data": []}), ("queue/join", {"data": []}), ("run/nothing", {"data": []})):
+        refused = httpx.post(f"{server.url}gradio_api/{path}", json=body)
+        assert refused.status_code >= 400 and all(refused.json().values()), path
+
+
 # -------------------------------------------------------------------------------------------------------------- visits
 
 

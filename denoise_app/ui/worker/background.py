@@ -80,7 +80,7 @@ class Background(Generic[T]):
 
                 def stopped() -> bool:
                     """Asked between blocks of work, which is when others get their turn."""
-                    turn.hand_on(gone, self._reports.put)
+                    turn.hand_on(gone)
                     return gone()
 
                 self._outcome.append(self._work(self._reports.put, stopped))

@@ -16,6 +16,7 @@ from denoise_app.inference.device import Device
 from denoise_app.inference.engine import Levels, Progress, Settings
 from denoise_app.metrics.errors import MetricUnavailable
 from denoise_app.metrics.report import Measured
+from denoise_app.serve.turns import Place
 from denoise_app.ui import header
 from denoise_app.ui.clean import html
 from denoise_app.ui.clean import work as flow
@@ -154,3 +155,8 @@ def test_numbers_that_are_not_there_say_why(result: Result) -> None:
 def test_what_was_measured_in_part_says_so(result: Result) -> None:
     assert "4 excerpts of 30 s" in html.cards(Say("en"), replace(result, numbers=Numbers({}, 4, 30.0)))
     assert "excerpts" not in html.cards(Say("en"), replace(result, numbers=Numbers({}, 1, 2.0)))
+
+
+def test_who_waits_is_told_place_and_time(say: Say) -> None:
+    told = text(html.progress(say, Step("loading", Place(3, 12.2)), False))
+    assert "3" in told and "13 s" in told
