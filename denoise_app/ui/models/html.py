@@ -320,7 +320,7 @@ def cards(say: Say, offers: Sequence[Entry], best: Entry) -> Markup:
 def card(say: Say, offer: Entry, unfolded: bool = False, recommended: bool = False) -> Markup:
     """What a denoiser is, what it learnt from, its scores, how its training went."""
     manifest = offer.manifest
-    title = f"{offer.model} · {offer.loss}" if offer.loss else offer.model
+    title = f"{offer.model}/{offer.loss}" if offer.loss else offer.model
     mark = Markup(" ") + tag("small", say("model.recommended"), class_="tag") if recommended else ""
     body = [denoiser.about(say, offer)]
     if manifest is not None:

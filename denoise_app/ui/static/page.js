@@ -149,6 +149,17 @@
     }
   });
 
+  // What is said of a version is unfolded beside its sound.
+  document.addEventListener("denoise:time", ({ detail }) => {
+    if (detail.player !== "compare-player") return;
+    for (const told of document.querySelectorAll("#compare-favours [data-version]")) {
+      const heard = told.dataset.version === detail.version;
+      if (heard === "heard" in told.dataset) continue; // once, so that it can be folded by hand
+      told.toggleAttribute("data-heard", heard);
+      told.open = heard;
+    }
+  });
+
   // ------------------------------------------------------------------------------------------------ cards of models
   // A click on a point of a figure, or on a link, opens the card of what it stands for.
   function openCard(id) {

@@ -73,7 +73,7 @@ def test_denoise_shows_the_result_and_gives_the_button_back(page: Page, recordin
     assert [version["key"] for version in value["versions"]] == ["before", "after", "removed"]
     assert value["selected"] == "after" and value["versions"][0]["gain_db"] == pytest.approx(-6.0, abs=0.2)
     assert page.values[page.tab.empty] == "" and page.values[page.tab.said] == ""
-    assert "my talk.wav · half, hybrid" in page.values[page.tab.heading]
+    assert "my talk.wav · half/hybrid" in page.values[page.tab.heading]
     assert "16 kHz · mono · 16-bit" in page.values[page.tab.fidelity]
     assert "my%20talk.denoised.wav" in page.values[page.tab.downloads]
     assert not page.session.busy
@@ -393,7 +393,7 @@ def test_a_look_on_the_hub_adds_to_the_lists_and_says_what_was_left_out(
     monkeypatch.setattr(worker.offers, "list_hub", look)
     _, checkpoint, _, said = page.tab.on_hub({page.tab.checkpoint: "half/hybrid"}, page.request)
     key = f"half/hybrid@{'ab' * 20}"
-    assert ("hybrid · somebody/models @ abababa", key) in checkpoint.constructor_args["choices"]
+    assert ("hybrid (compressed spectrum + SI-SNR) · somebody/models @ abababa", key) in checkpoint.constructor_args["choices"]
     assert "Found 1 on the Hub" in said and "somebody/old holds no model.safetensors" in said
     about = page.tab.on_checkpoint(key, page.request)
     assert "somebody/models at abababa" in about and "will be downloaded when you press Denoise" in about

@@ -159,7 +159,7 @@ def test_cards_are_of_all_and_mark_the_best(worker: Any, say: Say) -> None:
     offers = worker.offers.all()
     html = board.cards(say, offers, offers[1])
     titles = [re.sub("<.*?>", "", title) for title in re.findall("<summary>(.*?)</summary>", html)]
-    assert titles == ["half · hybrid", "half · log-mag recommended", "wiener"]
+    assert titles == ["half/hybrid", "half/log-mag recommended", "wiener"]
 
 
 def test_a_card_shows_the_training_and_escapes_what_it_tells(worker: Any, say: Say) -> None:
