@@ -32,6 +32,7 @@ ENGLISH: dict[str, str] = OF_OTHER_ROOMS | {
     # the page
     "app.name": "Denoise",
     "app.sentence": "Remove background noise from speech, and hear exactly what was removed.",
+    "app.skip": "Skip to the recording",
     "app.privacy": "Nothing leaves the machine that runs this page. "
     "Files are deleted {minutes} minutes after you last used them.",
     "app.privacy-votes": "No sound leaves the machine that runs this page; outcomes of blind tests go to the dataset "
@@ -88,6 +89,8 @@ ENGLISH: dict[str, str] = OF_OTHER_ROOMS | {
     "facts.measuring": "measuring",
     "facts.later": "after denoising",
     "facts.silence": "silence",
+    "facts.clean": "This recording is already clean: estimated SNR {snr} dB. There is little to gain; a strength of "
+    "{strength} % is gentle on the speech.",
     "channels.1": "mono",
     "channels.2": "stereo",
     "channels.many": "{count} channels",
@@ -232,6 +235,8 @@ ENGLISH: dict[str, str] = OF_OTHER_ROOMS | {
     "cards.none": "none",
     "cards.how": "How it is measured",
     "cards.excerpts": "Measured on {count} excerpts of {seconds} s, spread evenly.",
+    "cards.speech-fell": "The rating of the speech itself fell by {fall} (DNSMOS): the speech was harmed. Try a "
+    "strength of {strength} %.",
     "cards.snr_estimated-how": "Without a clean reference the SNR can only be estimated: the noise is a steady "
     "floor, found in the pauses of each frequency, plus unvoiced sound beyond the share that speech has of it. "
     "Babble and music read too high, whispering too low. Values end at -15 and 40 dB.",
@@ -509,6 +514,7 @@ ENGLISH: dict[str, str] = OF_OTHER_ROOMS | {
     "board.part": "Of these, {pairs}: {part}.",
     "board.interval": "±: half of the 95 % interval, by bootstrap over recordings.",
     "board.none": "There is no leaderboard here. `evaluate` makes one.",
+    "board.rest": "All {count} checkpoints",
     "board.noisy": "noisy input",
     "board.everything": "All recordings",
     "board.snr": "Input SNR {snr} dB",
@@ -572,6 +578,7 @@ ENGLISH: dict[str, str] = OF_OTHER_ROOMS | {
     "board.pulled": "{name} is ready: choose it in Clean or Compare.",
     "board.no-repo": "Enter a repository first, as author/name.",
     "models.heading": "Available denoisers",
+    "models.all": "All cards ({count})",
     "models.model": "Model",
     "models.loss": "Loss",
     "models.parameters": "Parameters",
@@ -613,6 +620,7 @@ ENGLISH: dict[str, str] = OF_OTHER_ROOMS | {
     "player.version.after": "After",
     "player.version.removed": "Removed",
     "player.play": "Play",
+    "player.control": "{what}: {version}",
     "player.pause": "Pause",
     "player.position": "Position",
     "player.seconds": "{position} of {total}",
@@ -657,6 +665,7 @@ CHINESE: dict[str, str] = {
     # the page
     "app.name": "语音降噪",
     "app.sentence": "去除语音中的背景噪声，并听清究竟去掉了什么。",
+    "app.skip": "跳到录音",
     "app.privacy": "任何数据都不会离开运行本页面的机器。文件在您最后一次使用 {minutes} 分钟后删除。",
     "app.privacy-votes": "任何声音都不会离开运行本页面的机器；盲听测试的结果会发送到 Hugging Face Hub 上的数据集 "
     "{dataset}。文件在您最后一次使用 {minutes} 分钟后删除。",
@@ -708,6 +717,7 @@ CHINESE: dict[str, str] = {
     "facts.measuring": "正在测量",
     "facts.later": "降噪后给出",
     "facts.silence": "静音",
+    "facts.clean": "这段录音已经很干净：估计信噪比为 {snr} dB。降噪收益不大；{strength} % 的强度对语音较为温和。",
     "channels.1": "单声道",
     "channels.2": "立体声",
     "channels.many": "{count} 个声道",
@@ -854,6 +864,7 @@ CHINESE: dict[str, str] = {
     "cards.none": "无",
     "cards.how": "测量方法",
     "cards.excerpts": "在均匀分布的 {count} 段各 {seconds} 秒的声音上测得。",
+    "cards.speech-fell": "语音本身的评分下降了 {fall}（DNSMOS）：语音受到了损伤。请试用 {strength} % 的强度。",
     "cards.snr_estimated-how": "没有干净的参考，信噪比只能估计：噪声由两部分组成，一是各频率在停顿处的平稳底噪，"
     "二是超出语音应有份额的无音高成分。有人声或音乐作背景时估计偏高，耳语时偏低。数值限于 -15 至 40 dB。",
     "cards.dnsmos_sig-how": "由神经网络 DNSMOS P.835 估计听者会给语音本身打几分，1（差）至 5（优）。估计可能失准。",
@@ -1117,6 +1128,7 @@ CHINESE: dict[str, str] = {
     "board.part": "其中 {pairs} 对：{part}。",
     "board.interval": "±：按录音自助法得到的 95% 区间的一半。",
     "board.none": "此处没有排行榜。可用 `evaluate` 生成。",
+    "board.rest": "全部 {count} 个权重",
     "board.noisy": "带噪输入",
     "board.everything": "全部录音",
     "board.snr": "输入信噪比 {snr} dB",
@@ -1178,6 +1190,7 @@ CHINESE: dict[str, str] = {
     "board.pulled": "{name} 已就绪：可在“降噪”或“比较”中选择。",
     "board.no-repo": "请先填写仓库，格式为 author/name。",
     "models.heading": "可用的降噪方法",
+    "models.all": "全部卡片（{count}）",
     "models.model": "模型",
     "models.loss": "损失函数",
     "models.parameters": "参数量",
@@ -1234,6 +1247,7 @@ CHINESE: dict[str, str] = {
     "player.version.after": "降噪后",
     "player.version.removed": "被去除的部分",
     "player.play": "播放",
+    "player.control": "{what}：{version}",
     "player.pause": "暂停",
     "player.position": "位置",
     "player.seconds": "{position}，共 {total}",

@@ -174,7 +174,7 @@ class CompareTab:
     def on_hand(self, key: str, columns: list[str] | None) -> Any:
         """A denoiser that another tab has used becomes the first column."""
         chosen = list(dict.fromkeys([key, *(columns or [])]))
-        return gr.Dropdown(value=chosen[:MOST])
+        return gr.update(value=chosen[:MOST])
 
     def on_select(self, request: gr.Request) -> tuple[Any, Any]:
         """Both lists again, when the tab is opened: checkpoints may have been found on the Hub since."""

@@ -685,7 +685,9 @@ function update() {
   body.hidden = keyHelp.hidden = state === "empty" || (state === "loading" && !part.frames);
   if (value) {
     const playing = deck !== null || playAfterLoad;
-    playButton.setAttribute("aria-label", say(playing ? "pause" : "play"));
+    const shown = value.versions.find(({ key }) => key === version); // several players may have a Play
+    const what = say(playing ? "pause" : "play");
+    playButton.setAttribute("aria-label", shown ? say("control", { what, version: nameOf(shown) }) : what);
     playIcon.hidden = playing;
     pauseIcon.hidden = !playing;
     root.classList.toggle("playing", playing);

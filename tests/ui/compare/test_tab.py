@@ -386,7 +386,8 @@ def test_all_of_it_can_be_taken_along_and_replayed(page: Page) -> None:
     page.press()
     assert page.values[page.tab.downloads] == ""
     page.measure()
-    token, archive = re.findall(r'href="results/([^/]+)/([^"]+)"', page.values[page.tab.downloads])[0]
+    (token, archive), *singles = re.findall(r'href="results/([^/]+)/([^"]+)"', page.values[page.tab.downloads])
+    assert [unquote(name) for _, name in singles] == ["my talk.half-hybrid.wav", "my talk.wiener.wav"]
     bundle = page.downloads._offered[token][1]
     assert unquote(archive) == bundle.archive == "my talk.compared.zip"
     assert set(bundle.files) == {
@@ -418,3 +419,12 @@ def test_a_comparison_that_another_one_overtakes_offers_nothing(page: Page, reco
     assert page.session.result.path != first.path
     assert page.follow(measuring) == [] and page.values[page.tab.downloads] == ""
     running.close()
+
+
+def test_what_another_tab_used_becomes_the_first_column(page: Page) -> None:
+    assert page.tab.on_hand("half/log-mag", ["half/hybrid", "half/log-mag"])["value"] == [
+        "half/log-mag",
+        "half/hybrid",
+    ]
+    many = page.tab.on_hand("new", [f"m{k}" for k in range(6)])["value"]
+    assert many == ["new", *(f"m{k}" for k in range(5))]
