@@ -151,6 +151,7 @@ def head() -> str:
     """What goes into the page's head."""
     chinese = LANGUAGES["zh"]
     words = {"TITLE_ZH": chinese["app.name"], "RECORDING_ZH": chinese["source.heading"]}
+    words |= {"COPIED_ZH": chinese["download.copied"], "COPIED_EN": LANGUAGES["en"]["download.copied"]}
     script = re.sub("|".join(words), lambda name: json.dumps(words[name[0]]), static.text("page.js"))
     return f"<script>{script}</script>"
 

@@ -181,6 +181,23 @@
     }
   });
 
+  // A link to settings is copied, and says so; where that is not allowed it opens, as links do.
+  const COPIED = /^zh\b/i.test(navigator.language) ? COPIED_ZH : COPIED_EN;
+  document.addEventListener("click", async (event) => {
+    const link = event.target.closest?.('.downloads a[href^="?"]');
+    if (!link || !navigator.clipboard) return;
+    event.preventDefault();
+    const label = link.textContent;
+    try {
+      await navigator.clipboard.writeText(link.href);
+    } catch {
+      window.open(link.href);
+      return;
+    }
+    link.textContent = announcer.textContent = COPIED;
+    setTimeout(() => (link.textContent = label), 3000);
+  });
+
   // ------------------------------------------------------------------------------------------------ cards of models
   // A click on a point of a figure, or on a link, opens the card of what it stands for.
   function openCard(id) {

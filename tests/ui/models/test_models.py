@@ -212,6 +212,8 @@ def test_the_tab_shows_what_is_at_hand(tab: ModelsTab, request_: gr.Request) -> 
     heat, said, *scatters = tab.on_figures("all", "all", "pesq_wb", "dark", request_)
     assert json.loads(heat.to_json())["data"][0]["z"] == [[1.7], [1.6]] and "hybrid" in said
     assert [len(scatter.data) for scatter in scatters] == [2, 1]
+    symbols = [{trace.customdata[0].split("-")[1]: trace.marker.symbol for trace in one.data} for one in scatters]
+    assert symbols[1].items() <= symbols[0].items()  # a model looks the same in both
 
 
 class Repository:
