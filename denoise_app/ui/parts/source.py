@@ -14,7 +14,7 @@ from denoise_app.inference.sources import LevelMeter, Levels
 from denoise_app.ui import static
 from denoise_app.ui.worker.session import Session, Sessions
 
-from . import recording
+from . import excerpts, recording
 from .language import say_for
 from .markup import alert, heading, hint
 from .orders import AT_ONCE, QUIET
@@ -98,7 +98,9 @@ class Source:
             info = files.probe(path)
             if info.seconds > MEASURED_AT_ONCE_SECONDS:
                 return gr.skip()
-            return recording.facts(say, info, levels(Path(path)), "", Path(path).name)
+            facts = recording.facts(say, info, levels(Path(path)), "", Path(path).name)
+            found = self._site.worker.score(excerpts.heard(Path(path), info), info.sample_rate, ["snr_estimated"])
+            return facts + recording.already_clean(say, found["snr_estimated"])
         except Exception as error:
             return alert(explained(say, error), say("error.title-file"))
 
