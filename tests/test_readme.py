@@ -17,6 +17,7 @@ import yaml
 
 from denoise_app.audio.limits import Limits
 from denoise_app.evaluation import leaderboard
+from denoise_app.serve.limits import ServiceLimits
 from denoise_app.ui import app as page
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -141,7 +142,7 @@ def test_the_tables_are_written_from_the_leaderboard(name: str) -> None:
 def test_every_setting_of_the_environment_is_told() -> None:
     sources = [*(ROOT / "denoise_app").rglob("*.py"), ROOT / "app.py"]
     read = {name for path in sources for name in re.findall(r"DENOISE_[A-Z_]+", path.read_text(encoding="utf-8"))}
-    read |= {f"DENOISE_{field.name.upper()}" for field in dataclasses.fields(Limits)}
+    read |= {f"DENOISE_{field.name.upper()}" for kind in (Limits, ServiceLimits) for field in dataclasses.fields(kind)}
     told = set(re.findall(r"`(DENOISE_[A-Z_]+)`", README))
     assert told == read
 

@@ -18,7 +18,7 @@ from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Queue, SimpleQueue
 from typing import IO, Any, NamedTuple, Self, TypeVar
 
 import numpy as np
@@ -35,6 +35,7 @@ from denoise_app.audio.survey import OggSurvey, mp3_samples_announced, opus_dela
 T = TypeVar("T")
 
 PADDING = 4096  # samples that a lossy encoder may add at the end: two frames of HE-AAC
+AHEAD = 8  # blocks that may wait for an encoder: some ten seconds, 4 MB of stereo
 PATIENCE = 20.0  # seconds without a byte after which a decoder or encoder is taken for stuck
 HEADER_PATIENCE = 10.0  # seconds for a header, which may stand at the end of a large file on a slow disk
 
@@ -527,6 +528,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 class FfmpegEncoder:
+    """Encodes while the next sound is computed: what it cannot take yet waits for it."""
+
     def __init__(self, target: Path, scratch: Path, sample_rate: int, channels: int, encoding: Encoding) -> None:
         if not has_ffmpeg():
             raise AudioError.of("no-ffmpeg", name=shown(target))
@@ -553,26 +556,44 @@ class FfmpegEncoder:
         ]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._log)
         self._leash = _Leash(self._process, shown(target), PATIENCE).__enter__()
+        self._waiting: Queue[bytes | None] = Queue(AHEAD)
+        self._problem: OSError | AudioError | None = None
+        self._feeder = threading.Thread(target=self._feed, daemon=True)
+        self._feeder.start()
 
     def write(self, samples: Interleaved) -> None:
-        data = samples if self._bits is None else quantise(samples, self._bits, self._dither)
+        for part in slices(samples, BLOCK):
+            data = part if self._bits is None else quantise(part, self._bits, self._dither)
+            self._waiting.put(data.astype(data.dtype.newbyteorder("<"), copy=False).tobytes())
+            self._check()
+
+    def _feed(self) -> None:
+        """Hands over what waits until None comes; after a problem it is dropped, so that nobody waits for room."""
         pipe = self._process.stdin
         assert pipe is not None  # Popen was given stdin=PIPE
-        little = data.astype(data.dtype.newbyteorder("<"), copy=False).tobytes()
-        try:
-            self._leash.wait(partial(pipe.write, little))
-        except BrokenPipeError as error:
-            raise self._failure() from error
+        while (data := self._waiting.get()) is not None:
+            try:
+                if self._problem is None:
+                    self._leash.wait(partial(pipe.write, data))
+            except (OSError, AudioError) as problem:
+                self._problem = problem
+        with suppress(OSError):  # the exit code tells
+            pipe.close()
+
+    def _check(self) -> None:
+        if isinstance(self._problem, AudioError):
+            raise self._problem
+        if self._problem is not None:
+            raise self._failure() from self._problem
 
     @property
     def _name(self) -> str:
         return shown(self._target)
 
     def finish(self) -> None:
-        pipe = self._process.stdin
-        assert pipe is not None
-        with suppress(BrokenPipeError):  # the exit code tells
-            pipe.close()
+        self._waiting.put(None)
+        self._feeder.join()
+        self._check()
         if self._leash.wait(self._process.wait):
             raise self._failure()
 
@@ -588,6 +609,9 @@ class FfmpegEncoder:
         return AudioError.of("cannot-write", name=self._name, problem=problem)
 
     def abort(self) -> None:
+        self._process.kill()  # so that what is being handed over has no reader any more
+        self._waiting.put(None)
+        self._feeder.join()
         self._leash.__exit__()
         _end(self._process)
         self._log.close()

@@ -9,10 +9,10 @@ from typing import Any, Self
 from denoise_app.audio.names import printable_facts
 
 SENTENCES: dict[str, str] = {
-    "silent": "It holds nothing but digital silence.",
+    "silent": "This recording is silent. Check the microphone.",
     "clipped": "{percent:.2g} % of its samples are clipped: what was cut off there cannot be restored.",
-    "beyond-full-scale": "It goes {db:.1f} dB beyond full scale, where denoisers know no sound.",
-    "dc-offset": "It has a constant offset of {percent:.2g} % of full scale.",
+    "beyond-full-scale": "Its peak is {db:.1f} dB above full scale; no denoiser was trained on such levels.",
+    "dc-offset": "It has a DC offset of {percent:.2g} % of full scale.",
     "opposite-channels": "Its channels cancel each other: in {percent:.0f} % of the sound, by energy, their mean is "
     "{db:.0f} dB softer than they are, and little of a voice is left. Treat each channel on its own.",
     "cut-off": "{name} ends early: {promised} were announced, {present} are there, and these were read.",
@@ -56,6 +56,6 @@ class Note:
         """For programs: key, message, and the facts by their names.
 
         >>> Note.of("dc-offset", percent=3.0).told()
-        {'key': 'dc-offset', 'message': 'It has a constant offset of 3 % of full scale.', 'percent': 3.0}
+        {'key': 'dc-offset', 'message': 'It has a DC offset of 3 % of full scale.', 'percent': 3.0}
         """
         return {"key": self.key, "message": self.message, **self.facts}

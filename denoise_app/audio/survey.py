@@ -219,7 +219,7 @@ def _corrected(data: mmap.mmap, at: int, form: str, begin: int) -> Patch | None:
 
 def _is_chunk(data: mmap.mmap, at: int, form: str) -> bool:
     """Whether a chunk, or a tag, begins at a byte."""
-    name, width = data[at : at + 4], struct.calcsize(form)
+    name, width = data[at : at + 4], 4 if form == "<Q" else struct.calcsize(form)  # only the ds64 of RF64 has 64 bits
     if not name.isascii() or not name.decode("ascii", "replace").isprintable() or len(name) < 4:
         return False
     size = int.from_bytes(data[at + 4 : at + 4 + width], "big" if form[0] == ">" else "little")

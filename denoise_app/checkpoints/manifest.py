@@ -89,7 +89,8 @@ class Manifest:
         config: Fields of the model's Config that differ from its defaults: numbers, strings, booleans.
         loss_config: Weights and settings of the loss, likewise.
         favours: One sentence for people on what this loss makes of speech, by language code.
-        training: How it came about, any JSON: data, hours_seen, steps, seed, commit, minutes, curve, ...
+        training: How it came about, any JSON: data, hours_seen, steps, seed, commit, minutes, curve (a list of objects
+            of one validation each: step, loss, ...), ...
         languages: Codes of the languages in its training data.
         licence: SPDX name in lower case.
         credits: What the training data asks to be said: one line per source.
@@ -284,11 +285,32 @@ def _anything(value: Any) -> None:
         _scalar(value)
 
 
-def _history(value: Any) -> None:
+def _maybe(check: Callable[[Any], None]) -> Callable[[Any], None]:
+    return lambda value: None if value is None else check(value)
+
+
+def _object(value: Any) -> None:
     if not isinstance(value, dict):
         raise ValueError(f"expected an object, not {_shown(value)}")
+
+
+def _history(value: Any) -> None:
+    """Any JSON but for what is drawn, which has its form."""
+    _object(value)
+    for key, check in _DRAWN.items():
+        try:
+            check(value.get(key))
+        except ValueError as error:
+            raise ValueError(f"{key}: {error}") from error
     _anything(value)
 
+
+_DRAWN: dict[str, Callable[[Any], None]] = {
+    "curve": _maybe(_list(_table(_maybe(_scalar)), most=10_000)),
+    "commit": _maybe(_text),
+    **dict.fromkeys(("hours_seen", "steps", "minutes", "seed", "init"), _maybe(_scalar)),
+}
+"""Entries of `training` that the page draws or lists -> how they are checked; each may be missing."""
 
 _CHECKS: dict[str, Callable[[Any], None]] = {
     "format_version": _whole(1, FORMAT_VERSION),

@@ -1,7 +1,8 @@
 """The engine: sound of any rate, length and number of channels through a denoiser, and back to what it was.
 
 `separate` runs the denoiser once and keeps what it takes away; `render` makes a file of it by `Settings`, as often as
-wanted, without running the denoiser again. Both go through the sound block by block.
+wanted, without running the denoiser again; `denoise_keeping` does both in one pass where it can. All go through the
+sound block by block.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from math import isfinite
@@ -20,7 +21,6 @@ from pathlib import Path
 import numpy as np
 
 from denoise_app.audio.clip import Clip, FileInfo, Samples
-from denoise_app.audio.convert import mid
 from denoise_app.audio.encodings import Encoding, encoding_for
 from denoise_app.audio.files import encoding_like, open_writer, probe
 from denoise_app.audio.level import TruePeakMeter, from_db, to_db
@@ -29,12 +29,11 @@ from denoise_app.audio.tags import carry
 from denoise_app.denoiser import Denoiser
 
 from . import threads
-from .high_band import gain_at
-from .progress import Cancelled, Progress, Question, Report, Watch
-from .separation import Separation, disk_errors_explained, separate, separate_within
+from .mixing import Separated, has_high_band, mixed_blocks
+from .progress import Cancelled, Progress, Question, Report, Step, Watch
+from .separation import Separation, disk_errors_explained, separate, separating
 from .settings import Channels, HighBand, Settings
-from .sources import LevelMeter, Levels, block_frames, open_sound, window
-from .tracks import Track, resampled, with_low_band
+from .sources import LevelMeter, Levels
 
 __all__ = [
     "Cancelled",
@@ -47,13 +46,14 @@ __all__ = [
     "Settings",
     "denoise",
     "denoise_file",
+    "denoise_keeping",
     "mixed_blocks",
     "output_encoding",
     "render",
     "separate",
 ]
 
-SEPARATING = 0.8  # of the time that `denoise_file` takes; the rest is rendering
+SEPARATING = 0.8  # of the time that a file takes in two passes; the rest is rendering
 
 
 DEFAULTS = Settings()
@@ -98,6 +98,29 @@ class Rendered:
     notes: tuple[Note, ...]
 
 
+@dataclass(frozen=True)
+class _Target:
+    """The gain in dB that brings a mix to its loudness, and what it then is (see `Rendered`)."""
+
+    gain_db: float = 0.0
+    limited: bool = False
+    true_peak_dbtp: float | None = None
+
+    def applied(self, samples: Samples) -> Samples:
+        return samples * np.float32(from_db(self.gain_db)) if self.gain_db else samples
+
+
+@dataclass(frozen=True)
+class _Written:
+    """What was written, and how: see `Rendered`."""
+
+    out: Path
+    removed: Path | None
+    target: _Target
+    levels: Levels
+    cut_samples: int
+
+
 def output_encoding(info: FileInfo, settings: Settings) -> Encoding:
     """How the result of a sound like `info` is written; raises AudioError for a format that is not."""
     if settings.container is None and settings.bit_depth is None:
@@ -129,145 +152,110 @@ def render(
         AudioError: the input is gone, or the output cannot be written; nothing is left of it.
         Cancelled: `cancelled` said so; nothing is left of the output.
     """
-    return _render(separation, settings, out, removed, Watch(progress, cancelled), 0.0)
+    watch = Watch(progress, cancelled)
+    measuring = 0.0 if settings.loudness_lufs is None else 0.5
+    mixed = _stepping(separation, settings, watch.stage("measure", separation.info.seconds, 0.0, measuring))
+    target = _target(separation.info, settings, (block for _, block in mixed))
+    return _render(separation, settings, out, removed, target, watch, measuring)
 
 
 def _render(
-    separation: Separation, settings: Settings, out: Path, removed: Path | None, watch: Watch, begin: float
+    separation: Separation,
+    settings: Settings,
+    out: Path,
+    removed: Path | None,
+    target: _Target,
+    watch: Watch,
+    begin: float,
 ) -> Rendered:
-    """`render`, from fraction `begin` of a longer work on."""
+    """`render` with its gain known, from fraction `begin` of a longer work on."""
     began = time.perf_counter()
-    info = separation.info
+    step = watch.stage("render", separation.info.seconds, begin)
+    with threads.limited():
+        written = _write(separation, settings, out, removed, target, _stepping(separation, settings, step))
+    return _rendered(separation, settings, written, began)
+
+
+def _stepping(separation: Separation, settings: Settings, step: Step) -> Iterator[tuple[Samples, Samples]]:
+    """`mixed_blocks`, told to a stage of the work."""
+    position = 0
+    for sound, mixed in mixed_blocks(separation, settings):
+        yield sound, mixed
+        position += mixed.shape[1]
+        step(position / separation.info.sample_rate)
+
+
+def _write(
+    separated: Separated,
+    settings: Settings,
+    out: Path,
+    removed: Path | None,
+    target: _Target,
+    blocks: Iterable[tuple[Samples, Samples]],
+) -> _Written:
+    """Writes blocks of a sound and its mix."""
+    info = separated.info
     encoding = output_encoding(info, settings)
-    middle = begin if settings.loudness_lufs is None else (begin + 1) / 2
-    target = _target(separation, settings, watch, begin, middle)
-    step = watch.stage("render", info.seconds, middle)
     meter = LevelMeter(info.channels, info.sample_rate)
     bounded = encoding.bit_depth is not None and encoding.codec not in ("FLOAT", "DOUBLE")
-    cut, position = 0, 0
-    with threads.limited(), ExitStack() as files:
+    cut = 0
+    with ExitStack() as files:
         writers = [
             files.enter_context(open_writer(path, info.sample_rate, info.channels, encoding, info.frames))
             for path in (out, removed)
             if path is not None
         ]
-        for sound, mixed in mixed_blocks(separation, settings):
+        for sound, mixed in blocks:
             output = target.applied(mixed)
             for writer, samples in zip(writers, (output, sound - mixed), strict=False):
                 writer.write(samples)
             meter.push(output)
             cut += int((np.abs(output) > 1).sum()) if bounded else 0
-            position += output.shape[1]
-            step(position / info.sample_rate)
+    return _Written(out, removed, target, meter.levels(), cut)
+
+
+def _rendered(separation: Separation, settings: Settings, written: _Written, began: float) -> Rendered:
+    """What was written, and gets what the input carries besides its sound."""
+    out, target = written.out, written.target
     lost: tuple[Note, ...] = ()
-    if isinstance(separation.sound, Path) and _is_untouched(separation, settings, encoding):
-        _copy(separation.sound, out)
-    elif isinstance(separation.sound, Path) and not separation.is_part:
-        lost = carry(separation.sound, out)
+    if isinstance(separation.sound, Path):
+        if _is_untouched(separation, settings, output_encoding(separation.info, settings)):
+            _copy(separation.sound, out)
+        elif not separation.is_part:
+            lost = carry(separation.sound, out)
     return Rendered(
         path=out,
-        removed=removed,
-        info_in=info,
+        removed=written.removed,
+        info_in=separation.info,
         info_out=probe(out),
         model_rate=separation.model_rate,
-        high_band=settings.high_band if _has_high_band(separation) else None,
+        high_band=settings.high_band if has_high_band(separation) else None,
         channels=separation.channels,
         gain_db=target.gain_db,
         limited=target.limited,
         levels_in=separation.levels,
-        levels_out=meter.levels(),
+        levels_out=written.levels,
         true_peak_dbtp=target.true_peak_dbtp,
-        cut_samples=cut,
+        cut_samples=written.cut_samples,
         seconds_taken=time.perf_counter() - began,
         notes=separation.notes + lost,
     )
 
 
-@dataclass(frozen=True)
-class _Target:
-    """The gain in dB that brings a mix to its loudness, and what it then is (see `Rendered`)."""
-
-    gain_db: float = 0.0
-    limited: bool = False
-    true_peak_dbtp: float | None = None
-
-    def applied(self, samples: Samples) -> Samples:
-        return samples * np.float32(from_db(self.gain_db)) if self.gain_db else samples
-
-
-def _target(separation: Separation, settings: Settings, watch: Watch, begin: float, end: float) -> _Target:
-    """Measures the mix where a loudness is asked for. What is too soft for a loudness keeps its level."""
+def _target(info: FileInfo, settings: Settings, mixed: Iterable[Samples]) -> _Target:
+    """Measures a mix where a loudness is asked for. What is too soft for a loudness keeps its level."""
     if settings.loudness_lufs is None:
         return _Target()
-    info = separation.info
-    step = watch.stage("measure", info.seconds, begin, end)
-    loudness, highest, position = LevelMeter(info.channels, info.sample_rate), TruePeakMeter(info.channels), 0
-    for _, mixed in mixed_blocks(separation, settings):
-        loudness.push(mixed)
-        highest.push(mixed)
-        position += mixed.shape[1]
-        step(position / info.sample_rate)
+    loudness, highest = LevelMeter(info.channels, info.sample_rate), TruePeakMeter(info.channels)
+    for block in mixed:
+        loudness.push(block)
+        highest.push(block)
     lufs, true_peak = loudness.levels().loudness_lufs, to_db(highest.finish())
     if not isfinite(lufs):
         return _Target(true_peak_dbtp=true_peak)
     wanted, allowed = settings.loudness_lufs - lufs, settings.true_peak_dbtp - true_peak
     gain = min(wanted, allowed)
     return _Target(gain, allowed < wanted, true_peak + gain)
-
-
-def _has_high_band(separation: Separation) -> bool:
-    return separation.info.sample_rate > separation.model_rate
-
-
-def mixed_blocks(separation: Separation, settings: Settings) -> Iterator[tuple[Samples, Samples]]:
-    """Blocks (C, n) of the input, each with the mix that replaces it.
-
-    The mix is the input minus what is taken from it, so that where nothing is taken the input's bits remain. Its
-    constant offset, which is no sound, is taken with the noise.
-    """
-    info, rate, rows = separation.info, separation.info.sample_rate, separation.rows
-    with open_sound(separation.sound, separation.track) as reader:
-        blocks = window(reader.blocks(block_frames(rate, info.channels), separation.start), info.frames)
-        if settings.wet == 0:
-            yield from ((sound, sound) for sound in blocks)
-            return
-        taken = Track(resampled(separation.taken_blocks(), rows, separation.model_rate, rate), rows)
-        position = 0
-        for centred, high in _with_high_band(separation, settings, _without_offset(separation, blocks)):
-            offset = separation.offset.at(position, centred.shape[1])
-            heard = mid(centred) if separation.channels == "mid" else centred
-            change = offset + (centred - heard) + taken.take(centred.shape[1]) + high
-            sound = centred + offset
-            position += centred.shape[1]
-            yield sound, sound - settings.wet * change
-
-
-def _without_offset(separation: Separation, blocks: Iterator[Samples]) -> Iterator[Samples]:
-    """Blocks (C, n) as the denoiser heard them."""
-    position = 0
-    for sound in blocks:
-        yield sound - separation.offset.at(position, sound.shape[1])
-        position += sound.shape[1]
-
-
-def _with_high_band(
-    separation: Separation, settings: Settings, blocks: Iterator[Samples]
-) -> Iterator[tuple[Samples, Samples | float]]:
-    """Blocks (C, n), each with what is taken from it above the model's band, (rows, n) or 0."""
-    info, model_rate = separation.info, separation.model_rate
-    if settings.high_band == "keep" or not _has_high_band(separation):
-        yield from ((sound, 0.0) for sound in blocks)
-        return
-    gains = separation.read_gains()
-    frames_per_sample = model_rate / info.sample_rate / separation.gain_hop
-    position = separation.skipped * info.sample_rate // model_rate
-    for sound, low in with_low_band(blocks, info.channels, info.sample_rate, model_rate):
-        high = mid(sound - low) if separation.channels == "mid" else sound - low
-        if settings.high_band == "follow":
-            times = np.arange(position, position + sound.shape[1]) * frames_per_sample
-            high = high * (1 - gain_at(gains, times))
-        position += sound.shape[1]
-        yield sound, high
 
 
 def _is_untouched(separation: Separation, settings: Settings, encoding: Encoding) -> bool:
@@ -303,11 +291,13 @@ def denoise(clip: Clip, denoiser: Denoiser, settings: Settings = DEFAULTS, *, ch
     Raises:
         AudioError: the sound cannot be treated so, or the disk for temporary files is full.
     """
-    with threads.limited(), tempfile.TemporaryDirectory(prefix="denoise-") as work:
-        separation = separate(clip, denoiser, Path(work), channels=channels)
-        target = _target(separation, settings, Watch(), 0.0, 0.5)
-        blocks = [target.applied(mixed) for _, mixed in mixed_blocks(separation, settings)]
-    return clip.with_samples(np.concatenate([clip.samples[:, :0], *blocks], axis=1))
+    with (
+        tempfile.TemporaryDirectory(prefix="denoise-") as work,
+        separating(Watch(), clip, denoiser, Path(work), channels) as under_way,
+    ):
+        blocks = [mixed for _, mixed in mixed_blocks(under_way, settings)]
+        target = _target(under_way.info, settings, blocks)
+    return clip.with_samples(np.concatenate([clip.samples[:, :0], *map(target.applied, blocks)], axis=1))
 
 
 def denoise_file(
@@ -323,7 +313,59 @@ def denoise_file(
     cancelled: Question | None = None,
 ) -> Rendered:
     """A file denoised into another; what lies between is kept beside it and deleted. See `separate` and `render`."""
-    watch = Watch(progress, cancelled)
     with disk_errors_explained(out.name), tempfile.TemporaryDirectory(prefix=".denoise-", dir=out.parent) as work:
-        separation = separate_within(watch, SEPARATING, source, denoiser, Path(work), channels, track=track)
-        return _render(separation, settings, out, removed, watch, SEPARATING)
+        made = denoise_keeping(
+            source,
+            out,
+            denoiser,
+            Path(work),
+            settings,
+            channels=channels,
+            track=track,
+            removed=removed,
+            progress=progress,
+            cancelled=cancelled,
+        )
+        return made[1]
+
+
+def denoise_keeping(
+    source: Path,
+    out: Path,
+    denoiser: Denoiser,
+    work: Path,
+    settings: Settings = DEFAULTS,
+    *,
+    channels: Channels = "each",
+    track: int | None = None,
+    removed: Path | None = None,
+    separated: Callable[[Separation], None] | None = None,
+    progress: Report | None = None,
+    cancelled: Question | None = None,
+) -> tuple[Separation, Rendered]:
+    """`separate` into `work` and `render`, in one pass: the result is written while the denoiser advances.
+
+    Where a loudness is asked for, which the whole tells, it is measured on the way, and a second pass writes.
+
+    Args:
+        separated: Told what was separated before that second pass.
+
+    Raises:
+        AudioError: As `separate` and `render` do; nothing is left in `work`, nor of the output.
+        Cancelled: `cancelled` said so; nothing is left either.
+    """
+    watch = Watch(progress, cancelled)
+    in_one_pass = settings.loudness_lufs is None
+    share = 1.0 if in_one_pass else SEPARATING
+    began = time.perf_counter()
+    with separating(watch, source, denoiser, work, channels, share=share, track=track) as under_way:
+        blocks = mixed_blocks(under_way, settings)
+        if in_one_pass:
+            written = _write(under_way, settings, out, removed, _Target(), blocks)
+            separation = under_way.result()
+            return separation, _rendered(separation, settings, written, began + separation.seconds_taken)
+        target = _target(under_way.info, settings, (mixed for _, mixed in blocks))
+        separation = under_way.result()
+        if separated is not None:
+            separated(separation)
+        return separation, _render(separation, settings, out, removed, target, watch, SEPARATING)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -74,3 +76,39 @@ def gain_at(gains: Gains, times: npt.NDArray[np.float64]) -> Samples:
     first = int(times[0])
     near = gains[first : int(times[-1]) + 2]
     return np.stack([np.interp(times - first, np.arange(len(row)), row) for row in near.T]).astype(np.float32)
+
+
+class GainQueue:
+    """Gains that come frame by frame, read between the frames for every sample of a sound, in order.
+
+    Args:
+        rows: Signals side by side.
+        frames_per_sample: How far the gains go on with one sample of the sound.
+        begin: The sample that is taken first.
+        first: The frame that comes first, at or right before that sample.
+    """
+
+    def __init__(self, rows: int, frames_per_sample: float, begin: int = 0, first: int = 0) -> None:
+        self._step = frames_per_sample
+        self._position = begin
+        self._first = first  # frame of those that are kept
+        self._gains: Gains = np.zeros((0, rows), np.float32)
+
+    def put(self, gains: Gains) -> None:
+        """Frames (n, rows)."""
+        self._gains = np.concatenate([self._gains, gains])
+
+    @property
+    def frames(self) -> int:
+        """Samples that lie between gains that are known."""
+        last = self._first + len(self._gains) - 2  # a frame less than is known, whatever is lost in rounding
+        return max(0, math.floor(last / self._step) - self._position)
+
+    def take(self, frames: int) -> Samples:
+        """(rows, frames) for the next samples; beyond the last gain it stays."""
+        times = np.arange(self._position, self._position + frames, dtype=np.float64) * self._step
+        found = gain_at(self._gains, times - self._first)
+        self._position += frames
+        used = max(0, min(int(self._position * self._step) - self._first, len(self._gains) - 1))
+        self._gains, self._first = self._gains[used:], self._first + used
+        return found

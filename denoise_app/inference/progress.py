@@ -19,7 +19,8 @@ class Progress:
     """How far the work is.
 
     Attributes:
-        stage: What is being done: running the denoiser, measuring the loudness, or writing the result.
+        stage: What is being done: running the denoiser (and writing the result, where that can be done on the way),
+            measuring the loudness, or writing the result.
         fraction: Of the whole call, 0 to 1.
         seconds_left: Estimate for the whole call; None before anything is done.
         speed: Seconds of sound per second of this stage; None before anything is done.

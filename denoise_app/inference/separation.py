@@ -9,17 +9,19 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from io import BufferedWriter
 from itertools import chain
 from pathlib import Path
-from typing import IO, Protocol
+from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from denoise_app.audio.clip import Clip, FileInfo, Samples
-from denoise_app.audio.convert import Resampler, mid
+from denoise_app.audio.convert import Resampler, mid, resampled_length
 from denoise_app.audio.errors import AudioError
+from denoise_app.audio.files import Reader
 from denoise_app.audio.level import CancellationMeter
 from denoise_app.audio.notes import Note
 from denoise_app.audio.offset import Offset, OffsetRemover
@@ -30,14 +32,30 @@ from .blocks import Blocks
 from .chunks import Chunks, Plan
 from .errors import EngineError
 from .high_band import Gains, TopBand
-from .progress import Question, Report, Watch
+from .progress import Question, Report, Step, Watch
 from .settings import Channels, treatment
-from .sources import LevelMeter, Levels, block_frames, open_sound, window
+from .sources import ClipReader, LevelMeter, Levels, block_frames, open_sound, window
 from .tracks import Queue
 
 SIDE_BY_SIDE = 4  # signals that one call of a denoiser treats: two thirds of the time of one by one where it recurs
 SIDE_BY_SIDE_ON_GPU = 16
 WARM_UP_SECONDS = 2  # processed before a preview, for denoisers that estimate the noise as they go
+
+
+class Piece(NamedTuple):
+    """What is known next of a separation; each part of it goes on where that of the piece before ended.
+
+    Attributes:
+        sound: The input, (channels, n).
+        centred: The same without its offset, as the denoiser heard it, (channels, n).
+        taken: What the denoiser takes from it, (rows, m) at the denoiser's rate.
+        gains: How much of its top band it leaves, (frames, rows).
+    """
+
+    sound: Samples
+    centred: Samples
+    taken: Samples
+    gains: Gains
 
 
 @dataclass(frozen=True)
@@ -91,17 +109,21 @@ class Separation:
         """Seconds of work per second of sound; 0 for no sound."""
         return self.seconds_taken / self.info.seconds if self.info.frames else 0.0
 
-    def taken_blocks(self) -> Iterator[Samples]:
-        """What the denoiser takes away, as blocks (rows, n) at the model's rate."""
-        size = block_frames(self.model_rate, self.rows)
-        with self.taken.open("rb") as file:
-            file.seek(4 * self.rows * self.skipped)
-            while data := file.read(4 * self.rows * size):
-                yield np.ascontiguousarray(np.frombuffer(data, np.float32).reshape(-1, self.rows).T)
-
-    def read_gains(self) -> Gains:
-        """How much of its top band the denoiser leaves, (frames, rows)."""
-        return np.fromfile(self.gains, np.float32).reshape(-1, self.rows)
+    def pieces(self) -> Iterator[Piece]:
+        """It once more, from its files; raises AudioError where the input is gone."""
+        rate, rows = self.info.sample_rate, self.rows
+        first, position = self.skipped // self.gain_hop, 0
+        with (
+            open_sound(self.sound, self.track) as reader,
+            _Rows(self.taken, rows, self.skipped) as taken,
+            _Rows(self.gains, rows, first) as gains,
+        ):
+            for sound in window(reader.blocks(block_frames(rate, self.info.channels), self.start), self.info.frames):
+                offset = self.offset.at(position, sound.shape[1])
+                position += sound.shape[1]
+                end = self.skipped + resampled_length(position, rate, self.model_rate)
+                last = end // self.gain_hop + 1  # a gain lies at or after the last sample
+                yield Piece(sound, sound - offset, taken.up_to(end).T, gains.up_to(last + 1))
 
     @property
     def grain(self) -> int:
@@ -156,74 +178,151 @@ def separate(
         AudioError: the sound cannot be read or treated so, or the disk is full.
         Cancelled: `cancelled` said so; nothing is left in `work`.
     """
-    return separate_within(Watch(progress, cancelled), 1.0, sound, denoiser, work, channels, start, seconds, track)
+    watch = Watch(progress, cancelled)
+    with separating(watch, sound, denoiser, work, channels, start=start, seconds=seconds, track=track) as under_way:
+        for _ in under_way.pieces():
+            pass  # they are kept in its files
+        return under_way.result()
 
 
-def separate_within(
+@contextmanager
+def separating(
     watch: Watch,
-    share: float,
     sound: Path | str | Clip,
     denoiser: Denoiser,
     work: Path,
-    channels: Channels,
+    channels: Channels = "each",
+    *,
+    share: float = 1.0,
     start: float = 0.0,
     seconds: float | None = None,
     track: int | None = None,
-) -> Separation:
-    """`separate`, as the first `share` of a longer work."""
-    began = time.perf_counter()
+) -> Iterator[Separating]:
+    """`separate` while it goes on, as the first `share` of a longer work; what fails within leaves nothing."""
     sound = sound if isinstance(sound, Clip) else Path(sound)
-    with threads.limited(), open_sound(sound, track) as reader, _work_files(work) as (taken, gains):
-        info = reader.info
-        rate = info.sample_rate
-        first, length = _span(info, start, seconds)
-        warm_up = min(first // rate, WARM_UP_SECONDS)  # whole seconds are whole samples at both rates
-        rows = 1 if channels == "mid" else info.channels
-        meter, cancelling = LevelMeter(info.channels, rate), CancellationMeter(info.channels, rate)
-        remover = OffsetRemover(info.channels, rate)
-        step = watch.stage("separate", (length or info.frames - first) / rate, 0.0, share)
-        position = -warm_up * rate
-        with taken.open("wb") as taken_file, gains.open("wb") as gains_file:
-            files = taken_file, gains_file
-            run = _Run(_suited(denoiser, channels, info), rows, rate, files, skip=warm_up * denoiser.sample_rate)
+    with (
+        threads.limited(),
+        open_sound(sound, track) as reader,
+        _work_files(work) as (taken, gains),
+        taken.open("wb") as taken_file,
+        gains.open("wb") as gains_file,
+    ):
+        span = _span(reader.info, start, seconds)
+        length = (span[1] or reader.info.frames - span[0]) / reader.info.sample_rate
+        step = watch.stage("separate", length, 0.0, share)
+        yield Separating(sound, track, reader, denoiser, channels, span, (taken_file, gains_file), step)
 
-            def hear(sound: Samples) -> None:
-                """Hears (channels, n) without offset."""
-                if channels == "mid":
-                    cancelling.push(sound)
-                run.push(mid(sound) if channels == "mid" else sound)
 
-            blocks = reader.blocks(block_frames(rate, info.channels), first + position)
-            for block in window(blocks, None if length is None else length - position):
-                hear(remover.push(block))
-                meter.push(block[:, max(0, -position) :])
-                position += block.shape[1]
-                step(max(0, position) / rate)
-            hear(remover.finish())
-            run.finish()
-        if first and position <= 0:
-            raise _beyond_the_end(info, start)
-        levels = meter.levels()
+class Separating:
+    """A separation under way. Once its pieces have been gone through, it has its result.
+
+    Attributes:
+        info: What the header says of the input.
+        channels, model_rate, rows, gain_hop, skipped: See `Separation`.
+    """
+
+    skipped = 0
+
+    def __init__(
+        self,
+        sound: Path | Clip,
+        track: int | None,
+        reader: Reader | ClipReader,
+        denoiser: Denoiser,
+        channels: Channels,
+        span: tuple[int, int | None],
+        files: tuple[BufferedWriter, BufferedWriter],
+        step: Step,
+    ) -> None:
+        self.info = info = reader.info
+        self.channels: Channels = channels
+        self.model_rate = denoiser.sample_rate
+        self.rows = 1 if channels == "mid" else info.channels
+        self._sound, self._track, self._reader = sound, track, reader
+        self._denoiser = denoiser
+        self._first, self._length = span
+        self._taken, self._gains = files
+        self._step = step
+        self._warm_up = min(self._first // info.sample_rate, WARM_UP_SECONDS)  # whole, as in samples of both rates
+        skip = self._warm_up * self.model_rate
+        self._run = _Run(_suited(denoiser, channels, info), self.rows, info.sample_rate, skip)
+        self.gain_hop = self._run.top_band.hop
+        self._levels = LevelMeter(info.channels, info.sample_rate)
+        self._cancelling = CancellationMeter(info.channels, info.sample_rate)
+        self._remover = OffsetRemover(info.channels, info.sample_rate)
+        self._frames = 0  # that were heard, without those of the warm-up
+        self._seconds = 0.0  # of work, without those of who goes through the pieces
+
+    def pieces(self) -> Iterator[Piece]:
+        """What becomes known as the denoiser advances, and is kept; to be gone through once, and to the end."""
+        began = time.perf_counter()
+        for piece in self._known():
+            self._taken.write(piece.taken.T.tobytes())  # (rows, n) -> (n, rows)
+            self._gains.write(piece.gains.tobytes())
+            self._seconds += time.perf_counter() - began
+            yield piece
+            began = time.perf_counter()
+            self._step(self._frames / self.info.sample_rate)
+        self._taken.flush()
+        self._gains.flush()
+
+    def _known(self) -> Iterator[Piece]:
+        skip = self._warm_up * self.info.sample_rate
+        for sound, centred in self._centred():
+            if self.channels == "mid":
+                self._cancelling.push(centred)
+            taken, gains = self._run.push(mid(centred) if self.channels == "mid" else centred)
+            yield Piece(sound[:, skip:], centred[:, skip:], taken, gains)
+            skip = max(0, skip - sound.shape[1])
+        yield Piece(sound[:, :0], sound[:, :0], *self._run.finish())
+
+    def _centred(self) -> Iterator[tuple[Samples, Samples]]:
+        """Blocks (channels, n) from the warm-up on, with and without their offset."""
+        rate, channels = self.info.sample_rate, self.info.channels
+        position = -self._warm_up * rate
+        waiting = Queue(channels)  # for its offset to become known
+        blocks = self._reader.blocks(block_frames(rate, channels), self._first + position)
+        for block in window(blocks, None if self._length is None else self._length - position):
+            waiting.put(block)
+            self._levels.push(block[:, max(0, -position) :])
+            position += block.shape[1]
+            self._frames = max(0, position)
+            centred = self._remover.push(block)
+            yield _shared(waiting.take(centred.shape[1]), centred)
+        if self._first and not self._frames:
+            raise _beyond_the_end(self.info, self._first / rate)
+        yield _shared(waiting.take(waiting.frames), self._remover.finish())
+
+    def result(self) -> Separation:
+        """What was found, once all pieces have been gone through."""
+        levels = self._levels.levels()
+        is_part = self._first > 0 or self._length is not None
+        notes = self._reader.notes
         return Separation(
-            sound=sound,
-            track=track,
-            info=replace(info, frames=position),
-            start=first,
-            channels=channels,
-            model_rate=denoiser.sample_rate,
-            delay_seconds=denoiser.latency / denoiser.sample_rate,
-            device=run.device,
-            seconds_taken=time.perf_counter() - began,
+            sound=self._sound,
+            track=self._track,
+            info=replace(self.info, frames=self._frames),
+            start=self._first,
+            channels=self.channels,
+            model_rate=self.model_rate,
+            delay_seconds=self._denoiser.latency / self.model_rate,
+            device=self._run.device,
+            seconds_taken=self._seconds,
             levels=levels,
-            notes=(*levels.notes(), *cancelling.notes(), *reader.notes),
-            is_part=(is_part := first > 0 or length is not None),
-            is_whole=not is_part and not reader.notes,
-            taken=taken,
-            gains=gains,
-            offset=remover.offset().later(warm_up * rate),
-            rows=rows,
-            gain_hop=run.top_band.hop,
+            notes=(*levels.notes(), *self._cancelling.notes(), *notes),
+            is_part=is_part,
+            is_whole=not is_part and not notes,
+            taken=Path(self._taken.name),
+            gains=Path(self._gains.name),
+            offset=self._remover.offset().later(self._warm_up * self.info.sample_rate),
+            rows=self.rows,
+            gain_hop=self.gain_hop,
         )
+
+
+def _shared(sound: Samples, centred: Samples) -> tuple[Samples, Samples]:
+    """Both, as one array where they are alike: of non-causal denoisers both are held for half a minute."""
+    return sound, sound if np.array_equal(sound, centred) else centred
 
 
 def _span(info: FileInfo, start: float, seconds: float | None) -> tuple[int, int | None]:
@@ -303,46 +402,64 @@ def device_of(denoiser: Denoiser) -> str:
     return "cpu" if weight is None else str(weight.device)
 
 
+class _Rows:
+    """A file of float32 (time, rows) that is read in order, from a time on."""
+
+    def __init__(self, path: Path, rows: int, start: int) -> None:
+        self._file = path.open("rb")
+        self._rows = rows
+        self._file.seek(4 * rows * start)
+        self._position = start
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def up_to(self, end: int) -> Gains:
+        """The next (n, rows) until time `end`, fewer where the file ends."""
+        data = self._file.read(4 * self._rows * (end - self._position))
+        self._position = end
+        return np.frombuffer(data, np.float32).reshape(-1, self._rows)
+
+
 class _Run:
-    """One pass of a denoiser over blocks at the sound's rate; what it takes away goes to a file.
+    """One pass of a denoiser over blocks at the sound's rate.
 
     Args:
         denoiser: At its own rate.
         rows: Signals side by side.
         sample_rate: Of the blocks, in Hz.
-        files: Get what is taken away, float32 (time, rows), and the gains of the top band, float32 (frames, rows).
-        skip: Samples at the denoiser's rate that are processed but not kept.
+        skip: Samples at the denoiser's rate that are processed but not given.
     """
 
-    def __init__(
-        self, denoiser: Denoiser, rows: int, sample_rate: int, files: tuple[IO[bytes], IO[bytes]], skip: int
-    ) -> None:
+    def __init__(self, denoiser: Denoiser, rows: int, sample_rate: int, skip: int) -> None:
         self.top_band = TopBand(rows, denoiser.sample_rate)
         self.device = device_of(denoiser)
         self._resampler = Resampler(rows, sample_rate, denoiser.sample_rate)
         self._runner = runner(denoiser, rows)
         self._dry = Queue(rows)
-        self._taken, self._gains = files
         self._skip = skip
 
-    def push(self, block: Samples) -> None:
-        """Push (rows, n) float32."""
-        self._hear(self._resampler.push(block))
+    def push(self, block: Samples) -> tuple[Samples, Gains]:
+        """(rows, n) float32 -> what is taken away, (rows, m), and the gains of the top band that are then known."""
+        return self._settled(self._hear(self._resampler.push(block)))
 
-    def finish(self) -> None:
-        self._hear(self._resampler.finish())
-        self._keep(self._runner.finish())
-        self._gains.write(self.top_band.finish().tobytes())
+    def finish(self) -> tuple[Samples, Gains]:
+        """What is left of both."""
+        parts = [self._settled(self._hear(self._resampler.finish())), self._settled(self._runner.finish())]
+        taken, gains = zip(*parts, strict=True)
+        return np.concatenate(taken, axis=1), np.concatenate([*gains, self.top_band.finish()])
 
-    def _hear(self, dry: Samples) -> None:
+    def _hear(self, dry: Samples) -> Tensor:
         self._dry.put(dry)
-        self._keep(self._runner.push(torch.tensor(dry, device=self.device)))
+        return self._runner.push(torch.tensor(dry, device=self.device))
 
-    def _keep(self, clean: Tensor) -> None:
+    def _settled(self, clean: Tensor) -> tuple[Samples, Gains]:
         dry, wet = self._dry.take(clean.shape[1])[:, self._skip :], clean.cpu().numpy()[:, self._skip :]
         self._skip -= clean.shape[1] - wet.shape[1]
         taken = dry - wet
         if not np.isfinite(taken).all():
             raise EngineError.of("not-computable")
-        self._taken.write(taken.T.tobytes())  # (rows, n) -> (n, rows)
-        self._gains.write(self.top_band.push(dry, wet).tobytes())
+        return taken, self.top_band.push(dry, wet)

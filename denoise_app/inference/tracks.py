@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
 
 import numpy as np
 
@@ -42,44 +41,23 @@ class Queue:
         return parts[1] if len(parts) == 2 else np.concatenate(parts, axis=1)
 
 
-def resampled(blocks: Iterator[Samples], rows: int, from_rate: int, to_rate: int) -> Iterator[Samples]:
-    """Blocks (rows, n) at another rate in Hz."""
-    resampler = Resampler(rows, from_rate, to_rate)
-    for block in blocks:
-        yield resampler.push(block)
-    yield resampler.finish()
+class LowBand:
+    """What is left of a sound after resampling to a lower rate and back, aligned with it.
 
-
-class Track:
-    """A sound that is made when it is asked for.
+    What comes out of all pushes and the finish together is at least as long as the sound, for both resamplers round up.
 
     Args:
-        blocks: (rows, any).
-        rows: Signals side by side.
+        channels: Count.
+        sample_rate, low_rate: Hz.
     """
 
-    def __init__(self, blocks: Iterator[Samples], rows: int) -> None:
-        self._blocks = blocks
-        self._queue = Queue(rows)
+    def __init__(self, channels: int, sample_rate: int, low_rate: int) -> None:
+        self._down, self._up = Resampler(channels, sample_rate, low_rate), Resampler(channels, low_rate, sample_rate)
 
-    def take(self, frames: int) -> Samples:
-        """The next (rows, frames); raises StopIteration where the sound is shorter."""
-        while self._queue.frames < frames:
-            self._queue.put(next(self._blocks))
-        return self._queue.take(frames)
+    def push(self, block: Samples) -> Samples:
+        """(channels, n) -> the samples (channels, m) that are ready."""
+        return self._up.push(self._down.push(block))
 
-
-def with_low_band(
-    blocks: Iterator[Samples], rows: int, sample_rate: int, low_rate: int
-) -> Iterator[tuple[Samples, Samples]]:
-    """Blocks (rows, n), each with what is left of it after resampling to `low_rate` and back, (rows, n), aligned."""
-    down, up = Resampler(rows, sample_rate, low_rate), Resampler(rows, low_rate, sample_rate)
-    sound, low = Queue(rows), Queue(rows)
-    for block in blocks:
-        sound.put(block)
-        low.put(up.push(down.push(block)))
-        ready = min(sound.frames, low.frames)
-        yield sound.take(ready), low.take(ready)
-    low.put(up.push(down.finish()))
-    low.put(up.finish())  # at least as long as the sound, for both resamplers round up
-    yield sound.take(rest := sound.frames), low.take(rest)
+    def finish(self) -> Samples:
+        """The samples (channels, m) that are left."""
+        return np.concatenate([self._up.push(self._down.finish()), self._up.finish()], axis=1)

@@ -48,7 +48,7 @@ LOSSES: dict[str, Loss] = {
     "hybrid": Loss(
         hybrid,
         {
-            "en": "The all-rounder: perceptual detail and strong suppression, with the waveform kept in place.",
+            "en": "The all-rounder: perceptual detail and strong noise reduction, with the waveform kept aligned.",
             "zh": "均衡之选：兼顾听感细节与强力降噪，并保持波形对齐。",
         },
         equation="compressed + si-snr / 10",
@@ -56,7 +56,7 @@ LOSSES: dict[str, Loss] = {
     "log-mag": Loss(
         log_mag,
         {
-            "en": "Strong suppression in the pauses; musical noise may remain, and the phase stays noisy.",
+            "en": "Strong noise reduction in the pauses; musical noise may remain, and the phase stays noisy.",
             "zh": "停顿处压制强烈；可能残留音乐噪声，相位仍带噪。",
         },
         equation="mean (log(1 + |Ŝ|) − log(1 + |S|))²",
@@ -64,7 +64,7 @@ LOSSES: dict[str, Loss] = {
     "mrstft": Loss(
         mrstft,
         {
-            "en": "Bright, without the artefacts of any one frame size.",
+            "en": "Bright, without the artefacts of a single frame size.",
             "zh": "明亮，没有单一帧长造成的失真。",
         },
         equation="over frames of 32, 64, 128 ms: ‖|Ŝ| − |S|‖ / ‖|S|‖ + mean |log |Ŝ| − log |S||; + 50 · mean |ŝ − s|",
@@ -73,7 +73,7 @@ LOSSES: dict[str, Loss] = {
     "cirm": Loss(
         cirm,
         {
-            "en": "Careful and natural: it removes less and harms speech less.",
+            "en": "Cautious and natural: it removes less noise and harms speech less.",
             "zh": "谨慎自然：去除较少，对语音损伤也小。",
         },
         equation="mean |K(M̂) − K(M)|² with M = S X̄ / |X|², M̂ = Ŝ X̄ / |X|², K = 10 tanh(M / 20) of each part",
@@ -81,15 +81,15 @@ LOSSES: dict[str, Loss] = {
     "frcrn": Loss(
         frcrn,
         {
-            "en": "A balance of spectrum, mask and waveform.",
-            "zh": "在频谱、掩蔽与波形之间取得平衡。",
+            "en": "A balance of spectrum, mask and waveform, after the FRCRN paper.",
+            "zh": "依照 FRCRN 论文，在频谱、掩蔽与波形之间取得平衡。",
         },
         equation="20 · log-mag + 3 · cirm + 0.03 · si-snr",
     ),
     "compressed": Loss(
         compressed,
         {
-            "en": "Quiet details count as much as loud ones: bright, strongly suppressed.",
+            "en": "Quiet details count as much as loud ones: bright, with strong noise reduction.",
             "zh": "弱音细节与强音同样重要：明亮、压制强。",
         },
         equation="70 · mean (|Ŝ|^0.3 − |S|^0.3)² + 30 · mean |Ŝ |Ŝ|^−0.7 − S |S|^−0.7|²",
@@ -106,8 +106,8 @@ LOSSES: dict[str, Loss] = {
     "pesq": Loss(
         hybrid,
         {
-            "en": "The all-rounder, with PESQ (perceived quality) added late in training: the best score by it.",
-            "zh": "均衡之选，训练末段再迎合听感模型 PESQ：在该指标上得分最高。",
+            "en": "The all-rounder, tuned for perceived quality (PESQ) at the end of training: the best PESQ.",
+            "zh": "均衡之选，训练末段再针对感知质量（PESQ）优化：PESQ 最高。",
         },
         equation="hybrid; in the last fifth of the training + 0.1 d + 0.0309 d′, the disturbances of PESQ",
         aims_at="pesq_wb",
@@ -116,8 +116,8 @@ LOSSES: dict[str, Loss] = {
     "perceptual": Loss(
         frcrn_perceptual,
         {
-            "en": "Trained on PESQ and STOI, models of perceived quality and intelligibility: the best scores by them.",
-            "zh": "迎合 PESQ 与 STOI 两种听感模型：在这两项指标上得分最高。",
+            "en": "Tuned for perceived quality and intelligibility (PESQ, STOI).",
+            "zh": "针对感知质量与可懂度（PESQ、STOI）优化。",
         },
         equation="frcrn + 0.3 · (0.1 d + 0.0309 d′) + 4 · (1 − STOI), d and d′ as in pesq",
         aims_at="pesq_wb",
@@ -125,7 +125,7 @@ LOSSES: dict[str, Loss] = {
     "mse": Loss(
         mse,
         {
-            "en": "Loud parts count most: dull highs, and noise left in weak bands.",
+            "en": "Loud parts count most: dull high frequencies, and noise left in weak bands.",
             "zh": "响亮部分最重要：高频偏暗，弱频带残留噪声。",
         },
         equation="mean (ŝ − s)²",

@@ -113,6 +113,12 @@ def _dnsmos_network() -> Any:
         return _loaded[0]
 
 
+def let_go() -> None:
+    """Gives up the network and its memory, some 190 MB; the next score loads it again."""
+    with _loading:
+        _loaded.clear()
+
+
 def _load_dnsmos() -> Any:
     try:
         import onnxruntime

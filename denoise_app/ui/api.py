@@ -11,12 +11,14 @@ from typing import Any
 import gradio as gr
 
 from denoise_app.inference.settings import number, treatment
+from denoise_app.serve.clients import CURRENT
 from denoise_app.ui.clean import work
 from denoise_app.ui.clean.settings import NO_LIMIT_DB, as_whole, is_left_out, settings_from
 from denoise_app.ui.clean.work import Order, Result
 from denoise_app.ui.parts.language import say_for
 from denoise_app.ui.parts.orders import WORK
 from denoise_app.ui.parts.receipt import report
+from denoise_app.ui.worker.clients import client_of, ending_with_client
 from denoise_app.ui.worker.session import Sessions
 from denoise_app.ui.worker.worker import Worker
 
@@ -28,13 +30,20 @@ Answer = tuple[str, str, dict[str, Any]]
 
 
 class Page(gr.Blocks):
-    """Blocks that answer in a sentence where a call never reaches its function; Gradio itself answers null."""
+    """Blocks that know who asks, and answer in a sentence whatever goes wrong; Gradio itself answers null."""
 
     _say: ContextVar[Say] = ContextVar("say")
 
     async def process_api(self, *args: Any, **kwargs: Any) -> Any:
-        self._say.set(say_for(kwargs.get("request")))
-        return await super().process_api(*args, **kwargs)
+        request = kwargs.get("request")
+        say = say_for(request)
+        self._say.set(say)
+        if request is not None:
+            CURRENT.set(client_of(request))
+        try:
+            return await super().process_api(*args, **kwargs)
+        except Exception as error:  # before, in or after the function
+            raise shown(error, say) from error
 
     async def preprocess_data(self, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -101,7 +110,9 @@ def endpoint(worker: Worker, sessions: Sessions) -> Callable[..., Iterator[Answe
             )
             chosen = None if is_left_out(track) else int(number("bad-track", as_whole(track), whole=True))
             order = Order(session.adopt(Path(audio)), offer, treatment(channels), settings, chosen)
-            *_, result = work.denoise(worker, session, order, session.begin(), preview=False)
+            job = session.begin()
+            with ending_with_client(job):
+                *_, result = work.denoise(worker, session, order, job, preview=False)
             assert isinstance(result, Result)
             *_, measured = work.measure(worker, session, result, slow=[False])
             told = report(work.made(measured))  # while the files have the names that it looks for

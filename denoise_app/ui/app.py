@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import os
+import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +14,30 @@ import gradio as gr
 
 from denoise_app import resources
 from denoise_app.audio.errors import AudioError
-from denoise_app.audio.limits import Limits, positive
+from denoise_app.audio.limits import Limits
 from denoise_app.inference.device import choose
+from denoise_app.serve.limits import ServiceLimits
 from denoise_app.ui import static
 from denoise_app.ui.bench.tab import BenchTab
 from denoise_app.ui.clean.tab import CleanTab
 from denoise_app.ui.compare.tab import CompareTab
 from denoise_app.ui.models.tab import ModelsTab
+from denoise_app.ui.parts import player
 from denoise_app.ui.parts.downloads import Downloads
+from denoise_app.ui.parts.orders import AT_ONCE
+from denoise_app.ui.parts.scripts import TO_TOP
 from denoise_app.ui.parts.site import Examples, Site
 from denoise_app.ui.parts.votes import Votes
+from denoise_app.ui.worker.clients import Line
 from denoise_app.ui.worker.session import Sessions
 from denoise_app.ui.worker.worker import Worker
 from denoise_app.version import __version__
 
-from . import api, header
+from . import api, header, service
 from .texts import LANGUAGES
 
 EXAMPLES = resources.folder("examples")
-WAITING = 64  # most clicks that wait for their turn; more are told that the page is busy
+HANDS = 40  # threads for what computes nothing, beside those of the orders
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,7 @@ class App:
 
     blocks: gr.Blocks
     site: Site
+    limits: ServiceLimits
 
 
 def build(
@@ -48,13 +56,16 @@ def build(
 
     Args:
         worker: Computes; without one, that of this machine.
-        sessions: Keeps work files; without it, among the system's temporary files.
+        sessions: Keeps work files; without it, among the temporary files of this process.
         examples: Recordings to try; without it those in the folder of examples.
+
+    Raises:
+        AudioError: An environment variable holds what cannot be.
     """
-    downloads = Downloads()
+    downloads, limits = Downloads(), ServiceLimits.from_environment()
     site = Site(
         worker=worker or Worker(),
-        sessions=sessions or Sessions(on_close=downloads.remove),
+        sessions=sessions or Sessions(service.own_folder().room("visits"), downloads.remove),
         downloads=downloads,
         votes=Votes.from_environment(),
         examples=examples_of(EXAMPLES, examples),
@@ -67,36 +78,39 @@ def build(
         fill_width=True,
     ) as blocks:
         gr.HTML(words.made("html.header", lambda say: header.header(say, device, site.minutes, dataset)))
-        with gr.Tabs(elem_id="tabs"):
+        with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab(words("tab.clean"), id="clean"):
-                CleanTab(site, blocks)
+                clean = CleanTab(site, blocks)
             with gr.Tab(words("tab.compare"), id="compare") as tab:
-                CompareTab(site, blocks, tab)
+                compare = CompareTab(site, blocks, tab)
             with gr.Tab(words("tab.bench"), id="bench"):
-                BenchTab(site, blocks)
+                bench = BenchTab(site, blocks)
             with gr.Tab(words("tab.models"), id="models"):
                 ModelsTab(site, blocks)
+        _hand_on(tabs, clean, compare, bench)
         gr.HTML(words.made("html.version", lambda say: header.version(say, __version__)))
         api.build(site.worker, site.sessions)
-    blocks.queue(max_size=WAITING, default_concurrency_limit=jobs())
-    return App(blocks, site)
+    blocks.queue()
+    blocks._queue = Line(blocks, limits)
+    return App(blocks, site, limits)
+
+
+def _hand_on(tabs: gr.Tabs, clean: CleanTab, compare: CompareTab, bench: BenchTab) -> None:
+    """Lets the recording of a result go on to other tabs; each is opened first, for Gradio puts it on the page then."""
+    for button, key, audio, session in (
+        (clean.to_compare, "compare", compare.audio, compare.session),
+        (clean.to_bench, "bench", bench.clean, bench.session),
+    ):
+        opened = button.click(partial(gr.Tabs, selected=key), None, tabs, **AT_ONCE)
+        handed = opened.then(clean.on_hand, [clean.session, session], [audio, session], js=TO_TOP, **AT_ONCE)
+        if key == "compare":
+            handed.then(compare.on_hand, [clean.checkpoint, compare.columns], compare.columns, **AT_ONCE)
 
 
 def examples_of(folder: Path, recordings: Sequence[Path] | None = None) -> Examples:
     """The sounds to try that come with the program; with other recordings where some are given."""
     speech, noises = (sorted((folder / "bench").glob(f"{kind}-*.flac")) for kind in ("speech", "noise"))
     return Examples(sorted(folder.glob("*.flac")) if recordings is None else recordings, speech, noises)
-
-
-def jobs() -> int:
-    """How many recordings are denoised at once: DENOISE_JOBS, else half of the processors.
-
-    Raises:
-        AudioError: the variable is not a positive whole number.
-    """
-    if text := os.environ.get("DENOISE_JOBS", "").strip():
-        return int(positive("DENOISE_JOBS", text, whole=True))
-    return max(1, (os.cpu_count() or 1) // 2)
 
 
 def launch(app: App, **options: Any) -> tuple[Any, str, Any]:
@@ -106,9 +120,13 @@ def launch(app: App, **options: Any) -> tuple[Any, str, Any]:
         "css": static.text("page.css"),
         "head": head(),
         "i18n": app.site.words.translations,
-        "app_kwargs": {"routes": app.site.downloads.routes},
+        "app_kwargs": {
+            "routes": [*app.site.downloads.routes, *player.ROUTES],
+            "lifespan": service.lifespan(app.site, app.limits),
+        },
         "favicon_path": static.path("icon.svg"),
-        "max_file_size": Limits.from_environment().max_bytes,
+        "max_file_size": min(Limits.from_environment().max_bytes, app.limits.max_upload),
+        "max_threads": app.limits.max_waiting + HANDS,
         "footer_links": ["api"],
         "run_history": False,
         "show_error": False,
@@ -120,18 +138,28 @@ def launch(app: App, **options: Any) -> tuple[Any, str, Any]:
 
 def serve() -> None:
     """Serves the page until it is stopped."""
-    worker = Worker()
     try:
+        Limits.from_environment()
+        worker = Worker()
         app = build(worker)
-        worker.warm_up()
-        launch(app)
     except AudioError as error:  # a variable such as DENOISE_DEVICE or DENOISE_JOBS holds what cannot be
         raise SystemExit(f"error: {error}") from error
+    try:
+        with service.ended_by_sigterm(worker):
+            worker.warm_up()
+            launch(app)
+    finally:
+        worker.close()  # first, for its work writes into the folder
+        service.own_folder().remove()
 
 
 def head() -> str:
     """What goes into the page's head."""
-    script = static.text("page.js").replace("TITLE_ZH", f'"{LANGUAGES["zh"]["app.name"]}"')
+    chinese = LANGUAGES["zh"]
+    words = {"TITLE_ZH": chinese["app.name"], "RECORDING_ZH": chinese["source.heading"]}
+    words |= {"COPIED_ZH": chinese["download.copied"], "COPIED_EN": LANGUAGES["en"]["download.copied"]}
+    page = re.sub("|".join(words), lambda name: json.dumps(words[name[0]]), static.text("page.js"))
+    script = static.text("upload.js") + page
     return f"<script>{script}</script>"
 
 

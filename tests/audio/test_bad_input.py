@@ -325,6 +325,33 @@ def test_a_prober_that_gets_stuck_is_ended(ffmpeg: Ffmpeg, tmp_path: Path, monke
     assert refusal(path).reason == "decoder-stuck"
 
 
+@pytest.mark.parametrize("blocks", [1, 40])
+def test_an_encoder_that_gets_stuck_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blocks: int) -> None:
+    """Whether it takes nothing more, or has taken all and does not end."""
+    (tmp_path / "bin").mkdir()
+    fake_program(tmp_path / "bin", "ffmpeg", "head -c 1000; exec sleep 1000")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setattr(ffmpeg_room, "PATIENCE", 0.2)
+    with pytest.raises(AudioError) as caught, open_writer(tmp_path / "a.m4a", 48_000, 1, encoding_for("m4a")) as writer:
+        for _ in range(blocks):
+            writer.write(noise(1, 65_536))
+    assert caught.value.reason == "decoder-stuck"
+    assert [path.name for path in tmp_path.iterdir()] == ["bin"]
+
+
+def test_who_writes_does_not_wait_for_an_encoder_that_lags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor who gives up: here the encoder takes nothing at all."""
+    (tmp_path / "bin").mkdir()
+    fake_program(tmp_path / "bin", "ffmpeg", "exec sleep 1000")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setattr(ffmpeg_room, "PATIENCE", 5.0)
+    with pytest.raises(KeyError), open_writer(tmp_path / "a.m4a", 48_000, 1, encoding_for("m4a")) as writer:
+        for _ in range(ffmpeg_room.AHEAD):
+            writer.write(noise(1, 65_536))
+        raise KeyError
+    assert [path.name for path in tmp_path.iterdir()] == ["bin"]
+
+
 def test_ffmpeg_is_called_with_a_list_and_a_short_leash(ffmpeg: Ffmpeg, monkeypatch: pytest.MonkeyPatch) -> None:
     path = ffmpeg("a b.m4a", noise(1, 1000), 48_000)
     seen: list[list[str]] = []

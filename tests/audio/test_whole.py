@@ -439,6 +439,12 @@ def test_chunks_behind_the_sound_are_no_sound(tmp_path: Path) -> None:
     assert len(heard(path)[0]) == 4 * RATE
 
 
+def test_chunks_behind_the_sound_of_rf64_are_no_sound(tmp_path: Path) -> None:
+    chunk = b"LIST" + (12).to_bytes(4, "little") + b"INFOIART\0\0\0\0"
+    path = changed(sized(tmp_path, "rf64", 4 * 16_000 * 2), lambda data: data + chunk)
+    assert len(heard(path)[0]) == 4 * 16_000
+
+
 @pytest.mark.parametrize("count", [1000, 0, 10**6])
 def test_a_count_in_a_flac_header_is_not_believed(count: int, tmp_path: Path) -> None:
     path = coded(tmp_path, "a.flac")

@@ -178,7 +178,7 @@ def test_zoom_is_linked_and_differences_are_drawn(compared: Visit) -> None:
     compared.page.get_by_role("option", name="Difference from: mmse-lsa").click()
     compared.page.wait_for_function(f"{layout}.coloraxis.cmin === -40")
     assert "louder than “mmse-lsa”" in compared.page.locator("#compare-outcome").inner_text()
-    assert "Most is taken from the pauses by" in compared.page.locator("#compare-outcome").inner_text()
+    assert "removes the most noise in the pauses" in compared.page.locator("#compare-outcome").inner_text()
 
 
 def test_the_loss_lab_compares_every_loss_of_a_model(browser: Any, served: Served, talk: Path) -> None:
@@ -193,9 +193,13 @@ def test_the_loss_lab_compares_every_loss_of_a_model(browser: Any, served: Serve
     model = visit.page.locator("#compare-model input").input_value()
     losses = [key.split("/")[1] for key in visit.page.evaluate(f"{PLAYER}.versions")[1:]]
     assert len(losses) >= 2
-    assert visit.page.locator("#compare-favours dt").all_inner_texts() == [f"{model}，{loss}" for loss in losses]
+    named = visit.page.locator("#compare-favours summary b").all_inner_texts()
+    assert named == [f"{loss} 损失" for loss in losses]
+    visit.page.evaluate(f"{PLAYER}.select('{model}/{losses[1]}')")  # what is heard is told beside its sound
+    visit.page.wait_for_selector(f"#compare-favours [data-version='{model}/{losses[1]}'][open] .scores")
+    assert visit.page.locator("#compare-favours [open]").count() == 1
     points = visit.page.locator("#compare-trade .textpoint").all_text_contents()
-    assert len(points) == len(losses) and all(model in point for point in points)
+    assert [point.split(" ", 1)[1] for point in points] == [f"{loss} 损失" for loss in losses]
     text = visit.page.locator("#compare").inner_text()
     left = re.findall(r"[A-Za-z]+ [a-z]+ [a-z]+", text)
     assert [words for words in left if "talk" not in words] == [], "English is left on the Chinese page"
@@ -210,7 +214,7 @@ def test_a_phone_does_not_scroll_sideways_and_everything_has_a_name(browser: Any
     visit.compare(talk)
     visit.page.wait_for_selector("#compare-grid .js-plotly-plot .heatmaplayer image", state="attached")
     visit.check_width("#compare", scrolling=".versus, .scrolls, table")
-    region = visit.page.get_by_role("region", name="Numbers of every version")
+    region = visit.page.get_by_role("region", name="Metrics of every version")
     assert region.evaluate("part => part.scrollWidth > part.clientWidth && part.tabIndex === 0")
     visit.check_names("#compare")
     visit.close()

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from denoise_app.ui.parts.player import MOST_VERSIONS, TEXTS, Version, build_player, player_value
+from denoise_app.ui.parts.player import MOST_VERSIONS, ROUTES, TEXTS, Version, build_player, player_value
 
 from .visit import Visit
 
@@ -128,7 +128,8 @@ def address(sounds: Sounds) -> Iterator[str]:
         for name, visible in (("hide", False), ("unhide", True)):
             show = partial(gr.update, visible=visible)
             gr.Button(name).click(show, outputs=players[0], api_visibility="private")
-    _, url, _ = page.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, run_history=False)
+    routes = {"app_kwargs": {"routes": ROUTES}}
+    _, url, _ = page.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, run_history=False, **routes)
     yield url
     page.close()
 
@@ -606,7 +607,7 @@ def test_a_long_file_is_held_by_windows(player: Driver, sounds: Sounds) -> None:
     asked: list[dict[str, Any]] = []
 
     def note(request: Any) -> None:
-        if request.url.rstrip("/").endswith("component_server"):
+        if request.url.endswith("player/samples"):
             asked.append(request.post_data_json)
 
     player.page.on("request", note)
@@ -615,7 +616,7 @@ def test_a_long_file_is_held_by_windows(player: Driver, sounds: Sounds) -> None:
 
     def fetched() -> int:
         """Frames of the first version that were asked for since the last call."""
-        blocks = [call["data"] for call in asked if call["fn_name"] == "player_samples"]
+        blocks = list(asked)
         asked.clear()
         return sum(block["frames"] for block in blocks if block["version"] == 0)
 
@@ -672,10 +673,10 @@ def test_when_nothing_is_left_it_says_so_and_can_be_used_again(player: Driver) -
 
 
 def test_a_server_that_does_not_answer_has_a_sentence_and_play_tries_again(player: Driver) -> None:
-    player.page.route("**/component_server/", lambda route: route.abort())
+    player.page.route("**/player/samples", lambda route: route.abort())
     player.show("three")
     assert player.box.get_by_role("status").text_content().startswith("player.error-unreachable")
-    player.page.unroute("**/component_server/")
+    player.page.unroute("**/player/samples")
     player.box.locator(".play").click()
     player.wait("player.state === 'ready'")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from denoise_app.inference.high_band import TopBand, gain_at
+from denoise_app.inference.high_band import GainQueue, TopBand, gain_at
 
 RATE = 16_000
 
@@ -60,3 +60,21 @@ def test_every_sample_has_a_gain() -> None:
         found = gains(np.ones((1, frames), np.float32), np.zeros((1, frames), np.float32))
         assert gain_at(found, np.arange(frames) / 256).shape == (1, frames)
         assert len(found) > frames // 256
+
+
+@pytest.mark.parametrize("step", [1 / 256, 16_000 / 44_100 / 256, 2 / 256])
+@pytest.mark.parametrize("begin", [0, 50_003])
+def test_gains_that_come_bit_by_bit_are_read_as_those_of_a_whole(step: float, begin: int) -> None:
+    rng = np.random.default_rng(0)
+    whole = rng.random((700, 2)).astype(np.float32)
+    first = int(begin * step)
+    queue, parts = GainQueue(2, step, begin, first), []
+    for gains in np.array_split(whole[first:], np.sort(rng.integers(0, 700 - first, 30))):
+        queue.put(gains)
+        ready = queue.frames
+        parts += [queue.take(ready // 3), queue.take(ready - ready // 3)]
+    known = sum(part.shape[1] for part in parts)
+    assert 0 <= (len(whole) - first) / step - known <= 3 / step
+    parts.append(queue.take(2000))  # on beyond the last
+    times = np.arange(begin, begin + known + 2000) * step
+    assert np.array_equal(np.concatenate(parts, axis=1), gain_at(whole, times))

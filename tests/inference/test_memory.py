@@ -11,7 +11,7 @@ import pytest
 pytestmark = pytest.mark.slow
 
 RATE, CHANNELS = 48_000, 2
-SHORT, LONG = 25, 145  # seconds; the two minutes between them are 46 MB at 48 kHz and 15 MB at 16 kHz
+SHORT, LONG = 60, 180  # seconds, the first beyond what chunks hold; the others are 46 MB at 48 kHz, 15 MB at 16 kHz
 ALLOWED = 10.0  # MB
 
 CODE = """

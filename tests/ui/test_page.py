@@ -24,6 +24,7 @@ from denoise_app.ui import app as page
 from denoise_app.ui.parts import votes
 from denoise_app.ui.texts import CHINESE, ENGLISH
 from denoise_app.ui.worker.session import Sessions
+from denoise_app.ui.worker.worker import jobs
 
 Make = Callable[..., Path]
 
@@ -234,7 +235,7 @@ def test_as_many_jobs_run_at_once_as_the_operator_says(
 ) -> None:
     monkeypatch.setenv("DENOISE_JOBS", text)
     monkeypatch.setattr("os.cpu_count", lambda: 8)
-    assert page.jobs() == (count or 4)
+    assert jobs() == (count or 4)
 
 
 @pytest.mark.parametrize(
@@ -298,7 +299,7 @@ def test_notes_are_in_the_answer(client: Client, tmp_path: Path) -> None:
     _, _, report = client.predict(handle_file(tmp_path / "dc.wav"), api_name="/denoise")
     (note,) = report["notes"]
     assert note["key"] == "dc-offset" and note["percent"] == pytest.approx(20, abs=0.1)
-    assert note["message"] == "It has a constant offset of 20 % of full scale."
+    assert note["message"] == "It has a DC offset of 20 % of full scale."
 
 
 def test_an_error_of_the_program_is_told_without_its_text(

@@ -28,7 +28,7 @@ def facts(sentence: str) -> set[str]:
 
 def said() -> Iterator[str]:
     """Keys in the page's code, as patterns: what an f-string fills in may be anything."""
-    for path in set(UI.rglob("*.py")) - {UI / "texts.py"}:
+    for path in {*UI.rglob("*.py"), *(PACKAGE / "serve").rglob("*.py")} - {UI / "texts.py"}:
         tree = ast.parse(path.read_text("utf-8"))
         pieces = {id(piece) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for piece in node.values}
         for node in ast.walk(tree):

@@ -13,6 +13,7 @@ from denoise_app.metrics.alignment import Alignment
 from denoise_app.metrics.errors import MetricUnavailable
 from denoise_app.metrics.table import ARROWS, Metric, keys, named
 from denoise_app.plots.scores import Axis, Curve
+from denoise_app.serve.turns import Place
 from denoise_app.ui.parts import numbers
 from denoise_app.ui.parts.denoiser import name
 from denoise_app.ui.parts.markup import (
@@ -31,6 +32,7 @@ from denoise_app.ui.parts.markup import (
     titled,
     working,
 )
+from denoise_app.ui.parts.orders import queued
 from denoise_app.ui.parts.player import NOISY, Version
 from denoise_app.ui.parts.problems import explained
 from denoise_app.ui.parts.recording import notes
@@ -45,6 +47,8 @@ CLEAN = "clean"
 def progress(say: Say, doing: Doing) -> Markup:
     """What is being done, and how much of all of it is done."""
     now = doing.progress
+    if isinstance(now, Place):
+        return queued(say, now)
     facts = {"number": doing.done + 1, "count": doing.count, "name": name(say, doing.offer) if doing.offer else ""}
     stage = say(f"bench.{doing.what}", **facts)
     if doing.what == "sweeping":

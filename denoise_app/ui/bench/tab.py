@@ -21,7 +21,7 @@ from denoise_app.ui.parts.denoiser import name
 from denoise_app.ui.parts.downloads import links
 from denoise_app.ui.parts.language import say_for
 from denoise_app.ui.parts.markup import alert, empty, heading, hint
-from denoise_app.ui.parts.orders import AT_ONCE, QUIET, WORK, Given, Orders, Updates
+from denoise_app.ui.parts.orders import AT_ONCE, QUIET, WORK, Given, Orders, Updates, under_way
 from denoise_app.ui.parts.player import NOISY, build_player, player_value
 from denoise_app.ui.parts.problems import Unready, explained
 from denoise_app.ui.parts.scripts import THEME
@@ -139,9 +139,7 @@ class BenchTab:
                 label=words.made("html.bench-offers", lambda say: say("bench.denoisers", most=MOST)),
                 elem_id="bench-denoisers",
             )
-            with gr.Row():
-                self.start = gr.Button(words("bench.run"), variant="primary", size="lg", elem_id="bench-run")
-                self.cancel = gr.Button(words("run.cancel"), size="lg", visible=False, elem_id="bench-cancel")
+            self.start = gr.Button(words("bench.run"), variant="primary", size="lg", elem_id="bench-run")
 
     def _build_sweep(self) -> None:
         words = self._site.words
@@ -162,7 +160,7 @@ class BenchTab:
 
     def _build_outcome(self) -> None:
         words = self._site.words
-        self.said = gr.HTML(elem_id="bench-said")
+        self.said, self.cancel = under_way(words, "bench-said", "bench-cancel")
         seconds = f"{MOST_SECONDS:g}"
         self.empty = gr.HTML(
             words.made(
@@ -314,7 +312,7 @@ class BenchTab:
         try:
             bundle = work.pack(session)
         except OSError as error:
-            return {self.downloads: alert(say, explained(say, error))}
+            return {self.downloads: alert(explained(say, error))}
         if bundle is None:
             self._site.downloads.remove(session.folder)
             return {self.downloads: ""}

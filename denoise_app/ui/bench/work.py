@@ -24,6 +24,7 @@ from denoise_app.inference.engine import Cancelled, Progress
 from denoise_app.inference.progress import Question, Report
 from denoise_app.metrics.activity import Activity, activity
 from denoise_app.metrics.alignment import Alignment
+from denoise_app.serve.turns import Place
 from denoise_app.ui.parts.downloads import Bundle, csv_text
 from denoise_app.ui.parts.excerpts import loudness
 from denoise_app.ui.parts.loudness import equal_loudness
@@ -78,7 +79,7 @@ class Doing:
     offer: Entry | None = None
     done: int = 0
     count: int = 1
-    progress: Progress | None = None
+    progress: Progress | Place | None = None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 from markupsafe import Markup
 
-from denoise_app.inference.catalog import Entry
+from denoise_app.inference.catalog import PRESETS, Entry
 from denoise_app.inference.engine import Cancelled, Settings
 from denoise_app.inference.settings import treatment
 from denoise_app.plots.page import page
@@ -18,7 +18,7 @@ from denoise_app.ui.parts import denoiser
 from denoise_app.ui.parts.downloads import Bundle, OnDemand, links
 from denoise_app.ui.parts.language import say_for
 from denoise_app.ui.parts.markup import alert, empty, heading, hint
-from denoise_app.ui.parts.orders import AT_ONCE, QUIET, WORK, Given, Orders, Updates
+from denoise_app.ui.parts.orders import AT_ONCE, QUIET, WORK, Given, Orders, Updates, under_way
 from denoise_app.ui.parts.player import Version, build_player, player_value
 from denoise_app.ui.parts.problems import Unready, explained
 from denoise_app.ui.parts.scripts import THEME
@@ -56,11 +56,11 @@ class CleanTab:
                 self.audio = self.source.audio
                 with gr.Row(elem_id="actions"):
                     self.start = gr.Button(site.words("run.denoise"), variant="primary", size="lg", elem_id="denoise")
-                    self.cancel = gr.Button(site.words("run.cancel"), size="lg", visible=False, elem_id="cancel")
-                self._build_denoiser()
-                self._build_advanced()
             with gr.Column(elem_id="outcome", elem_classes=["outcome"], min_width=300):
                 self._build_outcome()
+            with gr.Column(elem_id="choices", min_width=300):
+                self._build_denoiser()
+                self._build_advanced()
         self.orders = Orders(site.sessions, self.session, self.said, [self.start], self.cancel, "run.cancelled")
         self._wire(page)
 
@@ -70,6 +70,11 @@ class CleanTab:
         words = self._site.words
         with gr.Column(elem_classes=["sheet"]):
             gr.HTML(words.made("html.model", lambda say: heading(say("model.heading"))))
+            with gr.Row(elem_id="presets", elem_classes=["examples"]):
+                self.presets = {
+                    name: gr.Button(words(f"model.preset.{name}"), size="sm", min_width=0, scale=0) for name in PRESETS
+                }
+            gr.HTML(words.made("html.presets-help", lambda say: hint(say("model.presets-help"))))
             self.model = gr.Dropdown([], label=words("model.model"), filterable=False, elem_id="model")
             self.checkpoint = gr.Dropdown([], label=words("model.checkpoint"), filterable=False, elem_id="checkpoint")
             self.about = gr.HTML(elem_id="about")
@@ -132,7 +137,7 @@ class CleanTab:
 
     def _build_outcome(self) -> None:
         words = self._site.words
-        self.said = gr.HTML(elem_id="said")
+        self.said, self.cancel = under_way(words, "said", "cancel")
         self.empty = gr.HTML(
             words.made("html.empty", lambda say: empty(say("result.empty"), say("result.empty-more"))),
             elem_id="empty",
@@ -141,8 +146,11 @@ class CleanTab:
         with gr.Column(elem_id="result", elem_classes=["result"]):
             self.heading = gr.HTML()
             self.player = build_player(LANGUAGES, elem_id="player")
-            self.fidelity = gr.HTML(elem_id="fidelity")
             self.downloads = gr.HTML(elem_id="downloads")
+            with gr.Row(elem_id="onward"):
+                self.to_compare = gr.Button(words("result.to-compare"), size="sm", elem_id="to-compare")
+                self.to_bench = gr.Button(words("result.to-bench"), size="sm", elem_id="to-bench")
+            self.fidelity = gr.HTML(elem_id="fidelity")
             self.cards = gr.HTML(elem_id="cards")
             with gr.Column(elem_classes=["sheet", "timed"], visible=False) as self.figures:
                 with gr.Row(elem_id="figures-head"):
@@ -178,6 +186,8 @@ class CleanTab:
         restored = [*choice, self.said, *self._settings_inputs, self.channels]
         page.load(self.on_load, self.address, restored, js="() => location.search", **AT_ONCE)
         page.load(None, None, self.theme, js=f"() => {THEME}", api_visibility="private")
+        for name, button in self.presets.items():
+            button.click(self.preset_handler(name), None, choice, **AT_ONCE)
         self.model.input(self.on_model, self.model, choice, **AT_ONCE)
         self.checkpoint.input(self.on_checkpoint, self.checkpoint, self.about, **AT_ONCE)
         self.hub.click(self.on_hub, {self.checkpoint}, [*choice, self.hub_said], **AT_ONCE)
@@ -220,7 +230,14 @@ class CleanTab:
         values = wanted.values | ({"loudness": "target"} if "lufs" in wanted.values else {})
         names = ("strength", "most", "high_band", "loudness", "lufs", "true_peak", "format", "bits", "channels")
         widgets = [gr.update(value=values[name]) if name in values else gr.update() for name in names]
-        return *self._choose(say, chosen), alert(say, " ".join(problems)) if problems else "", *widgets
+        return *self._choose(say, chosen), alert(" ".join(problems)) if problems else "", *widgets
+
+    def preset_handler(self, name: str) -> Callable[..., tuple[Any, Any, str]]:
+        def on_preset(request: gr.Request) -> tuple[Any, Any, str]:
+            """The denoiser that a name in PRESETS means."""
+            return self._choose(say_for(request), self._offers.recommended(name))
+
+        return on_preset
 
     def on_model(self, model: str, request: gr.Request) -> tuple[Any, Any, str]:
         say = say_for(request)
@@ -230,7 +247,7 @@ class CleanTab:
             chosen = offers[0] if only_listed else self._offers.recommended(model)
         except Exception as error:  # the model is no longer there: the lists go on without it
             models, checkpoints, _ = self._choose(say, self._offers.recommended())
-            return models, checkpoints, alert(say, explained(say, error))
+            return models, checkpoints, alert(explained(say, error))
         return self._choose(say, chosen)
 
     def on_checkpoint(self, key: str, request: gr.Request) -> str:
@@ -238,7 +255,7 @@ class CleanTab:
         try:
             return denoiser.about(say, self._offers.find(key))
         except Exception as error:
-            return alert(say, explained(say, error))
+            return alert(explained(say, error))
 
     def on_hub(self, given: Given, request: gr.Request) -> tuple[Any, Any, str, str]:
         say = say_for(request)
@@ -247,7 +264,7 @@ class CleanTab:
         try:
             chosen = self._offers.find(given[self.checkpoint])
         except Exception as error:  # what was chosen is no longer there: the lists go on without it
-            chosen, said = self._offers.recommended(), alert(say, explained(say, error)) + said
+            chosen, said = self._offers.recommended(), alert(explained(say, error)) + said
         return *self._choose(say, chosen), said
 
     def _choose(self, say: Say, chosen: Entry) -> tuple[Any, Any, str]:
@@ -261,7 +278,7 @@ class CleanTab:
         same = models[chosen.model]
         favourite = self._offers.recommended(chosen.model).key if any(o.source != "hub" for o in same) else ""
         checkpoints = [
-            (denoiser.checkpoint_label(say, offer, len(same) > 1 and offer.key == favourite), offer.key)
+            (denoiser.checkpoint_label(say, offer, len(same) > 1 and offer.key == favourite, spelled=True), offer.key)
             for offer in same
         ]
         return (
@@ -283,6 +300,13 @@ class CleanTab:
 
         yield from self.orders.carry_out(say, session, carry_out)
 
+    def on_hand(self, session: Session[Result] | None, other: Session[Any] | None) -> tuple[Any, Session[Any]]:
+        """The recording of the result for another tab's visit, so that nobody uploads it twice."""
+        other = other or self._site.sessions.open()
+        if session is None or session.result is None or not session.result.before.is_file():
+            return gr.skip(), other
+        return str(other.adopt(session.result.before)), other
+
     def on_settings(self, given: Given, request: gr.Request) -> Iterator[Updates]:
         """Renders what is shown again, where the settings are other ones by now; while a denoiser runs it waits."""
         session: Session[Result] | None = given[self.session]
@@ -299,7 +323,7 @@ class CleanTab:
         except Cancelled:
             return
         except Exception as error:
-            yield {self.session: session, self.said: alert(say, explained(say, error))}
+            yield {self.session: session, self.said: alert(explained(say, error))}
         finally:
             job.end()
 
@@ -315,7 +339,7 @@ class CleanTab:
             if session.result is not None and session.result.numbers.measured:
                 yield {self.session: session, self.downloads: self._offer(say, session, session.result, measured=True)}
         except Exception as error:
-            yield {self.cards: alert(say, explained(say, error))}
+            yield {self.cards: alert(explained(say, error))}
 
     def on_draw(self, session: Session[Result] | None, scale: str, theme: Theme, request: gr.Request) -> Updates:
         """The figures of what is shown."""
@@ -326,7 +350,7 @@ class CleanTab:
         try:
             looked = work.look(session, result)
         except Exception as error:
-            return {self.session: session, self.figures_said: alert(say, explained(say, error))}
+            return {self.session: session, self.figures_said: alert(explained(say, error))}
         return {
             self.session: session,
             self.figures: gr.Column(visible=True),

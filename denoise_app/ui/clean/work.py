@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ from denoise_app.audio.encodings import suffix
 from denoise_app.denoiser import Denoiser
 from denoise_app.inference import engine
 from denoise_app.inference.catalog import Entry
-from denoise_app.inference.progress import Question, Report
+from denoise_app.inference.progress import Progress, Question, Report
 from denoise_app.inference.removed import Mixed, Removed
 from denoise_app.metrics.report import Measured, paired
 from denoise_app.metrics.table import keys
@@ -27,7 +28,7 @@ from denoise_app.ui.parts import excerpts
 from denoise_app.ui.parts.loudness import equal_loudness, matching_gain
 from denoise_app.ui.parts.measured import Numbers
 from denoise_app.ui.parts.receipt import Made, report
-from denoise_app.ui.worker.background import Background, Step
+from denoise_app.ui.worker.background import Background, Stage, Step
 from denoise_app.ui.worker.session import Job, Session
 from denoise_app.ui.worker.worker import Worker
 
@@ -129,7 +130,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Heard:
-    """A long recording that is denoised, while its file is still being written.
+    """A long recording that is denoised, while its file is still to be written, as where a loudness is asked for.
 
     Attributes:
         order: What was asked for.
@@ -154,7 +155,9 @@ class Heard:
 def denoise(
     worker: Worker, session: Session[Result], order: Order, job: Job, preview: bool = True
 ) -> Iterator[Step | Heard | Result]:
-    """Runs a denoiser over a recording. The last thing that comes is the result; a long one can be heard before it.
+    """Runs a denoiser over a recording. The last thing that comes is the result.
+
+    A long recording can be heard before its file is written, where that takes another pass.
 
     Args:
         preview: Whether the beginning of a long recording is to come first, and the whole as soon as it can be heard.
@@ -174,9 +177,10 @@ def denoise(
             paths.append(cut := session.room() / f"{order.path.stem}.wav")
             excerpts.write_beginning(order.path, PREVIEW_SECONDS, cut, order.track)
             beginning = replace(order, path=cut, track=None)
-            yield from _denoised(worker, session, beginning, loading.result, job, preview=True)
+            yield from _denoised(worker, session, beginning, files.probe(cut), loading.result, job, preview=True)
         yield Step("separate")
-        yield from _denoised(worker, session, order, loading.result, job, early=preview)
+        early = preview and info.seconds > LONG_SECONDS
+        yield from _denoised(worker, session, order, info, loading.result, job, early=early)
     finally:
         session.discard_unshown(*paths)
 
@@ -185,30 +189,36 @@ def _denoised(
     worker: Worker,
     session: Session[Result],
     order: Order,
+    info: FileInfo,
     denoiser: Denoiser,
     job: Job,
     preview: bool = False,
     early: bool = False,
 ) -> Iterator[Step | Heard | Result]:
     room = session.room()
-    separating = Background(
-        worker,
-        lambda report, stopped: engine.separate(
+    separated: list[engine.Separation] = []  # while its file is still to be written
+
+    def make(out: Path, report: Report, stopped: Question) -> tuple[engine.Separation, engine.Rendered]:
+        return engine.denoise_keeping(
             order.path,
+            out,
             denoiser,
             room,
+            order.settings,
             channels=order.channels,
+            track=order.track,
+            separated=separated.append,
             progress=report,
             cancelled=stopped,
-            track=order.track,
-        ),
-        job,
-    )
+        )
+
     try:
-        yield from (Step("preview" if preview else "separate", progress) for progress in separating)
-        if early and separating.result.info.seconds > LONG_SECONDS and not job.stopped:
-            yield Heard.of(order, separating.result)
-        yield from _rendered(worker, session, order, separating.result, job, preview)
+        with closing(_made(worker, session, order, info, make, job, preview)) as steps:
+            for step in steps:
+                if early and separated and isinstance(step, Step):
+                    early = False
+                    yield Heard.of(order, separated[0])
+                yield step
     finally:
         session.discard_unshown(room)
 
@@ -224,29 +234,40 @@ def render_again(
     """
     shown = session.result
     assert shown is not None
-    order = replace(shown.order, settings=settings)
-    yield from _rendered(worker, session, order, shown.separation, job, shown.preview)
+    separation, order = shown.separation, replace(shown.order, settings=settings)
+
+    def make(out: Path, report: Report, stopped: Question) -> tuple[engine.Separation, engine.Rendered]:
+        return separation, engine.render(separation, settings, out, progress=report, cancelled=stopped)
+
+    yield from _made(worker, session, order, separation.info, make, job, shown.preview)
 
 
-def _rendered(
-    worker: Worker, session: Session[Result], order: Order, separation: engine.Separation, job: Job, preview: bool
-) -> Iterator[Step | Result]:
+def _made(
+    worker: Worker,
+    session: Session[Result],
+    order: Order,
+    info: FileInfo,
+    make: Callable[[Path, Report, Question], tuple[engine.Separation, engine.Rendered]],
+    job: Job,
+    preview: bool,
+) -> Generator[Step | Result]:
+    """Has a file made in a room of its own, and shows it."""
     room = session.room()
-    removed = Removed(separation, order.settings)
 
-    def render(report: Report, stopped: Question) -> tuple[engine.Rendered, float]:
-        out = room / f"after{suffix(engine.output_encoding(separation.info, order.settings))}"
-        rendered = engine.render(separation, order.settings, out, progress=report, cancelled=stopped)
-        return rendered, excerpts.loudness(removed)
+    def work(report: Report, stopped: Question) -> tuple[engine.Rendered, Removed, float]:
+        out = room / f"after{suffix(engine.output_encoding(info, order.settings))}"
+        separation, rendered = make(out, report, stopped)
+        removed = Removed(separation, order.settings)
+        return rendered, removed, excerpts.loudness(removed)
 
     try:
-        rendering = Background(worker, render, job)
-        for progress in rendering:
-            yield Step("measure" if progress.stage == "measure" else "render", progress)
+        working = Background(worker, work, job)
+        for progress in working:
+            stage: Stage = progress.stage if isinstance(progress, Progress) else "separate"
+            yield Step("preview" if preview and stage == "separate" else stage, progress)
         if job.stopped:
             raise engine.Cancelled
-        rendered, loudness = rendering.result
-        result = Result(order, rendered, removed, loudness, preview)
+        result = Result(order, *working.result, preview)
         session.show(result)
     except BaseException:
         session.discard(room)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +24,7 @@ from denoise_app.ui.parts.downloads import Bundle, OnDemand, links
 from denoise_app.ui.parts.language import say_for
 from denoise_app.ui.parts.markup import alert, empty, heading, hint
 from denoise_app.ui.parts.measured import Numbers
-from denoise_app.ui.parts.orders import AT_ONCE, QUIET, WORK, Given, Orders, Updates
+from denoise_app.ui.parts.orders import AT_ONCE, QUIET, WORK, Given, Orders, Updates, under_way
 from denoise_app.ui.parts.player import NOISY, build_player, player_value
 from denoise_app.ui.parts.problems import Unready, explained
 from denoise_app.ui.parts.receipt import Made, report
@@ -99,13 +100,11 @@ class CompareTab:
                 info=words("compare.model-help"),
                 elem_id="compare-model",
             )
-            with gr.Row():
-                self.start = gr.Button(words("compare.start"), variant="primary", size="lg", elem_id="compare-start")
-                self.cancel = gr.Button(words("run.cancel"), size="lg", visible=False, elem_id="compare-cancel")
+            self.start = gr.Button(words("compare.start"), variant="primary", size="lg", elem_id="compare-start")
 
     def _build_outcome(self) -> None:
         words = self._site.words
-        self.said = gr.HTML(elem_id="compare-said")
+        self.said, self.cancel = under_way(words, "compare-said", "compare-cancel")
         nothing_yet = words.made(
             "html.compare-empty", lambda say: empty(say("compare.empty"), say("compare.empty-more"))
         )
@@ -113,10 +112,10 @@ class CompareTab:
         with gr.Column(elem_id="compare-result", elem_classes=["result"]):
             self.heading = gr.HTML()
             self.player = build_player(LANGUAGES, elem_id="compare-player")
-            self.table = gr.HTML(js_on_load=SORTABLE, elem_id="compare-table")
-            self.downloads = gr.HTML(elem_id="compare-downloads")
-            self.blind = BlindPanel(self._site, self.session, _material)
             self.favours = gr.HTML(elem_id="compare-favours")
+            self.downloads = gr.HTML(elem_id="compare-downloads")
+            self.table = gr.HTML(js_on_load=SORTABLE, elem_id="compare-table")
+            self.blind = BlindPanel(self._site, self.session, _material)
             with gr.Column(elem_classes=["sheet", "timed"], visible=False) as self.figures:
                 with gr.Row(elem_classes=["figures-head"]):
                     gr.HTML(words.made("html.compare-figures", lambda say: heading(say("compare.figures"))))
@@ -171,6 +170,11 @@ class CompareTab:
             gr.Dropdown(choices=self._choices(say), value=chosen, multiselect=True),
             gr.Dropdown(choices=several, value=next(iter(several), None)),
         )
+
+    def on_hand(self, key: str, columns: list[str] | None) -> Any:
+        """A denoiser that another tab has used becomes the first column."""
+        chosen = list(dict.fromkeys([key, *(columns or [])]))
+        return gr.update(value=chosen[:MOST])
 
     def on_select(self, request: gr.Request) -> tuple[Any, Any]:
         """Both lists again, when the tab is opened: checkpoints may have been found on the Hub since."""
@@ -243,7 +247,7 @@ class CompareTab:
             self.player: player_value(versions, selected=versions[1].key),
             self.table: html.numbers_table(say, compared),
             self.downloads: "",
-            self.favours: html.favours(say, [column.offer for column in compared.columns]),
+            self.favours: html.favours(say, compared),
             self.show: gr.Dropdown(choices=[(say("compare.show.levels"), LEVELS), *differences], value=LEVELS),
         }
 
@@ -260,7 +264,7 @@ class CompareTab:
                 yield {self.session: session, self.downloads: self._offer(say, session, shown)}
         except Exception as error:
             if shown := session.latest(begun):  # else its files have gone with it
-                yield {self.table: html.numbers_table(say, shown) + alert(say, explained(say, error))}
+                yield {self.table: html.numbers_table(say, shown) + alert(explained(say, error))}
 
     def _offer(self, say: Say, session: Session[Comparison], compared: Comparison) -> Markup:
         """The link to a zip of it all: every sound with a report that `replay` takes, and the figures."""
@@ -275,7 +279,11 @@ class CompareTab:
         drawn.write_text(page(grid, compared.path.name, say.language), "utf-8")
         archive = f"{stem}.compared.zip"
         token = self._site.downloads.offer(session.folder, Bundle(files | {f"{stem}.compared.html": drawn}, archive))
-        return links(say, token, {"compared": archive})
+        sounds = {
+            html.title(say, compared, column.offer): f"{stem}.{column.key.replace('/', '-')}{column.path.suffix}"
+            for column in compared.ready
+        }
+        return links(say, token, {"compared": archive}) + html.single_downloads(say, token, sounds)
 
     # ------------------------------------------------------------------------------------------------- figures
 
@@ -283,7 +291,7 @@ class CompareTab:
         """The figures of what is shown, for a screen such as "light 1280": its theme, and the page's width in px."""
         say = say_for(request)
         if session is None:
-            return {self.session: None, self.said: alert(say, say("error.stale-comparison"))}
+            return {self.session: None, self.said: alert(say("error.stale-comparison"))}
         if session.result is None:
             return {self.session: session}
         compared = session.result
@@ -291,9 +299,9 @@ class CompareTab:
             view = work.look(session, compared)
         except AudioError as error:
             gone = say("error.stale-comparison") if error.reason == "missing" else explained(say, error)
-            return {self.session: session, self.said: alert(say, gone)}
+            return {self.session: session, self.said: alert(gone)}
         except Exception as error:
-            return {self.session: session, self.said: alert(say, explained(say, error))}
+            return {self.session: session, self.said: alert(explained(say, error))}
         return {self.session: session} | self._figures(say, compared, view, show, screen)
 
     def _figures(self, say: Say, compared: Comparison, view: View, show: str, screen: str) -> Updates:
@@ -341,10 +349,11 @@ def _reported(compared: Comparison, column: Column) -> Path:
 
 
 def models_with_losses(offers: Sequence[Entry]) -> list[str]:
-    """The models that have been trained for more than one loss."""
+    """The models that have been trained for more than one loss, those with the most losses first."""
     pairs = {(offer.model, offer.loss) for offer in offers if offer.loss is not None}
-    models = dict.fromkeys(offer.model for offer in offers)
-    return [model for model in models if sum(model == other for other, _ in pairs) > 1]
+    losses = Counter(model for model, _ in pairs)
+    models = dict.fromkeys(offer.model for offer in offers if losses[offer.model] > 1)
+    return sorted(models, key=lambda model: -losses[model])
 
 
 def figure_words(say: Say) -> FigureWords:

@@ -170,8 +170,9 @@ class ModelsTab:
         scored = METRICS[metric]
         quality = numbers.title_and_unit(say, scored)
         costs = {"rtf": say("board.rtf"), "parameters": say("models.parameters")}
+        known = sorted({row["model"] for row in ours["rows"]})  # one symbol for each, in both figures
         scatters = [
-            quality_figure(board.points(ours, group, kind, metric, cost), costs[cost], quality, theme)
+            quality_figure(board.points(ours, group, kind, metric, cost), costs[cost], quality, theme, known)
             for cost in board.COSTS
         ]
         heat = matrix_figure(models, losses, values, scored.digits or 0, scored.better == "lower", theme)
@@ -184,11 +185,11 @@ class ModelsTab:
         say = say_for(request)
         hidden = gr.Dropdown(visible=False), "", gr.Button(visible=False)
         if not repo.strip():
-            return [], alert(say, say("board.no-repo")), *hidden
+            return [], alert(say("board.no-repo")), *hidden
         try:
             listed, problems = hub.list_checkpoints(repo.strip(), revision=revision.strip() or None)
         except Exception as error:
-            return [], alert(say, explained(say, error)), *hidden
+            return [], alert(explained(say, error)), *hidden
         offers = [Entry.of_hub(checkpoint) for checkpoint in listed]
         said = denoiser.hub_listing(say, len(offers), problems)
         if not offers:
@@ -207,7 +208,7 @@ class ModelsTab:
             said = finished(say("board.pulled", name=key.partition("@")[0]))
             return said, board.card(say, pulled, unfolded=True), self._at_hand(say)
         except Exception as error:
-            return alert(say, explained(say, error)), self.on_choice(found, key, request), self._at_hand(say)
+            return alert(explained(say, error)), self.on_choice(found, key, request), self._at_hand(say)
 
 
 def _cost_heading(say: Say, cost: str) -> str:

@@ -34,9 +34,17 @@ def model_label(say: Say, offers: Sequence[Entry], recommended: bool) -> str:
     return " · ".join(parts) + (f" ({say('model.recommended')})" if recommended else "")
 
 
-def checkpoint_label(say: Say, offer: Entry, recommended: bool) -> str:
+def loss_title(say: Say, loss: str) -> str:
+    """A loss with its abbreviation spelled out, so that it is taken for no model and no metric of the same name."""
+    spelled = say.either(f"loss.{loss}", "")
+    return f"{loss} ({spelled})" if spelled else loss
+
+
+def checkpoint_label(say: Say, offer: Entry, recommended: bool, spelled: bool = False) -> str:
     """A checkpoint in the list: what it was trained for, and where it is if not here."""
     label = offer.loss or offer.model
+    if offer.loss and spelled:
+        label = loss_title(say, offer.loss)
     if offer.source == "hub" and offer.revision:
         label += f" · {offer.repo} @ {offer.revision[:7]}"
     return label + (f" ({say('model.recommended')})" if recommended else "")
@@ -52,8 +60,6 @@ def favours(say: Say, offer: Entry) -> str:
 def about(say: Say, offer: Entry) -> Markup:
     """What is known of a denoiser before it is used."""
     lead = favours(say, offer)
-    if lead and offer.manifest is not None:
-        lead = say("model.favours", text=lead)
     return tag(
         "div",
         tag("p", lead) if lead else "",
@@ -75,7 +81,7 @@ def scores(say: Say, offer: Entry) -> Markup:
         before = tag("span", f"({numbers.value(metric, noisy)})", class_="quiet") if noisy is not None else ""
         value = f"{numbers.value(metric, manifest.scores[metric.key])} {numbers.unit(say, metric)} "
         items.append(tag("div", tag("dt", numbers.title(say, metric)), tag("dd", value, before)))
-    on = say("model.scored-on", recordings=manifest.scored_on) if manifest.scored_on else ""
+    on = say("model.scored-on", recordings=numbers.recordings(say, manifest.scored_on)) if manifest.scored_on else ""
     return tag("dl", *items, class_="scores", aria_label=say("model.scores")) + quiet(on)
 
 
@@ -84,7 +90,7 @@ def _technical(say: Say, offer: Entry) -> str:
     manifest = offer.manifest
     facts = [
         say("model.size", size=numbers.size(manifest.parameters)) if manifest else say("model.no-size"),
-        say("model.from", source=source(say, offer)),
+        source(say, offer),
         say("model.rate", rate=numbers.rate(offer.sample_rate)),
         say("model.delay", milliseconds=numbers.milliseconds(1000 * offer.latency / offer.sample_rate)),
     ]

@@ -32,6 +32,11 @@ class Words:
         return gr.I18n(**{"en": self._made["en"], "zh": self._made["zh"], "zh-CN": self._made["zh"]})
 
 
+def say_in(accepted: str) -> Say:
+    """The sentences in the best of the languages that an Accept-Language header names."""
+    return Say(language_of(accepted))
+
+
 def say_for(request: gr.Request | None) -> Say:
     """The sentences in the language of a visitor's browser."""
     headers: Mapping[str, str] = request.headers if request is not None else {}

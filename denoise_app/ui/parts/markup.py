@@ -95,9 +95,9 @@ def empty(first: str, more: str) -> Markup:
     )
 
 
-def alert(say: Say, text: str) -> Markup:
+def alert(text: str, title: str = "") -> Markup:
     """Something went wrong; stays until something else is done."""
-    return tag("div", tag("strong", say("error.title")), tag("p", text), class_="notice wrong", role="alert")
+    return tag("div", tag("strong", title) if title else "", tag("p", text), class_="notice wrong", role="alert")
 
 
 def titled(text: str, of: str) -> Markup:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 
 from denoise_app.audio.clip import FileInfo
 from denoise_app.metrics.table import Metric
-from denoise_app.ui.texts import Say
+from denoise_app.ui.texts import ENGLISH, Say
 
 MINUS = "\u2212"
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -151,3 +152,19 @@ def power(number: float) -> str:
         return "0"
     digits, exponent = f"{number:.1e}".split("e")
     return f"{digits}·10{str(int(exponent)).translate(SUPERSCRIPTS)}".replace("-", MINUS)
+
+
+def hours(value: float) -> str:
+    """Hours of sound: whole ones where there are many.
+
+    >>> [hours(value) for value in (55.41, 0.123, 7.06)]
+    ['55', '0.12', '7.1']
+    """
+    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
+
+
+def recordings(say: Say, about: str) -> str:
+    """Which recordings scores are of, in the reader's language where it is the set that this program's board is of."""
+    known = re.escape(ENGLISH["board.recordings"]).replace(re.escape("{count}"), r"(\d+)")
+    found = re.fullmatch(known, about)
+    return say("board.recordings", count=found[1]) if found else about

@@ -6,24 +6,39 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import gradio as gr
+from markupsafe import Markup
 
 from denoise_app.inference.engine import Cancelled
+from denoise_app.serve.turns import Place
 from denoise_app.ui.texts import Say
+from denoise_app.ui.worker.clients import ending_with_client
 from denoise_app.ui.worker.session import Job, Session, Sessions
 
-from .language import say_for
+from .language import Words, say_for
 from .markup import alert, finished, working
+from .numbers import duration
 from .problems import explained
 from .scripts import scroll_to
 
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 WORK: dict[str, Any] = {"concurrency_id": "work"}
-"""For handlers that compute: as many of them at once as the page is told."""
-AT_ONCE: dict[str, Any] = QUIET | {"concurrency_limit": None}
-"""For handlers that compute nothing, so that nobody waits for those who do."""
+"""For handlers that compute: they are orders, of which a client may have so many; the worker gives them their turns."""
+AT_ONCE: dict[str, Any] = QUIET | {"queue": False}
+"""For handlers that compute nothing: they are no orders, and answered however many of those wait."""
 
 Given = dict[Any, Any]
 Updates = dict[Any, Any]
+
+
+def queued(say: Say, place: Place) -> Markup:
+    """Where an order stands that waits for its turn."""
+    return working(say, say("run.queued", ahead=place.ahead, time=duration(place.seconds)), None)
+
+
+def under_way(words: Words, said: str, cancel: str) -> tuple[gr.HTML, gr.Button]:
+    """Where it stands how an order does, and beside it the button that ends it; `said` and `cancel` are their ids."""
+    with gr.Row(elem_classes=["under-way"]):
+        return gr.HTML(elem_id=said), gr.Button(words("run.cancel"), size="lg", visible=False, elem_id=cancel)
 
 
 class Orders:
@@ -88,7 +103,7 @@ class Orders:
         if session is not None and not session.refused():
             return tuple(gr.skip() for _ in self.told)
         say = say_for(request)
-        return alert(say, say(self._texts[1])), *self._buttons(busy=False)
+        return alert(say(self._texts[1])), *self._buttons(busy=False)
 
     def on_cancel(self, session: Session[Any] | None, request: gr.Request) -> tuple[Any, ...]:
         if session is not None:
@@ -103,13 +118,14 @@ class Orders:
             return
         ready = visit | dict(zip((*self.starts, self.cancel), self._buttons(busy=False), strict=True))
         try:
-            for updates in work(job):
-                yield visit | updates
+            with ending_with_client(job):
+                for updates in work(job):
+                    yield visit | updates
             yield ready | {self.said: ""}
         except Cancelled:
             yield ready | {self.said: self._cancelled(say)}
         except Exception as error:
-            yield ready | {self.said: alert(say, explained(say, error))}
+            yield ready | {self.said: alert(explained(say, error))}
         finally:
             job.end()
 

@@ -1,11 +1,13 @@
 """The A/B player: several versions of one recording, switched at the same sample.
 
 `build_player` makes the component, a gr.HTML with player.js and player.css; `player_value` makes what a handler returns
-to it. Sound reaches the browser as plain PCM, block by block through the component's server functions, so what it plays
-is what the file holds: no decoder of the browser's stands between, nothing is written to disk for it, and no file gets
-an address. A browser can ask only for the sounds that a `player_value` of this process was made from: the value carries
-their names in a signed token, which only the visitor who was given it has. A sound that is computed when it is listened
-to is fetched once its version is chosen, and is there as long as somebody holds it: the result that is shown.
+to it. Sound reaches the browser as plain PCM, block by block over a route of its own (`ROUTES`), so what it plays is
+what the file holds: no decoder of the browser's stands between, nothing is written to disk for it, and no file gets an
+address. Where a file holds more than 16 bits, blocks of long recordings are rounded to 16 bits of their own peak, with
+an error 96 dB below it. A browser can ask only for the sounds that a `player_value` of this process was made from: the
+value carries their names in a signed token, which only the visitor who was given it has. A sound that is computed when
+it is listened to is fetched once its version is chosen, and is there as long as somebody holds it: the result that is
+shown.
 
 Other parts of the page talk to a player by DOM events: it sends "denoise:time" (detail: position and seconds in s,
 playing, version, player) up from its element while the position moves, and follows "denoise:seek" (detail: position in
@@ -29,6 +31,10 @@ from weakref import WeakValueDictionary
 
 import gradio as gr
 import numpy as np
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from denoise_app.audio import convert
 from denoise_app.audio.clip import Samples
@@ -38,8 +44,8 @@ from denoise_app.ui import static
 from .sounds import Sound, SoundFile, as_sound
 
 WINDOW_SECONDS = 120.0  # the most that the browser holds of a long file
-WINDOW_SAMPLES = 40_000_000  # ... of all versions and channels together: 160 MB as float32, for the sake of phones
-BLOCK_SAMPLES = 1 << 20  # one answer to the browser: about 4 MB, so that a long window never lies in memory here
+WINDOW_BYTES = 24_000_000  # ... of all versions and channels together, as they are sent
+BLOCK_SAMPLES = 1 << 20  # one answer to the browser: 2 or 4 MB, so that a long window never lies in memory here
 LOWEST_RATE, HIGHEST_RATE = 8_000, 96_000  # Hz; what every browser's AudioBuffer and AudioContext must take
 OVERVIEW_COLUMNS = 1000
 RESAMPLE_MARGIN = 0.1  # s read on both sides of a block that is resampled, far longer than the filter
@@ -54,7 +60,7 @@ TEXTS = tuple(
     f"player.{key}"
     for key in (
         "name", "versions", "play", "pause", "position", "seconds", "loop", "set-start", "set-end", "clear-loop",
-        "match", "match-help", "volume", "level", "window", "empty", "loading", "computing", "gain", "mixed",
+        "control", "match", "match-help", "volume", "level", "window", "empty", "loading", "computing", "gain", "mixed",
         "key-play", "key-switch", "key-switch-first", "key-seek", "key-region", "key-loop", "key-match",
         "said-version", "said-playing", "said-paused", "said-loop", "said-no-loop", "said-end", "said-window",
         "said-match-on", "said-match-off", "error-gone", "error-unreadable", "error-unreachable",
@@ -106,7 +112,7 @@ def build_player(
         # not as props of the component: Gradio 6.31 loses those of a component that is hidden and shown again
         js_on_load=f"const settings = {json.dumps(settings)};\n{static.text('player.js')}",
         apply_default_css=False,
-        server_functions=[player_samples, player_overview],
+        server_functions=[player_overview],
         elem_id=elem_id,
         elem_classes=["denoise-player-block"],
         visible=visible,
@@ -138,10 +144,15 @@ def player_value(versions: Sequence[Version], *, selected: str | None = None, bl
     rate = play_rate(infos[0].sample_rate)
     channels = max(_play_channels(info.channels) for info in infos)
     frames = max(round(info.seconds * rate) for info in infos)
-    window = min(WINDOW_SECONDS, WINDOW_SAMPLES / (len(keys) * channels * rate))
+    together = len(keys) * channels * rate  # samples in a second
+    # as float32, of which most files need but half; rounding would take away by what a blind test hides a copy
+    exact = blind or 4 * together * frames / rate <= WINDOW_BYTES
+    window = min(WINDOW_SECONDS, WINDOW_BYTES / ((4 if exact else 2) * together))
     names = [sound.name for sound in sounds]
     return {
-        "token": _sign({"sounds": [_named(sound) for sound in sounds], "rate": rate, "channels": channels}),
+        "token": _sign(
+            {"sounds": [_named(sound) for sound in sounds], "rate": rate, "channels": channels, "exact": exact}
+        ),
         "recording": _digest(names[0]),
         "versions": [
             {
@@ -186,15 +197,32 @@ def play_rate(sample_rate: int) -> int:
     return sample_rate
 
 
+async def _answer(request: Request) -> Response:
+    """The route of blocks: takes JSON, gives bytes, and in headers what they are."""
+    try:
+        asked = await request.json()
+    except ValueError as problem:
+        return JSONResponse(_problem(problem), status_code=400)
+    block = await run_in_threadpool(player_samples, asked)
+    if "error" in block:
+        return JSONResponse(block, status_code=410 if block["error"] == "gone" else 422)
+    headers = {"X-Format": block["format"], "X-Scale": repr(block["scale"]), "Cache-Control": "no-store"}
+    return Response(block["data"], media_type="application/octet-stream", headers=headers)
+
+
+ROUTES = [Route("/player/samples", _answer, methods=["POST"])]
+"""What the web server has to know."""
+
+
 def player_samples(request: dict[str, Any]) -> dict[str, Any]:
-    """Server function: one block of one version.
+    """One block of one version.
 
     Args:
         request: token, version (its place in the value), start and frames at the value's rate.
 
     Returns:
-        {"format": "int16" | "float32", "data": base64 of the little-endian samples, channel after channel}, int16 where
-        that loses nothing; or {"error": "gone" | "unreadable"}.
+        {"format": "int16" | "float32", "scale": what a sample of 1 means, "data": the little-endian samples, channel
+        after channel}; or {"error": "gone" | "unreadable"}.
     """
     try:
         signed = _verify(request["token"])
@@ -203,7 +231,7 @@ def player_samples(request: dict[str, Any]) -> dict[str, Any]:
         samples = _read(sound, signed["rate"], _whole(request["start"]), frames, signed["channels"])
     except (KeyError, TypeError, ValueError, OSError) as problem:
         return _problem(problem)
-    return _encoded(samples)
+    return _encoded(samples, signed["exact"])
 
 
 def player_overview(request: dict[str, Any]) -> dict[str, Any]:
@@ -317,11 +345,15 @@ def _read_resampled(sound: Sound, from_rate: int, to_rate: int, start: int, fram
     return convert.resample(samples, from_rate, to_rate)[:, start - first : start - first + frames]
 
 
-def _encoded(samples: Samples) -> dict[str, Any]:
+def _encoded(samples: Samples, exact: bool) -> dict[str, Any]:
+    """A block as 16-bit samples where that loses nothing; else exactly, or as 16 bits of its peak."""
     whole = samples * 32768.0
-    fits = bool(np.all((whole == np.rint(whole)) & (whole >= -32768) & (whole <= 32767)))
-    values = whole.astype("<i2") if fits else samples.astype("<f4")
-    return {"format": "int16" if fits else "float32", "data": base64.b64encode(values.tobytes()).decode()}
+    if np.all((whole == np.rint(whole)) & (whole >= -32768) & (whole <= 32767)):
+        return {"format": "int16", "scale": 1.0, "data": whole.astype("<i2").tobytes()}
+    if exact:
+        return {"format": "float32", "scale": 1.0, "data": samples.astype("<f4").tobytes()}
+    scale = float(np.abs(samples).max()) * 32768 / 32767
+    return {"format": "int16", "scale": scale, "data": np.rint(whole / scale).astype("<i2").tobytes()}
 
 
 def _outline(sound: Sound) -> tuple[Samples, Samples]:

@@ -13,15 +13,16 @@ from denoise_app.inference.engine import Levels
 from denoise_app.ui.texts import Say
 
 from . import numbers
-from .markup import notices, tag
+from .markup import heard, notices, seen, tag
 
 
-def facts(say: Say, info: FileInfo, levels: Levels | None, pending: str) -> Markup:
+def facts(say: Say, info: FileInfo, levels: Levels | None, pending: str, name: str = "") -> Markup:
     """What is known of a recording.
 
     Args:
         levels: Peak and loudness, None while they are not known.
         pending: What stands in their place.
+        name: Of its file.
     """
     waiting = tag("span", pending, class_="quiet")
     rows = {
@@ -34,7 +35,19 @@ def facts(say: Say, info: FileInfo, levels: Levels | None, pending: str) -> Mark
     }
     items = (tag("div", tag("dt", say(f"facts.{key}")), tag("dd", value)) for key, value in rows.items())
     remarks = notes(say, levels.notes()) if levels else ""
-    return tag("section", tag("dl", *items, class_="facts"), remarks, aria_label=say("facts.name"))
+    title = tag("p", heard(f"{say('facts.file')} "), name, class_="file") if name else ""
+    return tag("section", title, tag("dl", *items, class_="facts"), remarks, aria_label=say("facts.name"))
+
+
+GOOD_SNR_DB = 25.0  # estimated; from here on denoisers have cost more SI-SDR than they gained
+GENTLE = 50  # %, the strength that is proposed then
+
+
+def already_clean(say: Say, snr_db: object) -> Markup:
+    """That there is little to gain, where the estimated SNR is high; nothing where it is lower, or no number."""
+    if not isinstance(snr_db, float) or snr_db < GOOD_SNR_DB:
+        return Markup()
+    return tag("p", say("facts.clean", snr=numbers.plain(snr_db), strength=GENTLE), class_="advice")
 
 
 def _level(say: Say, value: float, unit: str) -> str:
@@ -52,15 +65,18 @@ def example_label(say: Say, stem: str) -> str:
 
 
 def microphone(say: Say, prefix: str = "") -> Markup:
-    """The switch for the browser's own processing; microphone.js fills in what the browser granted."""
+    """A button that records, and the switch for the browser's own processing; microphone.js does what they say."""
     keys = ("granted", "echo", "noise", "gain", "rate", "on", "off", "unknown", "refused")
+    problems = ("blocked", "absent", "busy", "insecure")
     help = f"{prefix}microphone-help"
     switch = Markup('<input type="checkbox" role="switch" aria-describedby="{}">').format(help)
     return tag(
         "div",
+        tag("button", seen("●"), " ", say("microphone.record"), type="button", class_="record"),
+        tag("p", class_="notice wrong", role="alert", hidden=True),
         tag("label", switch, tag("span", say("microphone.switch")), class_="switch"),
         tag("p", say("microphone.help"), class_="hint", id=help),
         tag("p", class_="granted", role="status", hidden=True),
         class_="microphone",
-        **{f"data_{key}": say.template(f"microphone.{key}") for key in keys},
+        **{f"data_{key}": say.template(f"microphone.{key}") for key in (*keys, *problems)},
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,10 @@ from denoise_app.inference.sources import LevelMeter, Levels
 from denoise_app.ui import static
 from denoise_app.ui.worker.session import Session, Sessions
 
-from . import recording
+from . import excerpts, recording
 from .language import say_for
 from .markup import alert, heading, hint
-from .orders import AT_ONCE
+from .orders import AT_ONCE, QUIET
 from .problems import explained
 from .site import Site
 
@@ -69,27 +69,40 @@ class Source:
                         )
                         for path in examples
                     ]
-        self.audio.change(self.on_recording, [self.audio, session], [self.facts, session], **AT_ONCE)
+        seen = self.audio.change(self.on_recording, [self.audio, session], [self.facts, session], **AT_ONCE)
+        seen.then(self.on_levels, self.audio, self.facts, **QUIET)
         for button, path in zip(self.examples, examples, strict=False):
             button.click(example_handler(site.sessions, path), session, [self.audio, session], **AT_ONCE)
 
     def on_recording(
         self, path: str | None, session: Session[Any] | None, request: gr.Request
-    ) -> Iterator[tuple[str, Session[Any]]]:
+    ) -> tuple[str, Session[Any]]:
         """The facts of a recording, or what is wrong with it; it stays where it is either way."""
         say = say_for(request)
         session = session or self._site.sessions.open()
         if not path:
-            yield "", session
-            return
+            return "", session
         try:
             info = files.probe(path)
-            soon = info.seconds <= MEASURED_AT_ONCE_SECONDS
-            yield recording.facts(say, info, None, say("facts.measuring" if soon else "facts.later")), session
-            if soon:
-                yield recording.facts(say, info, levels(Path(path)), ""), session
+            pending = say("facts.measuring" if info.seconds <= MEASURED_AT_ONCE_SECONDS else "facts.later")
+            return recording.facts(say, info, None, pending, Path(path).name), session
         except Exception as error:
-            yield alert(say, explained(say, error)), session
+            return alert(explained(say, error), say("error.title-file")), session
+
+    def on_levels(self, path: str | None, request: gr.Request) -> Any:
+        """The facts again, with peak and loudness, where those do not take long."""
+        say = say_for(request)
+        if not path:
+            return gr.skip()
+        try:
+            info = files.probe(path)
+            if info.seconds > MEASURED_AT_ONCE_SECONDS:
+                return gr.skip()
+            facts = recording.facts(say, info, levels(Path(path)), "", Path(path).name)
+            found = self._site.worker.score(excerpts.heard(Path(path), info), info.sample_rate, ["snr_estimated"])
+            return facts + recording.already_clean(say, found["snr_estimated"])
+        except Exception as error:
+            return alert(explained(say, error), say("error.title-file"))
 
 
 def levels(path: Path) -> Levels:

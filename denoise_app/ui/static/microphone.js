@@ -7,6 +7,37 @@ element.addEventListener("change", (event) => {
   for (const other of document.querySelectorAll(".microphone input")) other.checked = event.target.checked;
 });
 
+// One tap: Gradio's recorder is opened and started. Its own Stop ends the recording.
+async function record() {
+  const recorder = element.closest(".sheet").querySelector(".recording");
+  problem("");
+  recorder.querySelector(".top-panel button")?.click(); // what is there gives way
+  for (const part of [".source-selection button + button", ".record-button:not([disabled])"]) {
+    (await appears(recorder, part))?.click();
+  }
+}
+
+async function appears(recorder, part, patience = 100) {
+  const found = recorder.querySelector(part);
+  if (found || !patience) return found;
+  await new Promise((again) => setTimeout(again, 30));
+  return appears(recorder, part, patience - 1);
+}
+
+function problem(name) {
+  const line = element.querySelector(".notice");
+  line.textContent = name && texts(name);
+  line.hidden = !name;
+}
+
+element.addEventListener("click", ({ target }) => {
+  if (!target.closest(".record")) return;
+  if (navigator.mediaDevices?.getUserMedia) record();
+  else problem("insecure");
+});
+
+document.addEventListener("denoise:microphone-problem", ({ detail }) => problem(detail));
+
 document.addEventListener("denoise:microphone", () => {
   const { granted, processed } = window.denoiseMicrophone;
   const state = (value) => texts(value === undefined ? "unknown" : value ? "on" : "off");
@@ -17,6 +48,7 @@ document.addEventListener("denoise:microphone", () => {
   ];
   if (granted.sampleRate) parts.push(fill(texts("rate"), { rate: granted.sampleRate }));
   const refused = !processed && (granted.echoCancellation || granted.noiseSuppression || granted.autoGainControl);
+  problem("");
   const line = element.querySelector(".granted");
   line.textContent = fill(texts("granted"), { list: parts.join(", ") }) + (refused ? " " + texts("refused") : "");
   line.hidden = false;

@@ -15,8 +15,10 @@
 
   // ------------------------------------------------------------------------------------------------------ microphone
   // Gradio asks for {audio: true}, and browsers then cancel echo, suppress noise and control the gain before we hear.
-  // window.denoiseMicrophone: processed (what to ask for), granted (track.getSettings() of the last recording).
-  const microphone = { processed: false, granted: null };
+  // window.denoiseMicrophone: processed (what to ask for), granted (track.getSettings() of the last recording), begun (when
+  // that began; null once it has been sent).
+  const PROBLEMS = { NotAllowedError: "blocked", SecurityError: "blocked", NotFoundError: "absent" };
+  const microphone = { processed: false, granted: null, begun: null };
   window.denoiseMicrophone = microphone;
   const devices = navigator.mediaDevices;
   if (devices?.getUserMedia) {
@@ -25,12 +27,29 @@
       if (!constraints?.audio) return getUserMedia(constraints);
       const on = microphone.processed;
       const wanted = { echoCancellation: on, noiseSuppression: on, autoGainControl: on };
-      const stream = await getUserMedia({ ...constraints, audio: { ...Object(constraints.audio), ...wanted } });
+      const asked = { ...constraints, audio: { ...Object(constraints.audio), ...wanted } };
+      const stream = await getUserMedia(asked).catch((error) => {
+        const detail = PROBLEMS[error.name] ?? "busy";
+        document.dispatchEvent(new CustomEvent("denoise:microphone-problem", { detail }));
+        throw error;
+      });
       microphone.granted = stream.getAudioTracks()[0].getSettings();
+      microphone.begun = new Date();
       document.dispatchEvent(new CustomEvent("denoise:microphone"));
       return stream;
     };
   }
+
+  // Gradio calls every recording audio.wav; date and time tell them apart in a folder of downloads.
+  const MADE = /^zh\b/i.test(navigator.language) ? RECORDING_ZH : "recording";
+  const append = FormData.prototype.append;
+  FormData.prototype.append = function (name, value, ...more) {
+    if (!(value instanceof File) || value.name !== "audio.wav" || !microphone.begun) return append.call(this, name, value, ...more);
+    const { begun } = microphone;
+    const local = new Date(begun - begun.getTimezoneOffset() * 60000).toISOString(); // 2026-11-26T14:03:59.000Z
+    microphone.begun = null;
+    return append.call(this, name, value, `${MADE} ${local.slice(0, 10)} ${local.slice(11, 19).replaceAll(":", "-")}.wav`);
+  };
 
   // ----------------------------------------------------------------------------------------------------- video files
   // Gradio's recorder takes audio/* only; a video's sound track is welcome too, so a video passes for audio.
@@ -91,12 +110,33 @@
     }
   }
 
+  // Gradio calls the buttons on chips by a number: "Remove 29".
+  function nameChips() {
+    for (const button of document.querySelectorAll(".token .token-remove[title]")) {
+      const chip = button.closest(".token").innerText.trim();
+      const title = button.title.replace(/\d+$/, chip);
+      if (button.title !== title) button.title = title;
+    }
+  }
+
+  // Arrow keys go from tab to tab, as people who use no mouse know it.
+  const STEPS = { ArrowLeft: (k, n) => (k + n - 1) % n, ArrowRight: (k, n) => (k + 1) % n, Home: () => 0, End: (k, n) => n - 1 };
+  document.addEventListener("keydown", (event) => {
+    const tab = event.target.closest?.("[role=tablist] [role=tab]");
+    if (!tab || !(event.key in STEPS)) return;
+    const tabs = [...tab.parentElement.querySelectorAll("[role=tab]")];
+    const next = tabs[STEPS[event.key](tabs.indexOf(tab), tabs.length)];
+    event.preventDefault();
+    next.click();
+    next.focus();
+  });
+
   const waiting = new MutationObserver(() => {
     const tabs = document.querySelector("#tabs"); // which are put on the page when they are opened first
     if (!tabs) return;
     waiting.disconnect();
     tabs.append(announcer);
-    new MutationObserver(() => { announce(); unfold(); }).observe(tabs, { childList: true, subtree: true });
+    new MutationObserver(() => { announce(); unfold(); nameChips(); }).observe(tabs, { childList: true, subtree: true });
   });
   waiting.observe(document.documentElement, { childList: true, subtree: true });
 
@@ -130,12 +170,40 @@
     }
   });
 
+  // What is said of a version is unfolded beside its sound.
+  document.addEventListener("denoise:time", ({ detail }) => {
+    if (detail.player !== "compare-player") return;
+    for (const told of document.querySelectorAll("#compare-favours [data-version]")) {
+      const heard = told.dataset.version === detail.version;
+      if (heard === "heard" in told.dataset) continue; // once, so that it can be folded by hand
+      told.toggleAttribute("data-heard", heard);
+      told.open = heard;
+    }
+  });
+
+  // A link to settings is copied, and says so; where that is not allowed it opens, as links do.
+  const COPIED = /^zh\b/i.test(navigator.language) ? COPIED_ZH : COPIED_EN;
+  document.addEventListener("click", async (event) => {
+    const link = event.target.closest?.('.downloads a[href^="?"]');
+    if (!link || !navigator.clipboard) return;
+    event.preventDefault();
+    const label = link.textContent;
+    try {
+      await navigator.clipboard.writeText(link.href);
+    } catch {
+      window.open(link.href);
+      return;
+    }
+    link.textContent = announcer.textContent = COPIED;
+    setTimeout(() => (link.textContent = label), 3000);
+  });
+
   // ------------------------------------------------------------------------------------------------ cards of models
   // A click on a point of a figure, or on a link, opens the card of what it stands for.
   function openCard(id) {
     const card = document.getElementById(id);
     if (!card) return;
-    card.open = true;
+    for (let part = card; part; part = part.parentElement.closest("details")) part.open = true;
     card.scrollIntoView({ block: "nearest" });
     card.querySelector("summary").focus({ preventScroll: true });
   }

@@ -6,7 +6,7 @@
 // a "deck"; a seek or a changed loop opens a new deck and fades the old one out under it. The same deck plays to the
 // loudspeaker and, for render(), into an OfflineAudioContext: what a test compares with a file is what people hear.
 //
-// element.denoisePlayer: state, loads (counts the windows asked for), playing, version, versions, position, seconds,
+// element.denoisePlayer: state, loads (counts the windows asked for), playing, version, versions, played, position, seconds,
 //   window, region, looping, matched, volume, sampleRate, context, output, play(), pause(), toggle(), seek(s),
 //   select(key), setMatched(on), setVolume(0..1), setRegion(from, to), clearRegion(), setLooping(on), moveWindow(s),
 //   render({start, seconds, version, switches: [{at, version}]}) -> {sampleRate, channels: [Float32Array]}
@@ -38,6 +38,7 @@ let looping = false;
 let matched = true;
 let volume = 1;
 let playAfterLoad = false;
+const played = new Set(); // versions that have sounded since the server sent this value
 let context = null, master = null, analyser = null, deck = null;
 let percent = 0;
 let overviews = new Map(); // version -> outline of the whole file
@@ -267,7 +268,7 @@ async function fetchSound(wanted, index, next, mine, progress) {
   for (let done = 0; done < next.frames; done += wanted.block_frames) {
     const frames = Math.min(wanted.block_frames, next.frames - done);
     const request = { token: wanted.token, version: index, start: next.start + done, frames };
-    const answer = (await server.player_samples(request)) || { error: "unreachable" };
+    const answer = await fetchBlock(request);
     if (mine !== generation) return null;
     if (answer.error) return { sound, buffer: silence(wanted, next), outline: null, error: answer.error };
     decode(answer, frames).forEach((samples, channel) => buffer.copyToChannel(samples, channel, done));
@@ -276,26 +277,31 @@ async function fetchSound(wanted, index, next, mine, progress) {
   return { sound, buffer, outline: outline(buffer), error: null };
 }
 
-function decode({ format, data }, frames) {
-  const bytes = fromBase64(data);
-  if (format === "float32") {
-    const all = new Float32Array(bytes.buffer);
-    return Array.from({ length: all.length / frames }, (_, c) => all.subarray(c * frames, (c + 1) * frames));
+/** Samples of a block as player.py's route sends them: {format, scale, data}, or {error}. */
+async function fetchBlock(request) {
+  try {
+    const headers = { "Content-Type": "application/json" };
+    const answer = await fetch("player/samples", { method: "POST", headers, body: JSON.stringify(request) });
+    if (!answer.ok) return { error: "unreachable", ...(await answer.json().catch(() => ({}))) };
+    const [format, scale] = [answer.headers.get("X-Format"), Number(answer.headers.get("X-Scale"))];
+    return { format, scale, data: await answer.arrayBuffer() };
+  } catch {
+    return { error: "unreachable" };
   }
-  const all = new Int16Array(bytes.buffer);
-  return Array.from({ length: all.length / frames }, (_, c) => {
-    const samples = new Float32Array(frames);
-    for (let i = 0, j = c * frames; i < frames; i++, j++) samples[i] = all[j] / 32768;
-    return samples;
-  });
 }
 
-function fromBase64(text) {
-  if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);
-  const characters = atob(text);
-  const bytes = new Uint8Array(characters.length);
-  for (let i = 0; i < bytes.length; i++) bytes[i] = characters.charCodeAt(i);
-  return bytes;
+function decode({ format, scale, data }, frames) {
+  if (format === "float32") {
+    const all = new Float32Array(data);
+    return Array.from({ length: all.length / frames }, (_, c) => all.subarray(c * frames, (c + 1) * frames));
+  }
+  const all = new Int16Array(data);
+  const unit = scale / 32768;
+  return Array.from({ length: all.length / frames }, (_, c) => {
+    const samples = new Float32Array(frames);
+    for (let i = 0, j = c * frames; i < frames; i++, j++) samples[i] = all[j] * unit;
+    return samples;
+  });
 }
 
 /** Lowest and highest sample in each of WAVE_COLUMNS stretches, over all channels. */
@@ -371,6 +377,7 @@ function receive() {
     Math.abs(next.frames - value.frames) < 0.1 * next.sample_rate && // a lossy file may end a little later
     next.sample_rate === value.sample_rate && next.channels === value.channels &&
     next.versions.length >= value.versions.length; // more may have come since
+  if (next?.token !== value?.token) played.clear();
   overviews = new Map();
   if (!same) {
     generation++;
@@ -683,7 +690,9 @@ function update() {
   body.hidden = keyHelp.hidden = state === "empty" || (state === "loading" && !part.frames);
   if (value) {
     const playing = deck !== null || playAfterLoad;
-    playButton.setAttribute("aria-label", say(playing ? "pause" : "play"));
+    const shown = value.versions.find(({ key }) => key === version); // several players may have a Play
+    const what = say(playing ? "pause" : "play");
+    playButton.setAttribute("aria-label", shown ? say("control", { what, version: nameOf(shown) }) : what);
     playIcon.hidden = playing;
     pauseIcon.hidden = !playing;
     root.classList.toggle("playing", playing);
@@ -773,6 +782,7 @@ function showLevel() {
 
 function tick() {
   if (value) showPosition();
+  if (deck) played.add(version);
   showLevel();
   ticking = deck !== null;
   if (ticking) requestAnimationFrame(tick);
@@ -1055,6 +1065,7 @@ element.denoisePlayer = {
   get loads() { return generation; },
   get playing() { return deck !== null; },
   get version() { return version; },
+  get played() { return [...played]; },
   get versions() { return value ? value.versions.map(({ key }) => key) : []; },
   get position() { return value ? seconds(currentFrame()) : 0; },
   get seconds() { return value ? seconds(value.frames) : 0; },

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
-from denoise_app.inference.engine import Progress
+from denoise_app.inference.engine import Cancelled, Progress
+from denoise_app.serve.turns import Gone, Place
 
 from .session import Job
 from .worker import Worker
@@ -23,10 +24,10 @@ Stage = Literal["loading", "preview", "separate", "measure", "render"]
 
 @dataclass(frozen=True)
 class Step:
-    """Where the work is; without `progress` it has just come to this stage."""
+    """Where the work is; without `progress` it has just come to this stage, with a place it waits for its turn."""
 
     stage: Stage
-    progress: Progress | None = None
+    progress: Progress | Place | None = None
 
 
 class Background(Generic[T]):
@@ -44,12 +45,12 @@ class Background(Generic[T]):
         self._worker = worker
         self._work = work
         self._job = job
-        self._reports: queue.SimpleQueue[Progress | None] = queue.SimpleQueue()
+        self._reports: queue.SimpleQueue[Progress | Place | None] = queue.SimpleQueue()
         self._outcome: list[T] = []
         self._error: BaseException | None = None
 
-    def __iter__(self) -> Iterator[Progress]:
-        """Raises what the work raises."""
+    def __iter__(self) -> Iterator[Progress | Place]:
+        """Raises what the work raises; Cancelled where the job was stopped before its turn came."""
         thread = threading.Thread(target=self._run, name="denoise", daemon=True)
         thread.start()
         told = 0.0
@@ -71,9 +72,20 @@ class Background(Generic[T]):
         return self._outcome[0]
 
     def _run(self) -> None:
+        def gone() -> bool:
+            return self._job.stopped or self._worker.closing
+
         try:
-            with self._worker.at_work():
-                self._outcome.append(self._work(self._reports.put, lambda: self._job.stopped or self._worker.closing))
+            with self._worker.at_work(self._job.client, gone, self._reports.put) as turn:
+
+                def stopped() -> bool:
+                    """Asked between blocks of work, which is when others get their turn."""
+                    turn.hand_on(gone)
+                    return gone()
+
+                self._outcome.append(self._work(self._reports.put, stopped))
+        except Gone:
+            self._error = Cancelled()
         except BaseException as error:
             self._error = error
         finally:

@@ -6,26 +6,27 @@ go with the visit: `Sessions.close` is what Gradio calls when a visit's state ha
 
 from __future__ import annotations
 
-import atexit
 import os
 import secrets
 import shutil
-import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
-PREFIX = "denoise-app-"
-STALE_SECONDS = 24 * 3600  # a folder that nobody touched for a day was left by a process that was killed
+from denoise_app.serve.clients import CURRENT
 
 
 class Job:
-    """A piece of work that can be told to stop, and says when it has ended."""
+    """A piece of work that can be told to stop, and says when it has ended.
+
+    Attributes:
+        client: For whom it is: whose request is being answered where it begins.
+    """
 
     def __init__(self) -> None:
+        self.client = CURRENT.get()
         self._stop = threading.Event()
         self._end = threading.Event()
 
@@ -171,21 +172,17 @@ class Sessions:
     """All visits to this process.
 
     Args:
-        root: Their folder; by default a new one among the system's temporary files, which goes with the process.
+        root: Their folder.
         on_close: Told the folder of a visit whose files are about to go.
     """
 
-    def __init__(self, root: Path | None = None, on_close: Callable[[Path], None] = lambda folder: None) -> None:
-        if root is None:
-            sweep(Path(tempfile.gettempdir()), time.time() - STALE_SECONDS)
-            root = Path(tempfile.mkdtemp(prefix=PREFIX))
-            atexit.register(shutil.rmtree, root, ignore_errors=True)
-        self._root = root
+    def __init__(self, root: Path, on_close: Callable[[Path], None] = lambda folder: None) -> None:
+        self.root = root
         self._on_close = on_close
 
     def open(self) -> Session[Any]:
         """A new visit."""
-        folder = self._root / secrets.token_urlsafe(16)
+        folder = self.root / secrets.token_urlsafe(16)
         folder.mkdir(parents=True)
         return Session(folder)
 
@@ -195,10 +192,3 @@ class Sessions:
             session.stop()
             self._on_close(session.folder)
             shutil.rmtree(session.folder, ignore_errors=True)
-
-
-def sweep(place: Path, before: float) -> None:
-    """Deletes the folders in a place that earlier processes left there, untouched since `before` (s, Unix time)."""
-    for folder in place.glob(f"{PREFIX}*"):
-        if folder.is_dir() and not folder.is_symlink() and folder.stat().st_mtime < before:
-            shutil.rmtree(folder, ignore_errors=True)

@@ -6,17 +6,22 @@ It knows no widgets; a test hands the tabs another one.
 from __future__ import annotations
 
 import atexit
+import os
 import threading
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
 
 from denoise_app.audio.clip import Clip, Samples
+from denoise_app.audio.limits import positive
 from denoise_app.evaluation.sweep import Measurements
 from denoise_app.inference import engine
 from denoise_app.metrics import blind, report
 from denoise_app.metrics.errors import MetricUnavailable
+from denoise_app.serve.clients import CURRENT
+from denoise_app.serve.turns import Place, Turn, Turns
 
 from .offers import Offers
 
@@ -29,21 +34,46 @@ class Worker:
     Attributes:
         offers: The denoisers.
         measurements: What sweeps have measured for anybody, so that it is not measured again.
+        turns: Who computes next.
+
+    Raises:
+        AudioError: DENOISE_JOBS is not a positive whole number.
     """
 
     def __init__(self, offers: Offers | None = None) -> None:
         self.offers = offers or Offers()
+        self.turns = Turns(jobs())
         self.measurements = Measurements()
         self._computing = 0
+        self._last = time.monotonic()
         self._idle = threading.Condition()
+        self._ending = threading.Event()
         self._closing = threading.Event()
         atexit.register(self.close)
 
     def close(self) -> None:
         """Ends what is under way and waits for it: Python must not go while a thread of its own computes in C++."""
         self._closing.set()
+        self.drain(PATIENCE)
+
+    def drain(self, seconds: float) -> bool:
+        """Waits at most so long for the work under way, for the program ends; returns whether all of it has ended."""
+        self._ending.set()
         with self._idle:
-            self._idle.wait_for(lambda: self._computing == 0, PATIENCE)
+            return self._idle.wait_for(lambda: self._computing == 0, seconds)
+
+    def rest(self, seconds: float) -> bool:
+        """Lets go of what is quickly loaded again, where nothing was computed for so long; returns whether it was."""
+        with self._idle:
+            rested = self._computing == 0 and time.monotonic() - self._last >= seconds
+        if rested:
+            blind.let_go()
+        return rested
+
+    @property
+    def ending(self) -> bool:
+        """Whether the program ends, so that nothing new is begun."""
+        return self._ending.is_set()
 
     @property
     def closing(self) -> bool:
@@ -51,15 +81,30 @@ class Worker:
         return self._closing.is_set()
 
     @contextmanager
-    def at_work(self) -> Iterator[None]:
-        """What is computed within is waited for at the end of the program."""
+    def at_work(
+        self,
+        client: str | None = None,
+        gone: Callable[[], bool] = lambda: False,
+        told: Callable[[Place], None] = lambda place: None,
+    ) -> Iterator[Turn]:
+        """Waits for a turn at computing; what is computed within is waited for at the end of the program.
+
+        Args:
+            client: For whom; by default for the one whose request is being answered.
+            gone, told: See `Turns.taken`.
+
+        Raises:
+            Gone: `gone` said so while it waited.
+        """
         with self._idle:
             self._computing += 1
         try:
-            yield
+            with self.turns.taken(CURRENT.get() if client is None else client, gone, told) as turn:
+                yield turn
         finally:
             with self._idle:
                 self._computing -= 1
+                self._last = time.monotonic()
                 self._idle.notify_all()
 
     def score(self, samples: Samples, sample_rate: int, keys: Iterable[str]) -> dict[str, float | MetricUnavailable]:
@@ -76,3 +121,14 @@ class Worker:
         with self.at_work():
             denoiser = self.offers.load(self.offers.recommended())
             engine.denoise(Clip(np.zeros((1, denoiser.sample_rate), np.float32), denoiser.sample_rate), denoiser)
+
+
+def jobs() -> int:
+    """How many recordings are denoised at once: DENOISE_JOBS, else half of the processors.
+
+    Raises:
+        AudioError: the variable is not a positive whole number.
+    """
+    if text := os.environ.get("DENOISE_JOBS", "").strip():
+        return int(positive("DENOISE_JOBS", text, whole=True))
+    return max(1, (os.cpu_count() or 1) // 2)

@@ -16,6 +16,7 @@ from denoise_app.inference.device import Device
 from denoise_app.inference.engine import Levels, Progress, Settings
 from denoise_app.metrics.errors import MetricUnavailable
 from denoise_app.metrics.report import Measured
+from denoise_app.serve.turns import Place
 from denoise_app.ui import header
 from denoise_app.ui.clean import html
 from denoise_app.ui.clean import work as flow
@@ -55,7 +56,7 @@ def test_every_panel_is_whole_in_both_languages(say: Say, worker: FakeWorker, re
     for shown in (
         header.header(say, DEVICE, 60, None),
         markup.empty("First.", "More."),
-        markup.alert(say, "text"),
+        markup.alert("text", "title"),
         recording.facts(say, INFO, LEVELS, ""),
         recording.microphone(say),
         denoiser.about(say, offer),
@@ -78,15 +79,15 @@ def test_progress_says_how_far_how_long_and_how_fast() -> None:
     assert text(html.progress(Say("en"), step, False)) == "Denoising 42 % · 13 s left · 35 times real time"
     assert '<progress aria-label="Denoising"' in html.progress(Say("en"), step, False)
     assert text(html.progress(Say("en"), Step("loading"), False)) == "Loading the denoiser"
-    assert "first 10 seconds can be heard" in html.progress(Say("en"), step, True)
+    assert "first 10 seconds are ready to play" in html.progress(Say("en"), step, True)
 
 
 def test_the_fidelity_line(result: Result) -> None:
     said = text(html.fidelity(Say("en"), result))
     assert said == (
         "48 kHz · stereo · 24-bit → Denoiser 16 kHz → 48 kHz · stereo · 24-bit, "
-        "above 8 kHz: attenuated with the top band "
-        "Rate, channels, length and bit depth are those of the recording, and no gain was applied."
+        "above 8 kHz: reduced with the top band "
+        "Sample rate, channels, length and bit depth match the recording; no gain was applied."
     )
 
 
@@ -103,10 +104,10 @@ def test_the_fidelity_line_admits_every_change(result: Result) -> None:
         levels_out=LEVELS,
     )
     said = text(html.fidelity(Say("en"), replace(result, rendered=rendered)))
-    assert "stereo · lossy, above 8 kHz: dropped" in said and "mean of the channels" in said
-    assert "format cannot hold it: format, bit depth." in said
-    assert "Brought to −18.5 LUFS: gain +3.2 dB, true peak −1.0 dBTP." in said and "true-peak cap" in said
-    assert "1,200 samples beyond full scale were cut" in said and "no gain was applied" not in said
+    assert "stereo · lossy, above 8 kHz: removed" in said and "mixed to mono" in said
+    assert "the format requires it: format, bit depth." in said
+    assert "Normalized to −18.5 LUFS: gain +3.2 dB, true peak −1.0 dBTP." in said and "true-peak limit" in said
+    assert "1,200 samples exceeded full scale and were clipped" in said and "no gain was applied" not in said
 
 
 @pytest.mark.parametrize(
@@ -154,3 +155,27 @@ def test_numbers_that_are_not_there_say_why(result: Result) -> None:
 def test_what_was_measured_in_part_says_so(result: Result) -> None:
     assert "4 excerpts of 30 s" in html.cards(Say("en"), replace(result, numbers=Numbers({}, 4, 30.0)))
     assert "excerpts" not in html.cards(Say("en"), replace(result, numbers=Numbers({}, 1, 2.0)))
+
+
+def test_who_waits_is_told_place_and_time(say: Say) -> None:
+    told = text(html.progress(say, Step("loading", Place(3, 12.2)), False))
+    assert "3" in told and "13 s" in told
+
+
+def test_a_clean_recording_is_told_that_there_is_little_to_gain(say: Say, result: Result) -> None:
+    gentle = f"{recording.GENTLE} %"
+    assert recording.already_clean(say, recording.GOOD_SNR_DB - 0.1) == ""
+    assert recording.already_clean(say, MetricUnavailable("silent", metric="SNR")) == ""
+    assert "31.0 dB" in recording.already_clean(say, 31.0) and gentle in recording.already_clean(say, 31.0)
+    clean = replace(result, numbers=Numbers({"snr_estimated": Measured(31.0, 33.0)}, 1, 2.0))
+    assert recording.already_clean(say, 31.0) in html.cards(say, clean)
+    noisy = replace(result, numbers=Numbers({"snr_estimated": Measured(5.0, 33.0)}, 1, 2.0))
+    assert gentle not in html.cards(say, noisy)
+
+
+def test_a_speech_that_is_rated_lower_is_told(say: Say, result: Result) -> None:
+    def cards(before: float, after: float) -> str:
+        return html.cards(say, replace(result, numbers=Numbers({"dnsmos_sig": Measured(before, after)}, 1, 2.0)))
+
+    told = say("cards.speech-fell", fall="0.25", strength=recording.GENTLE)
+    assert told in cards(3.5, 3.25) and "advice" not in cards(3.5, 3.45) + cards(3.0, 3.5)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import html
 import re
 import threading
@@ -21,6 +20,7 @@ from denoise_app.inference import replay
 from denoise_app.ui.clean import link
 from denoise_app.ui.clean.tab import CleanTab
 from denoise_app.ui.parts.downloads import Downloads
+from denoise_app.ui.parts.excerpts import loudness
 from denoise_app.ui.parts.player import player_samples
 from denoise_app.ui.parts.site import Examples, Site
 from denoise_app.ui.parts.source import example_handler
@@ -73,7 +73,7 @@ def test_denoise_shows_the_result_and_gives_the_button_back(page: Page, recordin
     assert [version["key"] for version in value["versions"]] == ["before", "after", "removed"]
     assert value["selected"] == "after" and value["versions"][0]["gain_db"] == pytest.approx(-6.0, abs=0.2)
     assert page.values[page.tab.empty] == "" and page.values[page.tab.said] == ""
-    assert "my talk.wav · half, hybrid" in page.values[page.tab.heading]
+    assert "my talk.wav · half/hybrid" in page.values[page.tab.heading]
     assert "16 kHz · mono · 16-bit" in page.values[page.tab.fidelity]
     assert "my%20talk.denoised.wav" in page.values[page.tab.downloads]
     assert not page.session.busy
@@ -116,7 +116,7 @@ def test_an_error_of_the_program_is_told_without_its_text(
     page.values[page.tab.audio] = str(recording())
     page.denoise()
     said = page.values[page.tab.said]
-    assert "not with your recording" in said and "/home" not in said and "secret" not in said
+    assert "nothing is wrong with your recording" in said and "/home" not in said and "secret" not in said
 
 
 def test_a_checkpoint_that_is_refused_is_told(
@@ -239,7 +239,7 @@ def test_too_many_who_wait_are_told(page: Page) -> None:
     page.order()
     page.refuse()
     assert not page.session.busy
-    assert "too many people wait, or the server was started again" in page.said and page.ready
+    assert "too many people are waiting, or the server was restarted" in page.said and page.ready
 
 
 def test_a_cancelled_order_that_is_called_a_failure_later_stops_nothing(page: Page, recording: Make) -> None:
@@ -255,13 +255,24 @@ def test_a_cancelled_order_that_is_called_a_failure_later_stops_nothing(page: Pa
     assert page.session.result is not None
     page.order()
     page.refuse()
-    assert "too many people wait" in page.said, "the next failure is a refusal again"
+    assert "too many people are waiting" in page.said, "the next failure is a refusal again"
 
 
-def test_a_long_recording_shows_its_preview_first_then_the_whole_before_its_file(page: Page, recording: Make) -> None:
+def test_a_long_recording_shows_its_preview_first_then_the_whole(page: Page, recording: Make) -> None:
     page.values[page.tab.audio] = str(recording(seconds=31.0, rate=8_000))
-    steps = page.denoise()
-    shown = [step for step in steps if page.tab.heading in step]
+    shown = [step for step in page.denoise() if page.tab.heading in step]
+    assert ["Preview: the first 10 seconds" in step[page.tab.heading] for step in shown] == [True, False]
+    assert [step[page.tab.player]["frames"] for step in shown] == [80_000, 248_000]
+    assert shown[0][page.tab.downloads] == "" != shown[1][page.tab.downloads]
+
+
+def test_where_a_loudness_is_asked_for_the_whole_is_shown_before_its_file(
+    page: Page, recording: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("denoise_app.ui.worker.background.PAUSE", 0.0)
+    path = recording(seconds=31.0, rate=8_000)
+    page.values |= {page.tab.audio: str(path), page.tab.loudness: "target", page.tab.lufs: loudness(path) - 6.02}
+    shown = [step for step in page.denoise() if page.tab.heading in step]
     assert ["Preview: the first 10 seconds" in step[page.tab.heading] for step in shown] == [True, False, False]
     first, early, whole = (step[page.tab.player] for step in shown)
     assert (first["frames"], early["frames"], whole["frames"]) == (80_000, 248_000, 248_000)
@@ -274,7 +285,7 @@ def test_a_long_recording_shows_its_preview_first_then_the_whole_before_its_file
 def test_numbers_and_report_arrive_after_the_sound(page: Page, recording: Make) -> None:
     page.values[page.tab.audio] = str(recording())
     page.denoise()
-    assert "measuring" in page.values[page.tab.cards] and "Report follows" in page.values[page.tab.downloads]
+    assert "measuring" in page.values[page.tab.cards] and "Report in a moment" in page.values[page.tab.downloads]
     steps = list(page.tab.on_measure(page.session, page.request))
     for step in steps:
         page.take(step)
@@ -299,9 +310,11 @@ def test_figures_come_with_their_words(page: Page, recording: Make) -> None:
 
 
 def test_facts_of_a_recording_come_at_once_and_its_levels_after(page: Page, recording: Make) -> None:
-    told = [html for html, _ in page.tab.source.on_recording(str(recording()), None, page.request)]
-    assert "measuring" in told[0] and "16 kHz" in told[0] and "dBFS" in told[1] and "measuring" not in told[1]
-    assert [html for html, _ in page.tab.source.on_recording(None, None, page.request)] == [""]
+    source, path = page.tab.source, str(recording())
+    (first, _), then = source.on_recording(path, None, page.request), source.on_levels(path, page.request)
+    assert "measuring" in first and "16 kHz" in first and "dBFS" in then and "measuring" not in then
+    assert source.on_recording(None, None, page.request)[0] == ""
+    assert source.on_levels(None, page.request) == gr.skip()
 
 
 @pytest.mark.parametrize("kind", ["text", "nan", "gone"])
@@ -311,7 +324,10 @@ def test_a_bad_recording_is_told_when_it_is_chosen(page: Page, tmp_path: Path, k
         path.write_text("this is text")
     elif kind == "nan":
         soundfile.write(path, np.full(1000, np.nan), 16_000, "FLOAT")
-    *_, (html, _) = page.tab.source.on_recording(str(path), None, page.request)
+    source = page.tab.source
+    html = source.on_recording(str(path), None, page.request)[0]
+    if kind == "nan":  # which its header does not tell
+        html = source.on_levels(str(path), page.request)
     assert 'role="alert"' in html and str(tmp_path) not in html
 
 
@@ -328,7 +344,7 @@ def test_the_lists_name_the_recommended_denoiser_first_hand(page: Page) -> None:
     assert said == "" and all("value" not in update for update in settings)
     assert model.constructor_args["value"] == "half" and checkpoint.constructor_args["value"] == "half/hybrid"
     assert [key for _, key in checkpoint.constructor_args["choices"]] == ["half/hybrid", "half/log-mag"]
-    assert "recommended" in checkpoint.constructor_args["choices"][0][0] and "Favours" in about
+    assert "recommended" in checkpoint.constructor_args["choices"][0][0] and "Halves &lt;all&gt;." in about
 
 
 def test_an_address_restores_denoiser_and_settings(page: Page) -> None:
@@ -367,7 +383,7 @@ def test_the_figures_can_be_taken_along(page: Page, recording: Make) -> None:
 def test_a_model_without_weights_has_no_checkpoints_to_choose(page: Page) -> None:
     model, checkpoint, about = page.tab.on_model("wiener", page.request)
     assert model.constructor_args["value"] == "wiener" and checkpoint.constructor_args["value"] == "wiener"
-    assert checkpoint.constructor_args["visible"] is False and "this program" in about
+    assert checkpoint.constructor_args["visible"] is False and "Built in" in about
 
 
 def test_what_is_kept_goes_with_the_visit(page: Page, recording: Make) -> None:
@@ -393,10 +409,12 @@ def test_a_look_on_the_hub_adds_to_the_lists_and_says_what_was_left_out(
     monkeypatch.setattr(worker.offers, "list_hub", look)
     _, checkpoint, _, said = page.tab.on_hub({page.tab.checkpoint: "half/hybrid"}, page.request)
     key = f"half/hybrid@{'ab' * 20}"
-    assert ("hybrid · somebody/models @ abababa", key) in checkpoint.constructor_args["choices"]
-    assert "1 on the Hub" in said and "somebody/old holds no model.safetensors" in said
+    assert ("hybrid (compressed spectrum + SI-SNR) · somebody/models @ abababa", key) in checkpoint.constructor_args[
+        "choices"
+    ]
+    assert "Found 1 on the Hub" in said and "somebody/old holds no model.safetensors" in said
     about = page.tab.on_checkpoint(key, page.request)
-    assert "somebody/models at abababa" in about and "to be downloaded when you press Denoise" in about
+    assert "somebody/models at abababa" in about and "will be downloaded when you press Denoise" in about
 
 
 def test_a_checkpoint_that_is_no_longer_there_is_told(page: Page, worker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -438,9 +456,34 @@ def test_removed_is_heard_without_a_file_and_gone_with_its_result(page: Page, re
     value = page.values[page.tab.player]
     assert [version["computed"] for version in value["versions"]] == [False, False, True]
     request = {"token": value["token"], "version": 2, "start": 3_000, "frames": 500}
-    heard = np.frombuffer(base64.b64decode(player_samples(request)["data"]), "<f4")
+    heard = np.frombuffer(player_samples(request)["data"], "<f4")
     expected = page.session.result.removed.read(0, 32_000)[0, 3_000:3_500]
     np.testing.assert_allclose(heard, expected, atol=1e-6)
     page.values[page.tab.strength] = 50
     page.press(page.tab.on_settings)
     assert player_samples(request) == {"error": "gone"}
+
+
+def test_the_recording_goes_on_to_another_tab(page: Page, sessions: Sessions, recording: Make) -> None:
+    skipped, other = page.tab.on_hand(None, None)
+    assert skipped == gr.skip()
+    page.values[page.tab.audio] = str(recording("my talk.wav"))
+    page.denoise()
+    path, other = page.tab.on_hand(page.session, other)
+    assert Path(path).name == "my talk.wav" and Path(path).is_relative_to(other.folder)
+    sessions.close(page.session)
+    assert Path(path).is_file()  # it is the other visit's own
+
+
+def test_a_preset_chooses_what_the_catalogue_means_by_it(page: Page, worker: Any, monkeypatch: Any) -> None:
+    assert list(page.tab.presets) == ["best", "fast", "live"]
+    asked: list[str] = []
+    recommended = worker.offers.recommended
+
+    def meant(name: str | None = None) -> Any:
+        asked.append(str(name))
+        return recommended("wiener" if name == "fast" else None)
+
+    monkeypatch.setattr(worker.offers, "recommended", meant)
+    model, checkpoint, _ = page.tab.preset_handler("fast")(page.request)
+    assert asked[0] == "fast" and model.constructor_args["value"] == checkpoint.constructor_args["value"] == "wiener"

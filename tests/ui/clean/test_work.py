@@ -126,17 +126,32 @@ def test_the_preview_of_a_cancelled_run_can_still_be_heard(
 
 
 def test_a_long_recording_is_heard_before_its_file_is_written(
-    worker: FakeWorker, session: Session, recording: Make
+    worker: FakeWorker, session: Session, recording: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """As where a loudness is asked for: only then does its file wait for the denoiser's end."""
+    monkeypatch.setattr("denoise_app.ui.worker.background.PAUSE", 0.0)
     path = recording(seconds=31.0, rate=16_000)
     early: list[np.ndarray] = []
-    for step in flow.denoise(worker, session, order(worker, session, path), session.begin()):
+    asked = order(worker, session, path, loudness_lufs=-30.0)
+    for step in flow.denoise(worker, session, asked, session.begin()):
         if isinstance(step, Heard):
             assert session.result is not None and session.result.preview
             early.append(step.after.read(240_000, 16_000))
-    assert session.result is not None
+    result = session.result
+    assert result is not None and not result.preview
     (heard,) = early
-    np.testing.assert_allclose(heard.T, samples(session.result.after)[240_000:256_000], atol=2 / 32768)
+    gain = 10 ** (result.rendered.gain_db / 20)
+    np.testing.assert_allclose(gain * heard.T, samples(result.after)[240_000:256_000], atol=2 / 32768)
+
+
+def test_a_result_is_written_while_it_is_denoised(
+    worker: FakeWorker, session: Session, recording: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The recording is gone through once, and there is no time in which only its file is missing."""
+    monkeypatch.setattr("denoise_app.ui.worker.background.PAUSE", 0.0)
+    steps = run(worker, session, recording(seconds=31.0, rate=16_000))
+    assert {step.stage for step in steps if isinstance(step, Step)} == {"loading", "preview", "separate"}
+    assert not any(isinstance(step, Heard) for step in steps)
 
 
 def test_the_beginning_of_a_long_recording_goes_where_its_preview_is_cancelled(

@@ -19,6 +19,7 @@ from denoise_app.evaluation.leaderboard import FORMAT_VERSION, Board
 from denoise_app.inference.catalog import Entry
 from denoise_app.ui.models import html as board
 from denoise_app.ui.models.tab import ModelsTab
+from denoise_app.ui.parts import numbers
 from denoise_app.ui.parts.site import Site
 from denoise_app.ui.texts import Say
 
@@ -60,6 +61,8 @@ def say() -> Say:
 
 
 def names(html: str) -> list[str]:
+    """Of every row; those of the folded table, where there is one."""
+    html = html.partition("<details")[2] or html
     return re.findall(r'<th scope="row" data-value="([^"]*)"', html)
 
 
@@ -76,10 +79,19 @@ def test_filters_leave_their_kind_and_the_noisy_row(ours: Board, say: Say, kind:
     assert names(board.table(say, ours, "all", kind)) == [say("board.noisy"), *shown]
 
 
+def test_the_best_of_each_model_comes_first_and_the_rest_is_folded(ours: Board, say: Say) -> None:
+    first, _, rest = board.table(say, ours, "all", "all").partition("<details")
+    assert names(first) == [say("board.noisy"), "wiener", "half"]
+    assert first.count("#card-half-hybrid") == 1 and "#card-half-log-mag" not in first
+    assert "#card-half-log-mag" in rest and say("board.rest", count=3) in rest
+    assert "<details" not in board.table(say, ours, "all", "classical")
+
+
 def test_the_best_is_marked_by_each_metrics_own_direction(ours: Board, say: Say) -> None:
     html = board.table(say, ours, "all", "all")
-    best = re.findall(r"<b>([\d.]+)</b>", html)
-    assert best == ["1.70", "11.0"]
+    first, _, everything = html.partition("<details")
+    assert re.findall(r"<b>([\d.]+)</b>", everything) == ["1.70", "11.0"]
+    assert re.findall(r"<b>([\d.]+)</b>", first) == ["1.70"]  # what is not shown is the better one
     assert EVIL not in html and "± 0.10" in html
 
 
@@ -158,7 +170,7 @@ def test_cards_are_of_all_and_mark_the_best(worker: Any, say: Say) -> None:
     offers = worker.offers.all()
     html = board.cards(say, offers, offers[1])
     titles = [re.sub("<.*?>", "", title) for title in re.findall("<summary>(.*?)</summary>", html)]
-    assert titles == ["half · hybrid", "half · log-mag recommended", "wiener"]
+    assert titles == [say("models.all", count=3), "half/hybrid", "half/log-mag recommended", "wiener"]
 
 
 def test_a_card_shows_the_training_and_escapes_what_it_tells(worker: Any, say: Say) -> None:
@@ -172,8 +184,24 @@ def test_a_card_shows_the_training_and_escapes_what_it_tells(worker: Any, say: S
     told = replace(offer, manifest=replace(offer.manifest, training=training, credits=(EVIL,)))
     html = board.card(say, told)
     assert EVIL not in html and 'id="card-half-hybrid"' in html
-    assert "12.5 h" in html and "clean 6.8 h" in html
+    assert "12.5 h" in html and "speech 6.8 h" in html
     assert "from 3 to 1 in 30 steps" in html and html.count("<polyline") == 1
+
+
+@pytest.mark.parametrize(
+    "training", [{"curve": 5}, {"curve": [{"step": 1, "loss": 1e400}] * 2, "data": {"a": {"hours": []}}}, 5]
+)
+def test_a_broken_card_takes_no_other_along(worker: Any, say: Say, training: Any) -> None:
+    good, bad, other = worker.offers.all()
+    bad = replace(bad, manifest=replace(bad.manifest, training=training))
+    html = board.cards(say, [good, bad, other], good)
+    assert re.findall('id="(card-[a-z-]+)"', html) == ["card-half-hybrid", "card-half-log-mag", "card-wiener"]
+    assert board.card(say, good, recommended=True) in html and board.card(say, other) in html
+
+
+def test_a_card_that_cannot_be_drawn_says_so(worker: Any, say: Say) -> None:
+    bad = replace(worker.offers.all()[0], manifest=replace(worker.offers.all()[0].manifest, training={"curve": 5}))
+    assert say("models.undrawn") in unescape(board.cards(say, [bad], bad))
 
 
 # the tab itself
@@ -196,10 +224,12 @@ def request_() -> gr.Request:
 
 def test_the_tab_shows_what_is_at_hand(tab: ModelsTab, request_: gr.Request) -> None:
     cards, group, _ = tab.on_load(request_)
-    assert "recommended" in cards and cards.count("<details") == 3 and len(value(group, "choices")) == 3
+    assert "recommended" in cards and cards.count("<details") == 1 + 3 and len(value(group, "choices")) == 3
     heat, said, *scatters = tab.on_figures("all", "all", "pesq_wb", "dark", request_)
     assert json.loads(heat.to_json())["data"][0]["z"] == [[1.7], [1.6]] and "hybrid" in said
     assert [len(scatter.data) for scatter in scatters] == [2, 1]
+    symbols = [{trace.customdata[0].split("-")[1]: trace.marker.symbol for trace in one.data} for one in scatters]
+    assert symbols[1].items() <= symbols[0].items()  # a model looks the same in both
 
 
 class Repository:
@@ -236,3 +266,10 @@ def test_a_repository_is_shown_before_anything_is_fetched(
     said, *_ = tab.on_pull(found, found[1].key, request_)
     assert "broke off" in said
     assert "author/name" in tab.on_look("  ", "", request_)[1]
+
+
+def test_the_recordings_of_the_board_are_told_in_the_readers_language() -> None:
+    about = "130 recordings (LibriSpeech test-other, English; AISHELL-3, Mandarin; recorded noise, -5 to 15 dB)"
+    assert numbers.recordings(Say("en"), about) == about
+    assert numbers.recordings(Say("zh"), about).startswith("130 段录音（LibriSpeech test-other，英语；")
+    assert numbers.recordings(Say("zh"), "2 recordings (mine)") == "2 recordings (mine)"

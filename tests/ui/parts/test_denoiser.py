@@ -23,15 +23,15 @@ LEVELS = Levels(peak_db=-0.9, loudness_lufs=-18.5, clipped=0.0, dc_offset=0.0)
 
 def test_a_model_is_named_with_size_causality_and_licence(worker: FakeWorker) -> None:
     offers = worker.offers.all()
-    assert denoiser.model_label(Say("en"), offers[:2], True) == "half · 193 k · not causal · apache-2.0 (recommended)"
+    assert denoiser.model_label(Say("en"), offers[:2], True) == "half · 193 k · non-causal · apache-2.0 (recommended)"
     assert denoiser.model_label(Say("zh"), offers[2:], False) == "wiener · 无需训练 · 因果 · apache-2.0"
 
 
 def test_a_checkpoint_is_told_with_what_it_favours_and_its_scores(worker: FakeWorker) -> None:
     said = text(denoiser.about(Say("en"), worker.offers.recommended()))
-    assert "Favours: Halves <all>." in said
+    assert "Halves <all>." in said
     assert "PESQ-WB 1.60" in said and "STOI 0.810 (0.770)" in said and "SI-SDR 9.1 dB" in said
-    assert "10 ms delay" in said and "the folder weights" in said
+    assert "10 ms delay" in said and "Included with the app" in said
     assert "全部减半" in denoiser.about(Say("zh"), worker.offers.recommended())
 
 
@@ -44,6 +44,6 @@ def test_a_checkpoint_of_the_hub_says_where_from_commit_size_and_whether_it_is_h
         cached=False,
     )
     said = denoiser.source(Say("en"), offer)
-    assert said == "the Hub, somebody/models at abcdef0, 4.1 MB, to be downloaded when you press Denoise"
-    assert "in the cache" in denoiser.source(Say("en"), replace(offer, cached=True))
+    assert said == "Hugging Face Hub: somebody/models at abcdef0, 4.1 MB, will be downloaded when you press Denoise"
+    assert denoiser.source(Say("en"), replace(offer, cached=True)).endswith("4.1 MB, downloaded")
     assert offer.key == "half/hybrid@" + "abcdef0123" * 4

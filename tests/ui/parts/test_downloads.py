@@ -136,6 +136,6 @@ def test_a_visits_new_offer_takes_the_place_of_its_former(
 
 def test_the_report_can_be_had_when_there_is_one() -> None:
     early = links(Say("en"), "t", {"after": "a b.wav", "removed": "r.wav"})
-    assert 'href="results/t/a%20b.wav"' in early and "Report follows" in early and "zip" not in early
+    assert 'href="results/t/a%20b.wav"' in early and "Report in a moment" in early and "zip" not in early
     late = links(Say("en"), "t", {"after": "a.wav", "removed": "r.wav", "report": "a.json", "all": "a.zip"})
-    assert late.count("<a ") == 4 and "Report follows" not in late
+    assert late.count("<a ") == 4 and "Report in a moment" not in late

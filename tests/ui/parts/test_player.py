@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
 
 from denoise_app.audio.errors import AudioError
-from denoise_app.ui.parts.player import TEXTS, Version, build_player, player_overview, player_samples, player_value
+from denoise_app.ui.parts.player import (
+    ROUTES,
+    TEXTS,
+    WINDOW_BYTES,
+    Version,
+    build_player,
+    player_overview,
+    player_samples,
+    player_value,
+)
 
 RATE = 16_000
 
@@ -29,7 +41,7 @@ def noise(tmp_path: Path) -> Version:
 def test_a_browser_can_ask_only_for_what_it_was_given(noise: Version) -> None:
     value = player_value([noise])
     block = {"token": value["token"], "version": 0, "start": 0, "frames": 100}
-    assert np.frombuffer(base64.b64decode(player_samples(block)["data"]), "<i2").size == 100
+    assert np.frombuffer(player_samples(block)["data"], "<i2").size == 100
     payload, signature = value["token"].split(".")
     other = base64.urlsafe_b64encode(base64.urlsafe_b64decode(payload).replace(b"noise", b"other")).decode()
     for token in (f"{other}.{signature}", payload, "", "a.b", "中.文", None, 5, [], {}):
@@ -62,7 +74,7 @@ def test_a_file_written_anew_makes_another_value(noise: Version) -> None:
 
 def test_past_the_end_is_silence(noise: Version) -> None:
     request = {"token": player_value([noise])["token"], "version": 0, "start": 3 * RATE - 10, "frames": 30}
-    samples = np.frombuffer(base64.b64decode(player_samples(request)["data"]), "<i2") / 32768
+    samples = np.frombuffer(player_samples(request)["data"], "<i2") / 32768
     assert np.array_equal(samples[:10], soundfile.read(noise.sound)[0][-10:])
     assert not samples[10:].any()
 
@@ -75,7 +87,7 @@ def test_blocks_of_a_resampled_file_join(tmp_path: Path, rate: int) -> None:
 
     def block(start: int, frames: int) -> np.ndarray:
         answer = player_samples({"token": value["token"], "version": 0, "start": start, "frames": frames})
-        return np.frombuffer(base64.b64decode(answer["data"]), "<f4")
+        return np.frombuffer(answer["data"], "<f4")
 
     expected = 0.5 * np.sin(2 * np.pi * 300 * np.arange(3 * third) / value["sample_rate"])
     joined = np.concatenate([block(start, third) for start in (0, third, 2 * third)])
@@ -87,9 +99,52 @@ def test_long_and_wide_values_have_shorter_windows(tmp_path: Path) -> None:
     wide = write(tmp_path, "wide", np.zeros((96_000 * 130, 2), np.int16), 96_000)
     versions = [Version(f"{n}", f"{n}", wide.sound) for n in range(3)]
     one, three = player_value(versions[:1]), player_value(versions)
-    assert one["window_frames"] == 120 * 96_000
-    assert 60 * 96_000 < three["window_frames"] < 120 * 96_000
-    assert three["window_frames"] * 2 * 3 <= 40_000_000
+    for value, count in ((one, 1), (three, 3)):
+        assert 23_000_000 < value["window_frames"] * 2 * count * 2 <= WINDOW_BYTES
+    narrow = write(tmp_path, "narrow", np.zeros(RATE * 130, np.int16))
+    assert player_value([narrow])["window_frames"] == 120 * RATE
+
+
+def fetched(value: dict[str, Any], version: int) -> list[dict[str, Any]]:
+    """All blocks of a version that the browser fetches for its first window."""
+    found = []
+    for start in range(0, value["window_frames"], value["block_frames"]):
+        frames = min(value["block_frames"], value["window_frames"] - start)
+        found.append(player_samples({"token": value["token"], "version": version, "start": start, "frames": frames}))
+    return found
+
+
+def test_a_long_stereo_result_costs_at_most_25_mb(tmp_path: Path) -> None:
+    path, rate, minutes = tmp_path / "long.wav", 48_000, 20
+    noise = np.random.default_rng(0).uniform(-1.5, 1.5, (rate * 60, 2)).astype(np.float32)
+    with soundfile.SoundFile(path, "w", rate, 2, "FLOAT") as file:
+        for _ in range(minutes):
+            file.write(noise)
+    value = player_value([Version(key, key, path) for key in ("before", "after", "removed")])
+    blocks = [block for version in range(3) for block in fetched(value, version)]
+    assert 20_000_000 < sum(len(block["data"]) for block in blocks) <= 25_000_000
+    assert {block["format"] for block in blocks} == {"int16"}
+    first = np.frombuffer(blocks[0]["data"], "<i2").reshape(2, -1) * (blocks[0]["scale"] / 32768)
+    assert np.abs(first - noise[: first.shape[1]].T).max() <= 0.51 * 1.5 / 32767
+
+
+def test_a_short_result_is_sent_as_it_is(tmp_path: Path) -> None:
+    sound = np.random.default_rng(0).uniform(-1.5, 1.5, (RATE, 2)).astype(np.float32)
+    soundfile.write(tmp_path / "deep.wav", sound, RATE, "FLOAT")
+    (block,) = fetched(player_value([Version("deep", "Deep", tmp_path / "deep.wav")]), 0)
+    assert block["format"] == "float32" and block["scale"] == 1.0
+    assert np.array_equal(np.frombuffer(block["data"], "<f4").reshape(2, -1), sound.T)
+
+
+def test_blocks_have_a_route_of_their_own(noise: Version) -> None:
+    client = TestClient(Starlette(routes=ROUTES))
+    asked = {"token": player_value([noise])["token"], "version": 0, "start": 0, "frames": 100}
+    told = client.post("/player/samples", json=asked)
+    assert told.status_code == 200 and told.headers["x-format"] == "int16" and float(told.headers["x-scale"]) == 1.0
+    assert told.content == player_samples(asked)["data"] and len(told.content) == 200
+    told = client.post("/player/samples", json=asked | {"token": "x"})
+    assert told.status_code == 410 and told.json() == {"error": "gone"}
+    assert client.post("/player/samples", content=b"no json").json() == {"error": "unreadable"}
 
 
 def test_the_overview_holds_every_extreme(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def test_facts_of_a_recording() -> None:
     )
     silent = Levels(-math.inf, -math.inf, 0.0, 0.0)
     assert "Peak silence" in text(recording.facts(Say("en"), INFO, silent, ""))
-    assert "全部是数字静音" in recording.facts(Say("zh"), INFO, silent, "")
+    assert "这段录音是静音。请检查麦克风。" in recording.facts(Say("zh"), INFO, silent, "")
     assert text(recording.facts(Say("en"), INFO, None, "measuring")).endswith("Loudness measuring")
 
 

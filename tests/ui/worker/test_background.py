@@ -7,6 +7,8 @@ import threading
 import pytest
 
 from denoise_app.inference.engine import Cancelled, Progress
+from denoise_app.serve.clients import CURRENT
+from denoise_app.serve.turns import Place
 from denoise_app.ui.worker import background
 from denoise_app.ui.worker.background import Background
 from denoise_app.ui.worker.session import Job
@@ -81,3 +83,46 @@ def test_reports_that_come_faster_than_anybody_reads_are_dropped(monkeypatch: py
             report(step(k / 100))
 
     assert [progress.fraction for progress in Background(Worker(), work, Job())] == [0.0]
+
+
+def test_short_work_gets_its_turn_between_the_blocks_of_long_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DENOISE_JOBS", "1")
+    worker, order, came = Worker(), [], threading.Event()
+    CURRENT.set("short")
+    short_job = Job()
+    CURRENT.set("long")
+    places: list[Place] = []
+
+    def long(report, stopped):  # type: ignore[no-untyped-def]
+        came.set()
+        while worker.turns.waiting == 0:
+            threading.Event().wait(0.001)
+        for _ in range(3):
+            assert not stopped()
+            order.append("long")
+
+    def short(report, stopped):  # type: ignore[no-untyped-def]
+        order.append("short")
+
+    def follow() -> None:
+        assert came.wait(30)
+        places.extend(told for told in Background(worker, short, short_job) if isinstance(told, Place))
+
+    other = threading.Thread(target=follow)
+    other.start()
+    assert list(Background(worker, long, Job())) == []
+    other.join(30)
+    assert order == ["short", "long", "long", "long"]
+    assert places and places[0].ahead == 0
+
+
+def test_who_is_stopped_before_its_turn_is_cancelled_and_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DENOISE_JOBS", "1")
+    worker, job, done = Worker(), Job(), []
+    with worker.at_work("somebody"):
+        waiting = iter(Background(worker, lambda report, stopped: done.append(1), job))
+        assert isinstance(next(waiting), Place)
+        job.stop()
+        with pytest.raises(Cancelled):
+            list(waiting)
+    assert done == [] and worker.turns.waiting == 0

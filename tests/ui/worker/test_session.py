@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from denoise_app.ui.worker.session import PREFIX, Session, Sessions, sweep
+from denoise_app.ui.worker.session import Session, Sessions
 
 
 def test_visits_have_folders_that_nobody_can_guess(sessions: Sessions) -> None:
@@ -69,14 +69,6 @@ def test_a_new_job_stops_the_one_before(session: Session) -> None:
     assert first.stopped and not second.stopped and session.busy
     second.end()
     assert not session.busy and not second.stopped
-
-
-def test_only_what_was_left_long_ago_is_swept_away(tmp_path: Path) -> None:
-    for name, age in ((f"{PREFIX}old", 1000), (f"{PREFIX}new", 9000), ("somebody-elses", 1000)):
-        (tmp_path / name).mkdir()
-        os.utime(tmp_path / name, (age, age))
-    sweep(tmp_path, before=5000)
-    assert {path.name for path in tmp_path.iterdir()} == {f"{PREFIX}new", "somebody-elses"}
 
 
 @dataclass(frozen=True)

@@ -46,3 +46,31 @@ def test_metrics_are_computed_or_say_why_not() -> None:
     found = Worker().score(np.zeros(16_000, np.float32), 16_000, ["noise_floor", "snr_estimated"])
     assert set(found) == {"noise_floor", "snr_estimated"}
     assert isinstance(found["noise_floor"], float) and isinstance(found["snr_estimated"], MetricUnavailable)
+
+
+def test_a_worker_that_rests_lets_go_of_what_is_quickly_loaded_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    let_go: list[bool] = []
+    monkeypatch.setattr("denoise_app.metrics.blind.let_go", lambda: let_go.append(True))
+    worker = Worker()
+    assert not worker.rest(1000) and let_go == []
+    with worker.at_work():
+        assert not worker.rest(0) and let_go == []
+    assert worker.rest(0) and let_go == [True]
+
+
+def test_a_program_that_ends_waits_for_work_and_begins_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker, go = Worker(), threading.Event()
+    entered = threading.Event()
+
+    def work() -> None:
+        with worker.at_work():
+            entered.set()
+            go.wait(30)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    assert entered.wait(30) and not worker.ending
+    assert not worker.drain(0.0) and worker.ending and not worker.closing
+    go.set()
+    assert worker.drain(30)
+    thread.join(30)

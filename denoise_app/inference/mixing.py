@@ -1,0 +1,106 @@
+"""The mix that replaces a sound: the sound less what a denoiser takes, when that is known or as it becomes known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from denoise_app.audio.clip import Samples
+from denoise_app.audio.convert import Resampler, mid
+
+from .high_band import GainQueue
+from .separation import Piece, Separating, Separation
+from .settings import Settings
+from .sources import block_frames
+from .tracks import LowBand, Queue
+
+Separated = Separation | Separating
+
+
+def has_high_band(separated: Separated) -> bool:
+    """Whether the sound reaches above the denoiser's band."""
+    return separated.info.sample_rate > separated.model_rate
+
+
+def mixed_blocks(separated: Separated, settings: Settings) -> Iterator[tuple[Samples, Samples]]:
+    """Blocks (channels, n) of the input, each with the mix that replaces it.
+
+    The mix is the input minus what is taken from it, so that where nothing is taken the input's bits remain. Its
+    constant offset, which is no sound, is taken with the noise. Nothing depends on how it is cut into pieces.
+    """
+    mixer = _Mixer(separated, settings)
+    size = block_frames(separated.info.sample_rate, separated.info.channels)
+    for piece in separated.pieces():
+        mixer.push(piece)
+        while mixer.ready >= size:
+            yield mixer.take(size)
+    mixer.finish()
+    while mixer.ready:
+        yield mixer.take(min(size, mixer.ready))
+
+
+class _Mixer:
+    """Brings what is known of a separation into step at the sound's rate, and mixes it."""
+
+    def __init__(self, separated: Separated, settings: Settings) -> None:
+        channels, rate = separated.info.channels, separated.info.sample_rate
+        rows, model_rate = separated.rows, separated.model_rate
+        self._wet = settings.wet
+        self._is_mid = separated.channels == "mid"
+        self._has_above = settings.high_band != "keep" and has_high_band(separated)
+        self._follows = self._has_above and settings.high_band == "follow"
+        self._sound, self._centred = Queue(channels), Queue(channels)
+        self._taken, self._up = Queue(rows), Resampler(rows, model_rate, rate)
+        self._size = max(1, block_frames(rate, channels) * model_rate // rate)
+        self._low, self._low_band = Queue(channels), LowBand(channels, rate, model_rate)
+        self._gains = GainQueue(
+            rows,
+            model_rate / rate / separated.gain_hop,
+            begin=separated.skipped * rate // model_rate,
+            first=separated.skipped // separated.gain_hop,
+        )
+        self._awaited: list[Queue | GainQueue] = [self._sound]
+        if self._wet:
+            self._awaited += [self._taken]
+            self._awaited += [self._low] * self._has_above + [self._gains] * self._follows
+
+    @property
+    def ready(self) -> int:
+        """Samples that can be taken."""
+        return min(queue.frames for queue in self._awaited)
+
+    def push(self, piece: Piece) -> None:
+        """Hears what is known next."""
+        self._sound.put(piece.sound)
+        if not self._wet:
+            return
+        self._centred.put(piece.centred)
+        for begin in range(0, piece.taken.shape[1], self._size):  # half a minute may come at once
+            self._taken.put(self._up.push(piece.taken[:, begin : begin + self._size]))
+        if self._has_above:
+            self._low.put(self._low_band.push(piece.centred))
+        if self._follows:
+            self._gains.put(piece.gains)
+
+    def finish(self) -> None:
+        """Nothing more comes: all that is left can be taken."""
+        self._taken.put(self._up.finish())
+        self._low.put(self._low_band.finish())
+        self._awaited = [self._sound]
+
+    def take(self, frames: int) -> tuple[Samples, Samples]:
+        """The next (channels, frames) of the sound, and its mix."""
+        sound = self._sound.take(frames)
+        if not self._wet:
+            return sound, sound
+        centred = self._centred.take(frames)
+        heard = mid(centred) if self._is_mid else centred
+        change = (sound - heard) + self._taken.take(frames) + self._above(centred)
+        return sound, sound - self._wet * change
+
+    def _above(self, centred: Samples) -> Samples | float:
+        """What is taken above the denoiser's band, (rows, n) or 0."""
+        if not self._has_above:
+            return 0.0
+        high = centred - self._low.take(centred.shape[1])
+        high = mid(high) if self._is_mid else high
+        return high * (1 - self._gains.take(centred.shape[1])) if self._follows else high

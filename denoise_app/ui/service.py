@@ -1,0 +1,103 @@
+"""How the page is served for days on end: guarded, tidied up, and gone without a trace."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import gc
+import logging
+import os
+import signal
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+
+from denoise_app.serve.folder import ProcessFolder
+from denoise_app.serve.guard import Guard
+from denoise_app.serve.limits import ServiceLimits
+from denoise_app.serve.uploads import Uploads
+
+from .parts.language import say_in
+from .parts.site import Site
+from .visits import Visits
+from .worker.clients import Line
+from .worker.worker import Worker
+
+logger = logging.getLogger(__name__)
+
+TIDY_SECONDS = 30.0
+REST_SECONDS = 60.0  # without work, after which memory is given back that the next work needs again
+DRAIN_SECONDS = 20.0  # of the 30 that most hosts give between SIGTERM and SIGKILL
+
+
+@cache
+def own_folder() -> ProcessFolder:
+    """The folder of all temporary files of this process; from the first call on they go there, Gradio's too."""
+    folder = ProcessFolder(Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir()))
+    os.environ["GRADIO_TEMP_DIR"] = str(folder.room("uploads"))
+    tempfile.tempdir = str(folder.path)  # also where Gradio lets results come from
+    return folder
+
+
+def lifespan(site: Site, limits: ServiceLimits) -> Callable[[Any], AbstractAsyncContextManager[None]]:
+    """What surrounds the server's life, from its start to its end; FastAPI calls it with Gradio's app."""
+
+    @asynccontextmanager
+    async def alive(app: Any) -> AsyncIterator[None]:
+        blocks = app.get_blocks()
+        uploads = Uploads(Path(app.uploaded_file_dir), limits, kept=(site.sessions.root,))
+        visits = Visits(blocks, 60 * site.minutes)
+        app.uploaded_file_dir, app.state_holder = uploads, visits
+        # outermost, before Gradio's own: the stack is built by the time the server starts
+        app.middleware_stack = Guard(app.middleware_stack, uploads, say_in, lambda: site.worker.ending)
+        tidying = asyncio.create_task(_tidy_regularly(site, blocks._queue, visits, uploads))
+        try:
+            yield
+        finally:
+            tidying.cancel()
+
+    return alive
+
+
+async def _tidy_regularly(site: Site, line: Line, visits: Visits, uploads: Uploads) -> None:
+    while True:
+        await asyncio.sleep(TIDY_SECONDS)
+        try:
+            await line.end_unheard()
+            visits.tidy(datetime.now())
+            await run_in_threadpool(uploads.sweep, 60.0 * site.minutes)
+            site.worker.rest(REST_SECONDS)
+            await run_in_threadpool(give_memory_back)
+        except Exception:
+            logger.exception("tidying up failed")  # and is tried again
+
+
+def give_memory_back() -> None:
+    """Returns to the system what was freed; elsewhere than with the GNU C library that happens by itself or not."""
+    gc.collect()
+    try:
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    except (OSError, AttributeError):
+        return
+
+
+@contextmanager
+def ended_by_sigterm(worker: Worker) -> Iterator[None]:
+    """Within it, SIGTERM lets the work under way end, takes no other, and then ends the program as Ctrl-C does."""
+
+    def end(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a second one does not wait
+        worker.drain(DRAIN_SECONDS)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,334 @@
+"""The page through a long and hostile day: what it holds of visits, whom it lets in, and what it leaves behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import httpx
+import pytest
+from gradio.state_holder import SessionState
+
+from denoise_app.ui import app as page
+from denoise_app.ui.texts import ENGLISH
+from denoise_app.ui.visits import REST_SECONDS, Visit, Visits
+from denoise_app.ui.worker.clients import Line
+from denoise_app.ui.worker.session import Job, Sessions
+
+Make = Callable[..., Path]
+EACH = 4
+
+
+class Server:
+    """The page as it is served, for a fake worker."""
+
+    def __init__(self, folder: Path, worker: Any) -> None:
+        self.worker, self.uploads, self.visits = worker, folder / "uploads", folder / "visits"
+        self.app = page.build(worker, Sessions(self.visits), examples=())
+        _, self.url, _ = page.launch(self.app, server_name="127.0.0.1", prevent_thread_lock=True, quiet=True)
+        self.line: Line = self.app.blocks._queue
+
+    def upload(self, path: Path) -> str:
+        with path.open("rb") as file:
+            (there,) = httpx.post(f"{self.url}gradio_api/upload", files={"files": file}).json()
+        return str(there)
+
+    def order(self, path: str) -> httpx.Response:
+        return order(self.url, path)
+
+
+def order(url: str, path: str) -> httpx.Response:
+    """Begins a call of the API."""
+    file = {"path": path, "meta": {"_type": "gradio.FileData"}}
+    data = [file, "", "", 100, 60, "follow", 0, -1, "each", "", 0, 0]
+    return httpx.post(f"{url}gradio_api/call/denoise", json={"data": data})
+
+
+@pytest.fixture
+def server(tmp_path: Path, make_worker: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    monkeypatch.setenv("DENOISE_MAX_WAITING_EACH", str(EACH))
+    monkeypatch.setenv("DENOISE_MAX_UPLOAD", "2000000")
+    monkeypatch.setenv("DENOISE_JOBS", "1")
+    running = Server(tmp_path, make_worker())
+    yield running
+    if running.worker.offers.gate is not None:
+        running.worker.offers.gate.set()
+    running.app.blocks.close()
+
+
+def until(holds: Callable[[], bool], seconds: float = 30) -> None:
+    """Waits for the server, which works in other threads."""
+    for _ in range(int(seconds / 0.01)):
+        if holds():
+            return
+        threading.Event().wait(0.01)
+    raise AssertionError("it never came to that")
+
+
+def files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+# --------------------------------------------------------------------------------------------------------------- disk
+
+
+def test_an_upload_that_is_broken_off_leaves_no_file(server: Server) -> None:
+    url = httpx.URL(server.url)
+    head = (
+        "POST /gradio_api/upload HTTP/1.1\r\nHost: x\r\nContent-Length: 500000\r\n"
+        "Content-Type: multipart/form-data; boundary=b\r\n\r\n"
+        '--b\r\nContent-Disposition: form-data; name="files"; filename="a.wav"\r\n\r\n'
+    )
+    with socket.create_connection((url.host, url.port)) as client:
+        client.sendall(head.encode() + bytes(300_000))
+        until(lambda: bool(files(server.uploads)))
+    until(lambda: not files(server.uploads))
+
+
+def test_an_upload_that_is_too_large_is_refused_in_a_sentence(server: Server) -> None:
+    told = httpx.post(f"{server.url}gradio_api/upload", files={"files": bytes(2_100_000)})
+    assert told.status_code == 413 and told.text.startswith("The recording is too large") and "MB" in told.text
+    assert files(server.uploads) == []
+
+
+def test_what_is_uploaded_can_be_used(server: Server, recording: Make) -> None:
+    call = server.order(server.upload(recording()))
+    answer = httpx.get(f"{server.url}gradio_api/call/denoise/{call.json()['event_id']}", timeout=60).text
+    assert "event: complete" in answer and "talk.denoised.wav" in answer
+
+
+# -------------------------------------------------------------------------------------------------------------- floods
+
+
+def test_a_client_has_so_many_orders_and_the_page_opens_all_the_same(server: Server, recording: Make) -> None:
+    gate = server.worker.offers.gate = threading.Event()
+    there = server.upload(recording())
+    answers = [server.order(there) for _ in range(EACH + 3)]
+    assert [answer.status_code for answer in answers] == [200] * EACH + [503] * 3
+    assert answers[-1].json()["detail"] == ENGLISH["refused.too-many-orders"].format(limit=EACH)
+    loads = [fn for fn in server.app.blocks.fns.values() if any(name == "load" for _, name in fn.targets) and fn.fn]
+    assert loads
+    for fn in loads:  # as the browser asks when the page opens
+        data = [component.value if hasattr(component, "value") else None for component in fn.inputs]
+        body = {"fn_index": fn._id, "data": data, "session_hash": "visitor"}
+        told = httpx.post(f"{server.url}gradio_api/run/predict", json=body, timeout=20)
+        assert told.status_code == 200 and told.json()["data"], fn.fn
+    gate.set()
+
+
+def test_what_computes_nothing_is_no_order(server: Server) -> None:
+    orders = {fn.fn.__qualname__ for fn in server.app.blocks.fns.values() if fn.queue and fn.fn}
+    assert {"CleanTab.on_denoise", "CleanTab.on_measure", "CompareTab.on_compare"} <= orders
+    free = {fn.fn.__qualname__ for fn in server.app.blocks.fns.values() if not fn.queue and fn.fn}
+    assert {
+        "CleanTab.on_load",
+        "CleanTab.on_model",
+        "ModelsTab.on_load",
+        "Source.on_recording",
+        "Orders.on_press",
+    } <= free
+    assert all(line.concurrency_limit is None for line in server.line.event_queue_per_concurrency_id.values())
+
+
+def test_a_call_that_is_abandoned_ends(server: Server, recording: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    began, jobs = threading.Event(), []
+
+    def load(entry: Any) -> Any:
+        began.set()
+        until(lambda: jobs[0].stopped)
+
+    know = Line.know
+    monkeypatch.setattr(Line, "know", lambda self, event, job: (jobs.append(job), know(self, event, job)))
+    monkeypatch.setattr(server.worker.offers, "load", load)
+    call = server.order(server.upload(recording()))
+    url = f"{server.url}gradio_api/call/denoise/{call.json()['event_id']}"
+    with httpx.stream("GET", url, timeout=30) as listening:
+        assert listening.status_code == 200
+        assert began.wait(30)
+    until(lambda: jobs[0].stopped)
+    until(lambda: not server.line.event_ids_to_events and not files(server.visits))
+
+
+def test_a_call_whose_answer_nobody_fetches_ends(
+    server: Server, recording: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs: list[Job] = []
+    know = Line.know
+    monkeypatch.setattr(Line, "know", lambda self, event, job: (jobs.append(job), know(self, event, job)))
+    monkeypatch.setattr(server.worker.offers, "load", lambda entry: until(lambda: jobs[0].stopped))
+    server.order(server.upload(recording()))
+    until(lambda: bool(jobs))
+    for _ in range(2):
+        assert not jobs[0].stopped
+        asyncio.run_coroutine_threadsafe(server.line.end_unheard(), loop_of(server)).result(10)
+    until(lambda: not server.line.event_ids_to_events)
+    assert jobs[0].stopped
+
+
+def loop_of(server: Server) -> Any:
+    return next(iter(server.line._asyncio_tasks)).get_loop()
+
+
+# ------------------------------------------------------------------------------------------------------------- answers
+
+
+def test_no_answer_of_the_api_is_null(server: Server, recording: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*_: Any, **__: Any) -> None:
+        raise ValueError("/secret/path")
+
+    monkeypatch.setattr(gr.Blocks, "postprocess_data", fail)
+    asked = server.order(server.upload(recording())).json()["event_id"]
+    for event in (asked, "unknown"):
+        told = httpx.get(f"{server.url}gradio_api/call/denoise/{event}", timeout=30).text
+        assert told.startswith("event: error\ndata: ") and "null" not in told and "secret" not in told
+    for path, body in (("call/nothing", {"data": []}), ("queue/join", {"data": []}), ("run/nothing", {"data": []})):
+        refused = httpx.post(f"{server.url}gradio_api/{path}", json=body)
+        assert refused.status_code >= 400 and all(refused.json().values()), path
+
+
+# -------------------------------------------------------------------------------------------------------------- visits
+
+
+@pytest.fixture
+def blocks() -> gr.Blocks:
+    with gr.Blocks() as made:
+        gr.State(
+            None, time_to_live=60, delete_callback=lambda value: None if value is None else value.append("deleted")
+        )
+        for _ in range(50):
+            gr.Textbox("x" * 100)
+    return made
+
+
+def key_of(blocks: gr.Blocks, kind: type) -> int:
+    return next(key for key, block in blocks.blocks.items() if isinstance(block, kind))
+
+
+def test_a_visit_has_all_that_gradio_knows_of_one(blocks: gr.Blocks) -> None:
+    assert vars(SessionState(blocks)).keys() == vars(Visit(blocks, 60)).keys() - {"_fresh"}
+
+
+def test_a_visit_keeps_no_configuration(blocks: gr.Blocks) -> None:
+    visits = Visits(blocks, 60)
+    box = key_of(blocks, gr.Textbox)
+    visit = visits["one"]
+    visit[box] = gr.Textbox("changed", render=False)
+    visit._update_value_in_config(box, "y" * 10_000)
+    assert list(visit.components) == [] and visit[box].value == "changed"
+
+
+def test_what_rests_and_holds_nothing_is_forgotten(blocks: gr.Blocks) -> None:
+    visits = Visits(blocks, 60)
+    state, box = (
+        next(key for key, b in blocks.blocks.items() if isinstance(b, kind)) for kind in (gr.State, gr.Textbox)
+    )
+    held: list[str] = []
+    visits["call"]
+    visits["page"][box] = gr.Textbox("changed", render=False)
+    visits["closed"][box] = gr.Textbox("changed", render=False)
+    visits["closed"].is_closed = True
+    visits["with files"][state] = held
+    visits["with files"].is_closed = True
+    visits.tidy(datetime.now() + timedelta(seconds=REST_SECONDS - 5))
+    assert len(visits.session_data) == 4
+    visits.tidy(datetime.now() + timedelta(seconds=REST_SECONDS + 5))
+    assert set(visits.session_data) == {"page", "with files"} == set(visits.time_last_used)
+    assert held == []
+
+
+def test_what_is_more_than_the_server_keeps_goes_with_its_files(blocks: gr.Blocks) -> None:
+    visits = Visits(blocks, 60)
+    visits.capacity = 2
+    state = key_of(blocks, gr.State)
+    held: list[str] = []
+    visits["first"][state] = held
+    for name in ("second", "third"):
+        assert visits[name]
+    assert held == ["deleted"] and set(visits.session_data) == {"second", "third"}
+
+
+# ------------------------------------------------------------------------------------------------------------- privacy
+
+PAGE = """
+import sys
+sys.path.insert(0, "tests/ui")
+import conftest
+from denoise_app.ui import app
+app.Worker = conftest.FakeWorker
+conftest.FakeWorker.warm_up = lambda self: None
+app.serve()
+"""
+
+
+def started(place: Path) -> tuple[subprocess.Popen[bytes], str]:
+    """A page in a process of its own, and its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = os.environ | {"GRADIO_TEMP_DIR": str(place), "GRADIO_SERVER_PORT": str(port), "GRADIO_NUM_PORTS": "1"}
+    running = subprocess.Popen([sys.executable, "-c", PAGE], env=environment, cwd=Path(__file__).parents[2])
+    url = f"http://127.0.0.1:{port}/"
+    for _ in range(600):
+        try:
+            httpx.get(url, timeout=5)
+            return running, url
+        except httpx.TransportError:
+            assert running.poll() is None
+            time.sleep(0.1)
+    raise AssertionError("it never started")
+
+
+def left(place: Path) -> list[Path]:
+    """All files in a place, and folders of ours; Gradio makes an empty one for something else when it is imported."""
+    return [*files(place), *place.glob("denoise-app-*")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
+def test_a_server_that_is_ended_leaves_nothing(tmp_path: Path, recording: Make, end: signal.Signals) -> None:
+    place = tmp_path / "place"
+    running, url = started(place)
+    with recording().open("rb") as file:
+        (there,) = httpx.post(f"{url}gradio_api/upload", files={"files": file}).json()
+    call = order(url, there)
+    answer = httpx.get(f"{url}gradio_api/call/denoise/{call.json()['event_id']}", timeout=60).text
+    assert "event: complete" in answer and files(place)
+    running.send_signal(end)
+    assert running.wait(60) == 0
+    assert left(place) == []
+
+
+@pytest.mark.slow
+def test_a_killed_server_is_swept_by_the_next_and_two_leave_each_other_alone(tmp_path: Path, recording: Make) -> None:
+    place = tmp_path / "place"
+    path = recording()
+    first, url = started(place)
+    with path.open("rb") as file:
+        (there,) = httpx.post(f"{url}gradio_api/upload", files={"files": file}).json()
+    second, url = started(place)
+    with path.open("rb") as file:
+        (other,) = httpx.post(f"{url}gradio_api/upload", files={"files": file}).json()
+    assert Path(there).is_file() and Path(other).is_file() and there != other
+    second.terminate()
+    second.wait(60)
+    assert Path(there).is_file() and not Path(other).exists()
+    first.kill()
+    first.wait()
+    assert Path(there).is_file()
+    third, _ = started(place)
+    assert not Path(there).exists()
+    third.terminate()
+    third.wait(60)
+    assert left(place) == []
