@@ -35,6 +35,7 @@ class Turn:
     def __init__(self, turns: Turns, client: str, number: int) -> None:
         self._turns, self.client, self.number = turns, client, number
         self.since: float | None = None  # s, while it is held
+        self.had = 0.0  # s, until it was handed on last
 
     def hand_on(self, gone: Callable[[], bool] = lambda: False) -> None:
         """Lets others compute first, where somebody waits who had less; comes back when it is one's turn again.
@@ -46,7 +47,7 @@ class Turn:
 
 
 class Turns:
-    """So many compute at once; the next is whose client was served least, and among equals who came first.
+    """So many compute at once; the next is whose client was served least, of one client's what was served least.
 
     A client that comes anew counts as served CREDIT less than the least served who is there: short work comes first,
     but nobody saves up turns, and long work goes on however many come after it (start-time fair queueing, Goyal et al.
@@ -109,7 +110,8 @@ class Turns:
     def _enter(self, client: str) -> Turn:
         with self._changed:
             self._count += 1
-            self._floor = max(self._floor, min(map(self._had, self._present), default=0.0))
+            now = self._clock()
+            self._floor = max(self._floor, min((self._had(known, now) for known in self._present), default=0.0))
             if client not in self._present:
                 self._served[client] = max(self._served.get(client, -CREDIT), self._floor - CREDIT)
             self._present[client] = self._present.get(client, 0) + 1
@@ -149,6 +151,7 @@ class Turns:
                 return
             took = self._clock() - turn.since
             self._served[turn.client] += took
+            turn.had += took
             self._usual += 0.2 * (took - self._usual)
             self._held.remove(turn)
             turn.since = None
@@ -156,20 +159,24 @@ class Turns:
 
     def _hand_on(self, turn: Turn, gone: Callable[[], bool]) -> None:
         with self._changed:
-            had = self._had(turn.client)
-            if not any(self._served[other.client] < had for other in self._waiting):
+            now = self._clock()
+            if not any(self._rank(other, now) < self._rank(turn, now) for other in self._waiting):
                 return
         self._release(turn)
         self._wait(turn, gone, lambda place: None)  # it has begun: how far it is tells more
 
-    def _had(self, client: str) -> float:
+    def _had(self, client: str, now: float) -> float:
         """Seconds that a client was served until now, beginning at the floor."""
-        now = self._clock()
         held = (now - turn.since for turn in self._held if turn.client == client and turn.since is not None)
         return self._served[client] + sum(held)
 
     def _line(self) -> list[Turn]:
-        return sorted(self._waiting, key=lambda turn: (self._served[turn.client], turn.number))
+        now = self._clock()
+        return sorted(self._waiting, key=lambda turn: (*self._rank(turn, now), turn.number))
+
+    def _rank(self, turn: Turn, now: float) -> tuple[float, float]:
+        """The lower, the sooner: what its client had, and what it had itself."""
+        return self._had(turn.client, now), turn.had + (0.0 if turn.since is None else now - turn.since)
 
     def _place(self, turn: Turn) -> Place:
         ahead = self._line().index(turn)

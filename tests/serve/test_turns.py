@@ -17,6 +17,7 @@ class Clock:
         self.now = 0.0
 
     def __call__(self) -> float:
+        self.now += 1e-6  # as between any two looks at a clock
         return self.now
 
 
@@ -100,6 +101,19 @@ def test_a_short_recording_that_comes_late_is_done_before_long_work_goes_on(turn
         order.append("long")
     short.thread.join(20)
     assert order == ["short"] * (int(CREDIT) - 1) + ["long"]
+
+
+def test_short_work_of_the_same_client_does_not_wait_for_its_long_work(turns: Turns, clock: Clock) -> None:
+    order: list[str] = []
+    short = Work(turns, clock, order, "one", 2)
+    with turns.taken("one") as turn:
+        clock.now += 100
+        short.thread.start()
+        until(lambda: turns.waiting == 1)
+        turn.hand_on()
+        order.append("long")
+    short.thread.join(20)
+    assert order == ["one", "one", "long"]
 
 
 def test_whoever_comes_late_is_not_owed_what_others_had_before(turns: Turns, clock: Clock) -> None:
