@@ -158,6 +158,12 @@ class Visit(base.Visit):
         self.page.wait_for_function(f"{PLAYER}?.state === 'ready'")
         self.page.wait_for_timeout(LISTENING)
 
+    def listen(self) -> None:
+        """Plays every letter for a moment."""
+        for key in self.page.evaluate(f"{PLAYER}.versions"):
+            self.page.evaluate(f"key => {{ {PLAYER}.select(key); {PLAYER}.play(); }}", key)
+            self.page.wait_for_function(f"key => {PLAYER}.played.includes(key)", arg=key)
+
     def heard(self) -> dict[str, np.ndarray]:
         """What the page plays under each letter."""
         script = f"""async () => {{
@@ -217,6 +223,7 @@ def test_nine_of_ten_right_and_no_name_before_the_end(visit: Visit, plans: Plans
             samples = [json.loads(text)["data"] for text in texts if '"format"' in text and '"data"' in text]
             assert len(samples) == len(set(samples)) == 2 + 10  # no two are equal, those of A, B and every X
             assert len({len(sample) for sample in samples}) == 1
+        visit.listen()
         visit.page.locator(f"#blind-abx-{wrong if number == 7 else right}").click()
     visit.page.wait_for_selector(".blind-outcome")
     assert set(told("".join(visit.answers()))) == {"hybrid", "log-mag"}  # the search would have found them
@@ -250,8 +257,12 @@ def test_the_keyboard_is_enough_and_eyes_do_not_help(visit: Visit) -> None:
     assert visit.page.locator("#compare-player").count() and not visit.page.locator("#compare-player").is_visible()
     visit.page.locator("#blind-abx-b").focus()
     visit.page.keyboard.press("Enter")
+    visit.page.wait_for_selector("text=play B, X first")  # no answer: only A has sounded
+    visit.listen()
+    visit.page.keyboard.press("Enter")
     visit.wait_for_trial(2)
     assert not visit.page.evaluate(f"{PLAYER}.playing")  # nobody goes on hearing what was X before
+    visit.listen()
     visit.page.locator("#blind-abx-a").dblclick()
     visit.wait_for_trial(3)
     assert "Trial 3 of 5" in visit.page.locator("#blind-progress").inner_text()
@@ -269,6 +280,7 @@ def test_preferences_end_in_a_table_that_can_be_taken_along(visit: Visit, plans:
         assert list(visit.heard()) == ["a", "b"]
         # always the recommended one, else no difference
         choice = "none" if 0 not in (trial.a, trial.b) else "a" if trial.a == 0 else "b"
+        visit.listen()
         visit.page.locator(f"#blind-preference-{choice}").click()
     visit.page.wait_for_selector(".blind-outcome")
     rows = visit.page.locator(".blind-outcome table").first.locator("tbody tr")
@@ -307,6 +319,7 @@ def test_on_a_phone_in_the_dark_and_in_chinese_it_fits(browser: Any, served: Ser
     assert visit.page.evaluate(sideways) <= 0
     assert "X 与 A 相同，还是与 B 相同？" in visit.page.locator("#blind").inner_text()
     visit.page.wait_for_timeout(LISTENING)
+    visit.listen()
     visit.page.locator("#blind-abx-a").click()
     visit.page.wait_for_function("document.querySelector('#blind').innerText.includes('第 2 次')")
     visit.page.locator("#blind-end").click()

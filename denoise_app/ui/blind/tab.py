@@ -58,6 +58,7 @@ class BlindPanel:
         self.listening = gr.State(None, time_to_live=60 * site.minutes, delete_callback=self._close)
         words = site.words
         self.trial = gr.Textbox("", visible="hidden")
+        self.played = gr.Textbox("", visible="hidden")  # what the browser has played of a trial, such as "a x"
         with gr.Column(elem_id="blind", elem_classes=["sheet"]):
             gr.HTML(words.made("html.blind", lambda say: heading(say("blind.heading"), 3)))
             gr.HTML(words.made("html.blind-intro", lambda say: hint(say("blind.intro"))))
@@ -131,9 +132,9 @@ class BlindPanel:
         started.then(None, js=FOCUS, **AT_ONCE)
         started.failure(self.on_lost, None, self.said, **AT_ONCE)
         for (_, choice), button in self.buttons.items():
-            button.click(self.answer_handler(choice), {self.listening, self.trial}, test, **AT_ONCE).then(
-                None, js=FOCUS_RESULT, **AT_ONCE
-            )
+            asked_back = [self.listening, self.trial, self.played]
+            answered = button.click(self.answer_handler(choice), asked_back, test, js=PLAYED, **AT_ONCE)
+            answered.then(None, js=FOCUS_RESULT, **AT_ONCE)
         self.end.click(self.on_end, {self.listening, self.trial}, test, **AT_ONCE).then(
             None, js=FOCUS_RESULT, **AT_ONCE
         )
@@ -179,13 +180,16 @@ class BlindPanel:
         return alert(say("error.stale-comparison"))
 
     def answer_handler(self, choice: Choice) -> Callable[..., Updates]:
-        def on_answer(given: Given, request: gr.Request) -> Updates:
+        def on_answer(listening: Listening | None, trial: str, played: str, request: gr.Request) -> Updates:
             say = say_for(request)
-            listening = self._visit(given)
+            listening = self._visit({self.listening: listening})
             test = listening.test
             if test is None:
                 return self._stale(say, listening)
-            test.answer(given[self.trial], choice)
+            if missing := test.unplayed(played.split()):
+                letters = ", ".join(letter.upper() for letter in missing)
+                return {self.listening: listening, self.said: alert(say("blind.unplayed", list=letters))}
+            test.answer(trial, choice, played.split())
             return self._asked(say, listening, test) if test.trial else self._ended(say, listening)
 
         return on_answer
@@ -293,5 +297,9 @@ def _whole(number: Any) -> int:
     return int(number) if isinstance(number, int | float) and math.isfinite(number) and number == int(number) else 0
 
 
+PLAYED = """(listening, trial) => {
+  const player = document.querySelector("#blind-player .denoise-player").parentElement.denoisePlayer;
+  return [listening, trial, player.played.join(" ")];
+}"""
 FOCUS = "() => setTimeout(() => document.querySelector('#blind-progress [tabindex]')?.focus(), 200)"
 FOCUS_RESULT = "() => setTimeout(() => document.querySelector('#blind-outcome [tabindex]')?.focus(), 200)"

@@ -14,7 +14,7 @@ import random
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import combinations
@@ -43,6 +43,7 @@ FLOAT = Encoding("wav", "FLOAT")
 Kind = Literal["abx", "preference"]
 Choice = Literal["a", "b", "none"]
 CHOICES: dict[Kind, tuple[Choice, ...]] = {"abx": ("a", "b"), "preference": ("a", "none", "b")}
+LETTERS: dict[Kind, tuple[str, ...]] = {"abx": ("a", "b", "x"), "preference": ("a", "b")}
 FRESH: dict[Kind, tuple[str, ...]] = {
     "abx": ("x",),
     "preference": ("a", "b"),
@@ -280,11 +281,25 @@ class BlindTest:
                     self._sounds[key] = self._copy(self._originals[place])
             return dict(self._sounds)
 
-    def answer(self, trial_id: str, choice: Choice) -> bool:
-        """Takes an answer to the present trial; False where it was no such, or nobody can have listened before it."""
+    def unplayed(self, played: Collection[str]) -> list[str]:
+        """What has to be played before an answer counts, "a", "b" and "x", but for what was."""
+        return [letter for letter in LETTERS[self.kind] if letter not in played]
+
+    def answer(self, trial_id: str, choice: Choice, played: Collection[str]) -> bool:
+        """Takes an answer to the present trial.
+
+        Args:
+            trial_id: Of the trial that it is for.
+            choice: The answer.
+            played: What the listener has played of that trial: "a", "b", "x".
+
+        Returns:
+            False where it was no such answer, or something has not been listened to before it.
+        """
         with self._lock:
             trial = self.trial
             unheard = self._clock() - self._since < SOONEST or not set(FRESH[self.kind]) <= self._sounds.keys()
+            unheard = unheard or bool(self.unplayed(played))
             if trial is None or trial.id != trial_id or choice not in CHOICES[self.kind] or unheard:
                 return False
             keys = [stimulus.key for stimulus in self._stimuli]

@@ -6,7 +6,7 @@
 // a "deck"; a seek or a changed loop opens a new deck and fades the old one out under it. The same deck plays to the
 // loudspeaker and, for render(), into an OfflineAudioContext: what a test compares with a file is what people hear.
 //
-// element.denoisePlayer: state, loads (counts the windows asked for), playing, version, versions, position, seconds,
+// element.denoisePlayer: state, loads (counts the windows asked for), playing, version, versions, played, position, seconds,
 //   window, region, looping, matched, volume, sampleRate, context, output, play(), pause(), toggle(), seek(s),
 //   select(key), setMatched(on), setVolume(0..1), setRegion(from, to), clearRegion(), setLooping(on), moveWindow(s),
 //   render({start, seconds, version, switches: [{at, version}]}) -> {sampleRate, channels: [Float32Array]}
@@ -38,6 +38,7 @@ let looping = false;
 let matched = true;
 let volume = 1;
 let playAfterLoad = false;
+const played = new Set(); // versions that have sounded since the server sent this value
 let context = null, master = null, analyser = null, deck = null;
 let percent = 0;
 let overviews = new Map(); // version -> outline of the whole file
@@ -371,6 +372,7 @@ function receive() {
     Math.abs(next.frames - value.frames) < 0.1 * next.sample_rate && // a lossy file may end a little later
     next.sample_rate === value.sample_rate && next.channels === value.channels &&
     next.versions.length >= value.versions.length; // more may have come since
+  if (next?.token !== value?.token) played.clear();
   overviews = new Map();
   if (!same) {
     generation++;
@@ -683,7 +685,9 @@ function update() {
   body.hidden = keyHelp.hidden = state === "empty" || (state === "loading" && !part.frames);
   if (value) {
     const playing = deck !== null || playAfterLoad;
-    playButton.setAttribute("aria-label", say(playing ? "pause" : "play"));
+    const shown = value.versions.find(({ key }) => key === version); // several players may have a Play
+    const what = say(playing ? "pause" : "play");
+    playButton.setAttribute("aria-label", shown ? say("control", { what, version: nameOf(shown) }) : what);
     playIcon.hidden = playing;
     pauseIcon.hidden = !playing;
     root.classList.toggle("playing", playing);
@@ -773,6 +777,7 @@ function showLevel() {
 
 function tick() {
   if (value) showPosition();
+  if (deck) played.add(version);
   showLevel();
   ticking = deck !== null;
   if (ticking) requestAnimationFrame(tick);
@@ -1055,6 +1060,7 @@ element.denoisePlayer = {
   get loads() { return generation; },
   get playing() { return deck !== null; },
   get version() { return version; },
+  get played() { return [...played]; },
   get versions() { return value ? value.versions.map(({ key }) => key) : []; },
   get position() { return value ? seconds(currentFrame()) : 0; },
   get seconds() { return value ? seconds(value.frames) : 0; },

@@ -95,10 +95,13 @@ def start(
     )
 
 
+ALL = ("a", "b", "x")  # played
+
+
 def answer_all(test: BlindTest, choose: Callable[[BlindTest], blind.Choice]) -> None:
     while test.trial:
         test.sounds()
-        assert test.answer(test.trial.id, choose(test))
+        assert test.answer(test.trial.id, choose(test), ALL)
 
 
 def truth(test: BlindTest) -> blind.Choice:
@@ -194,7 +197,7 @@ def test_all_is_equally_loud_long_and_large_and_x_is_what_it_should_be(
         assert len({path.read_bytes() for path in sounds.values()}) == 3
         assert not seen & {sounds["x"]}
         seen.add(sounds["x"])
-        assert test.answer(test.trial.id, "a") and not sounds["x"].exists()
+        assert test.answer(test.trial.id, "a", ALL) and not sounds["x"].exists()
 
 
 def test_no_name_and_no_date_tells_who_is_who(comparison: Comparison, session: Session) -> None:
@@ -214,7 +217,7 @@ def test_a_and_b_stay_in_an_abx_test_and_change_in_preferences(comparison: Compa
     for kind, fresh in (("abx", {"x"}), ("preference", {"a", "b"})):
         test = start(comparison, session, kind, "wiener", "noisy")  # type: ignore[arg-type]
         before = test.sounds()
-        assert test.trial is not None and test.answer(test.trial.id, "a")
+        assert test.trial is not None and test.answer(test.trial.id, "a", ALL)
         after = test.sounds()
         assert {key for key in after if after[key] != before[key]} == fresh
         assert all(path.exists() == (key not in fresh) for key, path in before.items())
@@ -290,16 +293,16 @@ def test_an_answer_counts_once(comparison: Comparison, session: Session) -> None
     test = start(comparison, session, "abx", "wiener", "noisy")
     test.sounds()
     first = test.trial
-    assert first is not None and test.answer(first.id, "a")
+    assert first is not None and test.answer(first.id, "a", ALL)
     test.sounds()
     for replayed in (first.id, "", "0" * 32):
-        assert not test.answer(replayed, "b")
+        assert not test.answer(replayed, "b", ALL)
     second = test.trial
     assert second is not None and second != first
     for nonsense in ("x", "none", "", "A"):
-        assert not test.answer(second.id, nonsense)  # type: ignore[arg-type]
+        assert not test.answer(second.id, nonsense, ALL)  # type: ignore[arg-type]
     assert test.number == 2 and [answer.choice for answer in test.end().answers] == ["a"]
-    assert not test.answer(second.id, "a")
+    assert not test.answer(second.id, "a", ALL)
     assert test.sounds() == {} and test.trial is None
 
 
@@ -307,21 +310,21 @@ def test_the_second_half_of_a_double_click_is_no_answer(comparison: Comparison, 
     clock = Clock(step=0.0)
     test = start(comparison, session, "abx", "wiener", "noisy", clock=clock)
     test.sounds()
-    assert test.trial is not None and not test.answer(test.trial.id, "a")
+    assert test.trial is not None and not test.answer(test.trial.id, "a", ALL)
     clock.now += blind.SOONEST
-    assert test.answer(test.trial.id, "a")
+    assert test.answer(test.trial.id, "a", ALL)
     test.sounds()
     clock.now += blind.SOONEST / 2
-    assert test.trial is not None and not test.answer(test.trial.id, "a")
+    assert test.trial is not None and not test.answer(test.trial.id, "a", ALL)
     clock.now += blind.SOONEST / 2
-    assert test.answer(test.trial.id, "a")
+    assert test.answer(test.trial.id, "a", ALL)
 
 
 def test_what_was_not_handed_out_is_not_answered(comparison: Comparison, session: Session) -> None:
     test = start(comparison, session, "preference", "wiener", "noisy")
-    assert test.trial is not None and not test.answer(test.trial.id, "a")
+    assert test.trial is not None and not test.answer(test.trial.id, "a", ALL)
     test.sounds()
-    assert test.answer(test.trial.id, "a")
+    assert test.answer(test.trial.id, "a", ALL)
 
 
 def test_preferences_are_scored_over_the_visit(comparison: Comparison, session: Session) -> None:
@@ -406,9 +409,10 @@ class Page:
         found: BlindTest = self.values[self.panel.listening].test
         return found
 
-    def answer(self, choice: blind.Choice) -> None:
+    def answer(self, choice: blind.Choice, played: str = "a b x") -> None:
         self.test._since = -1e9  # as if there had been time to listen
-        self.press(self.panel.answer_handler(choice))
+        listening, trial = self.values[self.panel.listening], self.values[self.panel.trial]
+        self.take(self.panel.answer_handler(choice)(listening, trial, played, self.request))
 
     def text(self, widget: Any) -> str:
         return str(self.values.get(widget) or "")
@@ -481,6 +485,16 @@ def test_a_double_click_counts_once(page: Page) -> None:
     assert page.test is before
 
 
+def test_what_was_not_played_is_not_voted(page: Page) -> None:
+    page.press(page.panel.on_start)
+    for played, missing in (("", "A, B, X"), ("a x", "B"), ("b a", "X")):
+        page.answer("a", played)
+        assert f"play {missing} first" in page.text(page.panel.said) and page.test.number == 1
+        assert not page.test.answer(page.test.trial.id, "a", played.split())  # type: ignore[union-attr]
+    page.answer("a", "x b a")
+    assert page.text(page.panel.said) == "" and page.test.number == 2
+
+
 def test_ended_early_it_says_so_and_a_second_end_changes_nothing(page: Page) -> None:
     page.press(page.panel.on_start)
     for _ in range(6):
@@ -505,7 +519,7 @@ def test_ended_without_an_answer_there_is_nothing_to_show(page: Page) -> None:
 def test_a_stale_page_is_told(sessions: Sessions, comparison: Comparison, request_: Any, sentence: str) -> None:
     page = Page(sessions, comparison, request_)
     page.values[page.panel.trial] = "f" * 32  # of a server that is no more
-    page.press(page.panel.answer_handler("a"))
+    page.take(page.panel.answer_handler("a")(None, page.values[page.panel.trial], "a b x", request_))
     assert sentence in page.text(page.panel.said) and page.values[page.panel.trial] == ""
     assert page.values[page.panel.setup]["visible"] and not page.values[page.panel.test]["visible"]
     page.values[page.panel.trial] = "f" * 32
