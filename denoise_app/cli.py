@@ -315,21 +315,29 @@ def add_models(commands: Any) -> None:
     add_command(commands, run_models, "models", "List the denoisers at hand.")
 
 
+RTF_MEANS = "Scores are means over the leaderboard's recordings; RTF is seconds of work for a second of sound.\n"
+
+
 def run_models(args: argparse.Namespace) -> int:
     from denoise_app.inference import catalog
 
     best, presets = catalog.recommended(), catalog.presets()
+    scores = measured()
     rows = [
         entry_data(entry)
+        | scores.get((entry.model, entry.loss), dict.fromkeys(("pesq_wb", "stoi", "si_sdr", "rtf")))
         | {"recommended": (entry.model, entry.loss) == best}
         | {"presets": [name for name, meant in presets.items() if meant == (entry.model, entry.loss)]}
         for entry in catalog.entries()
     ]
-    head = ("model", "loss", "kind", "source", "rate", "delay", "causal", "parameters", "licence")
+    facts = ("kind", "source", "rate", "delay", "causal", "parameters", "licence")
+    head = ("model", "loss", "PESQ-WB", "STOI", "SI-SDR", "RTF", *facts)
+    digits = {"pesq_wb": 2, "stoi": 3, "si_sdr": 1, "rtf": 3}
     cells = [
         (
             row["model"] + (" *" if row["recommended"] else ""),
             row["loss"] or "-",
+            *(f"{row[key]:.{places}f}" if row[key] is not None else "-" for key, places in digits.items()),
             row["kind"],
             row["source"],
             f"{row['sample_rate']} Hz",
@@ -341,8 +349,24 @@ def run_models(args: argparse.Namespace) -> int:
         for row in rows
     ]
     meant = (f"{name}: {model}" + (f" ({loss})" if loss else "") for name, (model, loss) in presets.items())
-    report(args, rows, columns([head, *cells]) + "\n\n* used when none is named\n" + "\n".join(meant))
+    report(args, rows, columns([head, *cells]) + "\n\n* used when none is named\n" + RTF_MEANS + "\n".join(meant))
     return 0
+
+
+def measured() -> dict[tuple[str, str | None], dict[str, float | None]]:
+    """Scores and real-time factor of each denoiser on the leaderboard, by model and loss; empty without one."""
+    from denoise_app.evaluation import leaderboard
+
+    try:
+        rows = leaderboard.read(LEADERBOARD)["rows"]
+    except leaderboard.LeaderboardError:
+        return {}
+    found = {}
+    for row in rows:
+        mean = leaderboard.means(row["scores"])
+        values = {key: mean.get(key) for key in ("pesq_wb", "stoi", "si_sdr")}
+        found[row["model"], row["loss"]] = values | {"rtf": row.get("rtf")}
+    return found
 
 
 def entry_data(entry: Any) -> dict[str, Any]:

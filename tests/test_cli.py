@@ -422,6 +422,20 @@ def test_models_lists_the_catalogue(capsys: pytest.CaptureFixture[str]) -> None:
     status, printed, _ = call(capsys, "models")
     assert all(row["model"] in printed for row in rows)
     assert all(f"{name}: {model}" in printed for name, (model, _) in presets.items())
+    board = {(row["model"], row["loss"]): row for row in leaderboard.read(cli.LEADERBOARD)["rows"]}
+    scored = board["wiener", None]
+    told = next(row for row in rows if row["model"] == "wiener")
+    assert told["rtf"] == scored["rtf"] and told["pesq_wb"] == scored["scores"]["pesq_wb"]["mean"]
+    line = next(line for line in printed.splitlines() if line.startswith("wiener"))
+    assert line.split()[2:4] == [f"{told['pesq_wb']:.2f}", f"{told['stoi']:.3f}"]
+
+
+def test_models_without_a_leaderboard_have_no_scores(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "LEADERBOARD", tmp_path / "none.json")
+    status, rows = answer(capsys, "models")
+    assert status == 0 and {row[key] for row in rows for key in ("pesq_wb", "rtf")} == {None}
 
 
 def test_an_interruption_ends_with_130(

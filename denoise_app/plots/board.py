@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import plotly.graph_objects as go
 
@@ -75,18 +77,22 @@ def matrix_figure(
     return figure
 
 
-def quality_figure(points: Sequence[Point], cost: str, quality: str, theme: Theme = "light") -> go.Figure:
+def quality_figure(
+    points: Sequence[Point], cost: str, quality: str, theme: Theme = "light", groups: Sequence[str] = ()
+) -> go.Figure:
     """Quality against cost on a logarithmic axis: the better, the further to the left and the higher.
 
     Args:
         points: Costs are above 0.
         cost, quality: Names of the axes.
+        groups: All there are, in an order that gives each its symbol: the same in every figure that is given the same.
     """
     palette = PALETTES[theme]
     figure = go.Figure(layout=frame(QUALITY_HEIGHT, GAP, theme))
-    groups = list(dict.fromkeys(point.group for point in points))
-    for k, group in enumerate(groups):
+    for k, group in enumerate(dict.fromkeys([*groups, *(point.group for point in points)])):
         own = [point for point in points if point.group == group]
+        if not own:
+            continue
         figure.add_trace(
             go.Scatter(
                 x=[point.cost for point in own],
@@ -102,10 +108,35 @@ def quality_figure(points: Sequence[Point], cost: str, quality: str, theme: Them
             )
         )
     line = {"gridcolor": palette.grid, "linecolor": palette.grid, "zeroline": False}
-    figure.update_xaxes(**line, type="log", title={"text": cost, "standoff": 4}, dtick="D2")
+    figure.update_xaxes(
+        **line, type="log", title={"text": cost, "standoff": 4}, **ticks([point.cost for point in points])
+    )
     figure.update_yaxes(**line, title={"text": quality, "standoff": 4})
     figure.update_layout(dragmode=False)
     return figure
+
+
+def ticks(costs: Sequence[float]) -> dict[str, list[Any]]:
+    """Ticks of a logarithmic axis at 1, 2 and 5 of each decade, in plain numbers.
+
+    >>> ticks([0.004, 0.03])["tickvals"], ticks([3e5, 2e6])["ticktext"]
+    ([0.002, 0.005, 0.01, 0.02, 0.05], ['200 k', '500 k', '1 M', '2 M'])
+    """
+    if not costs:
+        return {"tickvals": [], "ticktext": []}
+    low, high = math.floor(math.log10(min(costs))) - 1, math.ceil(math.log10(max(costs)))
+    places = [float(f"{digit}e{decade}") for decade in range(low, high + 1) for digit in (1, 2, 5)]
+    first = max((place for place in places if place <= min(costs)), default=places[0])
+    last = min((place for place in places if place >= max(costs)), default=places[-1])
+    shown = [place for place in places if first <= place <= last]
+    return {"tickvals": shown, "ticktext": [_plain(place) for place in shown]}
+
+
+def _plain(value: float) -> str:
+    for size, letter in ((1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:g} {letter}"
+    return f"{value:g}"
 
 
 def curve_svg(steps: Sequence[float], values: Sequence[float]) -> str:

@@ -27,6 +27,7 @@ from denoise_app.evaluation.leaderboard import (
 )
 from denoise_app.inference.catalog import Entry
 from denoise_app.losses import LOSSES
+from denoise_app.metrics import report
 from denoise_app.metrics.table import METRICS, Metric, keys, shown
 from denoise_app.plots.board import Point, curve_svg
 from denoise_app.ui.parts import denoiser, markup, numbers
@@ -159,8 +160,29 @@ def card_id(model: str, loss: str | None, revision: str | None = None) -> str:
 
 
 def table(say: Say, board: Board, group: str, kind: str) -> Markup:
-    """The leaderboard, to be sorted by any column; the best of each is marked in words."""
+    """The leaderboard, to be sorted by any column: the best of each model, and everything, folded.
+
+    The best of each column is marked in words.
+    """
     listed = rows(board, group, kind)
+    best = best_of_each(listed, group)
+    shown = _table(say, board, group, best, listed)
+    if len(best) < len(listed):
+        folded = tag("summary", say("board.rest", count=sum(row["model"] != NOISY for row in listed)))
+        shown += tag(
+            "details", folded, _table(say, board, group, listed, listed), class_="peers", data_fold="board.rest"
+        )
+    return shown + hint(f"{_caption(say, board, group, listed)} {say('board.interval')}")
+
+
+def best_of_each(listed: Sequence[Row], group: str) -> list[Row]:
+    """The best row of each model over a part of the recordings, by `report.quality`, in their order."""
+    best = {row["model"]: row for row in sorted(listed, key=lambda row: report.quality(means(scores(row, group))))}
+    return [row for row in listed if best[row["model"]] is row]
+
+
+def _table(say: Say, board: Board, group: str, shown_rows: Sequence[Row], listed: Sequence[Row]) -> Markup:
+    """Some of the rows that are listed, over all of which the best are marked."""
     known = [means(scores(row, group)) for row in listed]
     metrics = [metric for metric in shown("leaderboard") if any(metric.key in row for row in known)]
     best = {metric: _best(metric, [row[metric.key] for row in known if metric.key in row]) for metric in metrics}
@@ -173,9 +195,8 @@ def table(say: Say, board: Board, group: str, kind: str) -> Markup:
         sortable_head(say("models.causal")),
     ]
     caption = _caption(say, board, group, listed)
-    body = (_row(say, row, group, best) for row in listed)
-    about = hint(f"{caption} {say('board.interval')}")
-    return region(caption, markup.table(heads, body, caption), "versus") + about
+    body = (_row(say, row, group, best) for row in shown_rows)
+    return region(caption, markup.table(heads, body, caption), "versus")
 
 
 def _caption(say: Say, board: Board, group: str, shown: Sequence[Row]) -> str:
@@ -313,14 +334,15 @@ def points(board: Board, group: str, kind: str, metric: str, cost: str) -> list[
 
 
 def cards(say: Say, offers: Sequence[Entry], best: Entry) -> Markup:
-    """A card of each denoiser, folded; the best of all is marked."""
-    return joined(card(say, offer, recommended=offer.key == best.key) for offer in offers)
+    """A card of each denoiser, all of them folded away: rows and points open them. The best of all is marked."""
+    listed = (card(say, offer, recommended=offer.key == best.key) for offer in offers)
+    return tag("details", tag("summary", say("models.all", count=len(offers))), *listed, class_="all-cards")
 
 
 def card(say: Say, offer: Entry, unfolded: bool = False, recommended: bool = False) -> Markup:
     """What a denoiser is, what it learnt from, its scores, how its training went."""
     manifest = offer.manifest
-    title = f"{offer.model} · {offer.loss}" if offer.loss else offer.model
+    title = f"{offer.model}/{offer.loss}" if offer.loss else offer.model
     mark = Markup(" ") + tag("small", say("model.recommended"), class_="tag") if recommended else ""
     body = [denoiser.about(say, offer)]
     if manifest is not None:

@@ -170,8 +170,9 @@ class ModelsTab:
         scored = METRICS[metric]
         quality = numbers.title_and_unit(say, scored)
         costs = {"rtf": say("board.rtf"), "parameters": say("models.parameters")}
+        known = sorted({row["model"] for row in ours["rows"]})  # one symbol for each, in both figures
         scatters = [
-            quality_figure(board.points(ours, group, kind, metric, cost), costs[cost], quality, theme)
+            quality_figure(board.points(ours, group, kind, metric, cost), costs[cost], quality, theme, known)
             for cost in board.COSTS
         ]
         heat = matrix_figure(models, losses, values, scored.digits or 0, scored.better == "lower", theme)

@@ -61,6 +61,8 @@ def say() -> Say:
 
 
 def names(html: str) -> list[str]:
+    """Of every row; those of the folded table, where there is one."""
+    html = html.partition("<details")[2] or html
     return re.findall(r'<th scope="row" data-value="([^"]*)"', html)
 
 
@@ -77,10 +79,19 @@ def test_filters_leave_their_kind_and_the_noisy_row(ours: Board, say: Say, kind:
     assert names(board.table(say, ours, "all", kind)) == [say("board.noisy"), *shown]
 
 
+def test_the_best_of_each_model_comes_first_and_the_rest_is_folded(ours: Board, say: Say) -> None:
+    first, _, rest = board.table(say, ours, "all", "all").partition("<details")
+    assert names(first) == [say("board.noisy"), "wiener", "half"]
+    assert first.count("#card-half-hybrid") == 1 and "#card-half-log-mag" not in first
+    assert "#card-half-log-mag" in rest and say("board.rest", count=3) in rest
+    assert "<details" not in board.table(say, ours, "all", "classical")
+
+
 def test_the_best_is_marked_by_each_metrics_own_direction(ours: Board, say: Say) -> None:
     html = board.table(say, ours, "all", "all")
-    best = re.findall(r"<b>([\d.]+)</b>", html)
-    assert best == ["1.70", "11.0"]
+    first, _, everything = html.partition("<details")
+    assert re.findall(r"<b>([\d.]+)</b>", everything) == ["1.70", "11.0"]
+    assert re.findall(r"<b>([\d.]+)</b>", first) == ["1.70"]  # what is not shown is the better one
     assert EVIL not in html and "± 0.10" in html
 
 
@@ -159,7 +170,7 @@ def test_cards_are_of_all_and_mark_the_best(worker: Any, say: Say) -> None:
     offers = worker.offers.all()
     html = board.cards(say, offers, offers[1])
     titles = [re.sub("<.*?>", "", title) for title in re.findall("<summary>(.*?)</summary>", html)]
-    assert titles == ["half · hybrid", "half · log-mag recommended", "wiener"]
+    assert titles == [say("models.all", count=3), "half/hybrid", "half/log-mag recommended", "wiener"]
 
 
 def test_a_card_shows_the_training_and_escapes_what_it_tells(worker: Any, say: Say) -> None:
@@ -197,10 +208,12 @@ def request_() -> gr.Request:
 
 def test_the_tab_shows_what_is_at_hand(tab: ModelsTab, request_: gr.Request) -> None:
     cards, group, _ = tab.on_load(request_)
-    assert "recommended" in cards and cards.count("<details") == 3 and len(value(group, "choices")) == 3
+    assert "recommended" in cards and cards.count("<details") == 1 + 3 and len(value(group, "choices")) == 3
     heat, said, *scatters = tab.on_figures("all", "all", "pesq_wb", "dark", request_)
     assert json.loads(heat.to_json())["data"][0]["z"] == [[1.7], [1.6]] and "hybrid" in said
     assert [len(scatter.data) for scatter in scatters] == [2, 1]
+    symbols = [{trace.customdata[0].split("-")[1]: trace.marker.symbol for trace in one.data} for one in scatters]
+    assert symbols[1].items() <= symbols[0].items()  # a model looks the same in both
 
 
 class Repository:
