@@ -193,9 +193,13 @@ def test_the_loss_lab_compares_every_loss_of_a_model(browser: Any, served: Serve
     model = visit.page.locator("#compare-model input").input_value()
     losses = [key.split("/")[1] for key in visit.page.evaluate(f"{PLAYER}.versions")[1:]]
     assert len(losses) >= 2
-    assert visit.page.locator("#compare-favours dt").all_inner_texts() == [f"{model}，{loss}" for loss in losses]
+    named = visit.page.locator("#compare-favours summary b").all_inner_texts()
+    assert named == [f"{loss} 损失" for loss in losses]
+    visit.page.evaluate(f"{PLAYER}.select('{model}/{losses[1]}')")  # what is heard is told beside its sound
+    visit.page.wait_for_selector(f"#compare-favours [data-version='{model}/{losses[1]}'][open] .scores")
+    assert visit.page.locator("#compare-favours [open]").count() == 1
     points = visit.page.locator("#compare-trade .textpoint").all_text_contents()
-    assert len(points) == len(losses) and all(model in point for point in points)
+    assert all(point.endswith(f"{loss} 损失") for point, loss in zip(points, losses, strict=True))
     text = visit.page.locator("#compare").inner_text()
     left = re.findall(r"[A-Za-z]+ [a-z]+ [a-z]+", text)
     assert [words for words in left if "talk" not in words] == [], "English is left on the Chinese page"

@@ -80,7 +80,7 @@ def of_compare(say: Say) -> list[str]:
     return [
         compare.result_heading(say, comparison),
         compare.numbers_table(say, comparison),
-        compare.favours(say, [OFFER]),
+        compare.favours(say, comparison),
         compare.said_of_grid(say, comparison, 1),
     ]
 

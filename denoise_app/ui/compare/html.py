@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from markupsafe import Markup
 
 from denoise_app.inference.catalog import Entry
+from denoise_app.losses import LOSSES
 from denoise_app.metrics.table import keys, shown
 from denoise_app.plots.spectrogram import SpectrogramData
 from denoise_app.ui.parts import denoiser, numbers
 from denoise_app.ui.parts.denoiser import name
+from denoise_app.ui.parts.downloads import ICON, address
 from denoise_app.ui.parts.excerpts import EXCERPT_SECONDS, EXCERPTS, WHOLE_SECONDS
 from denoise_app.ui.parts.markup import (
     head,
@@ -43,7 +45,13 @@ from .work import Comparison, Look, View
 def choice(say: Say, offer: Entry, recommended: bool) -> str:
     """A denoiser in the list that columns are chosen from."""
     label = denoiser.checkpoint_label(say, offer, recommended)
-    return f"{offer.model} · {label}" if offer.loss else label
+    return f"{offer.model}/{label}" if offer.loss else label
+
+
+def title(say: Say, comparison: Comparison, offer: Entry) -> str:
+    """What a column is called: its loss where only losses are compared, else model and loss."""
+    alike = len({column.offer.model for column in comparison.columns}) == 1 and len(comparison.columns) > 1
+    return say("compare.loss", loss=offer.loss) if alike and offer.loss else name(say, offer)
 
 
 def versions(say: Say, comparison: Comparison) -> list[Version]:
@@ -51,7 +59,10 @@ def versions(say: Say, comparison: Comparison) -> list[Version]:
     noisy = Version(NOISY, say("compare.noisy"), comparison.path, comparison.gain_db)
     return [
         noisy,
-        *(Version(column.key, name(say, column.offer), column.path, column.gain_db) for column in comparison.ready),
+        *(
+            Version(column.key, title(say, comparison, column.offer), column.path, column.gain_db)
+            for column in comparison.ready
+        ),
     ]
 
 
@@ -122,8 +133,8 @@ def numbers_table(say: Say, comparison: Comparison) -> Markup:
     for column in comparison.columns:
         if column.error is not None:
             why = tag("td", say("compare.failed", reason=explained(say, column.error)), colspan=len(traits))
-            title = name(say, column.offer)
-            rows.append(row(tag("td"), row_head(title, title), why))
+            failed = title(say, comparison, column.offer)
+            rows.append(row(tag("td"), row_head(failed, failed), why))
     heads = [sortable_head(say("compare.key")), sortable_head(say("compare.version"))]
     heads += [sortable_head(trait.head, trait.unit, trait.better, say(f"compare.{trait.better}")) for trait in traits]
     remarks = [say("compare.one-clip"), say("compare.estimated")]
@@ -188,16 +199,38 @@ def _cell(say: Say, comparison: Comparison, trait: Trait, place: int) -> Markup:
     return tag("td", text, data_value=repr(value))
 
 
+def single_downloads(say: Say, token: str, names: Mapping[str, str]) -> Markup:
+    """Links to each version by itself; `names` are of its label and what the user's copy is called."""
+    shown = (
+        tag("a", ICON, label, class_="download", href=address(token, copy), download=copy)
+        for label, copy in names.items()
+    )
+    folded = tag("details", tag("summary", say("compare.versions")), tag("nav", *shown, class_="downloads"))
+    return tag("div", folded, class_="singles")
+
+
 # ---------------------------------------------------------------------------------------------------- what each is for
 
 
-def favours(say: Say, offers: Sequence[Entry]) -> Markup:
-    """What each denoiser was made for, in a sentence, and what it learnt from."""
-    items = []
-    for offer in offers:
-        text = denoiser.favours(say, offer) or say("compare.nothing-said")
-        items.append(tag("div", tag("dt", name(say, offer)), tag("dd", text), _trained(say, offer)))
-    return tag("section", heading(say("compare.favours")), tag("dl", *items), class_="favours")
+def favours(say: Say, comparison: Comparison) -> Markup:
+    """What each denoiser was made for, in a line; unfolded, its loss, its scores and its training.
+
+    page.js unfolds the one that is heard.
+    """
+    items = (_favour(say, column.offer, title(say, comparison, column.offer)) for column in comparison.columns)
+    return tag("section", heading(say("compare.favours")), *items, class_="favours")
+
+
+def _favour(say: Say, offer: Entry, called: str) -> Markup:
+    text = denoiser.favours(say, offer) or say("compare.nothing-said")
+    summary = tag("summary", tag("b", called), " ", tag("span", text))
+    more: list[Markup] = []
+    if offer.loss in LOSSES:
+        spelled = say.either(f"loss.{offer.loss}", "")
+        more.append(tag("p", spelled, ": ", tag("code", LOSSES[offer.loss].equation, lang="en")))
+    if offer.manifest is not None:
+        more.append(denoiser.scores(say, offer))
+    return tag("details", summary, *more, _trained(say, offer), data_version=offer.key)
 
 
 def _trained(say: Say, offer: Entry) -> Markup:
@@ -208,7 +241,7 @@ def _trained(say: Say, offer: Entry) -> Markup:
         return Markup()
     began = start.partition(",")[0] if isinstance(start, str) else ""  # "gru/start, 132 h of hybrid"
     key = "compare.trained-from" if began else "compare.trained"
-    return tag("dd", say.markup(key, hours=numbers.hours(hours), start=tag("code", began)))
+    return tag("p", say.markup(key, hours=numbers.hours(hours), start=tag("code", began)))
 
 
 # --------------------------------------------------------------------------------------------------------- the figures
@@ -231,27 +264,27 @@ def said_of_grid(say: Say, comparison: Comparison, reference: int | None) -> Mar
 
 def said_of_figures(say: Say, comparison: Comparison, view: View) -> Markup:
     """The figures in sentences and in a table."""
-    looks = [(name(say, column.offer), view.columns[column.key]) for column in comparison.ready]
+    looks = [(title(say, comparison, column.offer), view.columns[column.key]) for column in comparison.ready]
     heads = [head(say(f"compare.{key}")) for key in ("version", "level", "noise", "speech")]
     rows = []
-    for title, look in looks:
+    for called, look in looks:
         changes = (look.change_db, look.noise_db, look.speech_db)
-        rows.append(row(row_head(title), *(tag("td", _decibels(say, change)) for change in changes)))
+        rows.append(row(row_head(called), *(tag("td", _decibels(say, change)) for change in changes)))
     changes_table = region(say("compare.changes"), table(heads, rows), "scrolls")
     return tag("div", tag("p", _extremes(say, looks)), changes_table, class_="figure-said")
 
 
 def _extremes(say: Say, looks: Sequence[tuple[str, Look]]) -> str:
     """Who took most of the noise, and who least of the speech."""
-    noise = [(look.noise_db, title) for title, look in looks if look.noise_db is not None]
-    speech = [(look.speech_db, title) for title, look in looks if look.speech_db is not None]
+    noise = [(look.noise_db, called) for called, look in looks if look.noise_db is not None]
+    speech = [(look.speech_db, called) for called, look in looks if look.speech_db is not None]
     told = []
     if noise:
-        most, title = max(noise)
-        told.append(say("compare.said-noise", name=title, db=numbers.plain(most)))
+        most, called = max(noise)
+        told.append(say("compare.said-noise", name=called, db=numbers.plain(most)))
     if speech:
-        least, title = min(speech)
-        told.append(say("compare.said-speech", name=title, db=numbers.plain(least)))
+        least, called = min(speech)
+        told.append(say("compare.said-speech", name=called, db=numbers.plain(least)))
     return sentences(say, told) or say("compare.said-unknown")
 
 

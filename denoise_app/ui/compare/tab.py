@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -111,10 +112,10 @@ class CompareTab:
         with gr.Column(elem_id="compare-result", elem_classes=["result"]):
             self.heading = gr.HTML()
             self.player = build_player(LANGUAGES, elem_id="compare-player")
-            self.table = gr.HTML(js_on_load=SORTABLE, elem_id="compare-table")
-            self.downloads = gr.HTML(elem_id="compare-downloads")
-            self.blind = BlindPanel(self._site, self.session, _material)
             self.favours = gr.HTML(elem_id="compare-favours")
+            self.downloads = gr.HTML(elem_id="compare-downloads")
+            self.table = gr.HTML(js_on_load=SORTABLE, elem_id="compare-table")
+            self.blind = BlindPanel(self._site, self.session, _material)
             with gr.Column(elem_classes=["sheet", "timed"], visible=False) as self.figures:
                 with gr.Row(elem_classes=["figures-head"]):
                     gr.HTML(words.made("html.compare-figures", lambda say: heading(say("compare.figures"))))
@@ -169,6 +170,11 @@ class CompareTab:
             gr.Dropdown(choices=self._choices(say), value=chosen, multiselect=True),
             gr.Dropdown(choices=several, value=next(iter(several), None)),
         )
+
+    def on_hand(self, key: str, columns: list[str] | None) -> Any:
+        """A denoiser that another tab has used becomes the first column."""
+        chosen = list(dict.fromkeys([key, *(columns or [])]))
+        return gr.update(value=chosen[:MOST])
 
     def on_select(self, request: gr.Request) -> tuple[Any, Any]:
         """Both lists again, when the tab is opened: checkpoints may have been found on the Hub since."""
@@ -241,7 +247,7 @@ class CompareTab:
             self.player: player_value(versions, selected=versions[1].key),
             self.table: html.numbers_table(say, compared),
             self.downloads: "",
-            self.favours: html.favours(say, [column.offer for column in compared.columns]),
+            self.favours: html.favours(say, compared),
             self.show: gr.Dropdown(choices=[(say("compare.show.levels"), LEVELS), *differences], value=LEVELS),
         }
 
@@ -273,7 +279,11 @@ class CompareTab:
         drawn.write_text(page(grid, compared.path.name, say.language), "utf-8")
         archive = f"{stem}.compared.zip"
         token = self._site.downloads.offer(session.folder, Bundle(files | {f"{stem}.compared.html": drawn}, archive))
-        return links(say, token, {"compared": archive})
+        sounds = {
+            html.title(say, compared, column.offer): f"{stem}.{column.key.replace('/', '-')}{column.path.suffix}"
+            for column in compared.ready
+        }
+        return links(say, token, {"compared": archive}) + html.single_downloads(say, token, sounds)
 
     # ------------------------------------------------------------------------------------------------- figures
 
@@ -339,10 +349,11 @@ def _reported(compared: Comparison, column: Column) -> Path:
 
 
 def models_with_losses(offers: Sequence[Entry]) -> list[str]:
-    """The models that have been trained for more than one loss."""
+    """The models that have been trained for more than one loss, those with the most losses first."""
     pairs = {(offer.model, offer.loss) for offer in offers if offer.loss is not None}
-    models = dict.fromkeys(offer.model for offer in offers)
-    return [model for model in models if sum(model == other for other, _ in pairs) > 1]
+    losses = Counter(model for model, _ in pairs)
+    models = dict.fromkeys(offer.model for offer in offers if losses[offer.model] > 1)
+    return sorted(models, key=lambda model: -losses[model])
 
 
 def figure_words(say: Say) -> FigureWords:

@@ -34,9 +34,17 @@ def model_label(say: Say, offers: Sequence[Entry], recommended: bool) -> str:
     return " · ".join(parts) + (f" ({say('model.recommended')})" if recommended else "")
 
 
-def checkpoint_label(say: Say, offer: Entry, recommended: bool) -> str:
+def loss_title(say: Say, loss: str) -> str:
+    """A loss with its abbreviation spelled out, so that it is taken for no model and no metric of the same name."""
+    spelled = say.either(f"loss.{loss}", "")
+    return f"{loss} ({spelled})" if spelled else loss
+
+
+def checkpoint_label(say: Say, offer: Entry, recommended: bool, spelled: bool = False) -> str:
     """A checkpoint in the list: what it was trained for, and where it is if not here."""
     label = offer.loss or offer.model
+    if offer.loss and spelled:
+        label = loss_title(say, offer.loss)
     if offer.source == "hub" and offer.revision:
         label += f" · {offer.repo} @ {offer.revision[:7]}"
     return label + (f" ({say('model.recommended')})" if recommended else "")

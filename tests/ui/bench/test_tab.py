@@ -124,13 +124,13 @@ def test_energy_and_zero_crossings_are_drawn_and_said(page: Page) -> None:
     steps = page.run()
     tab, values = page.tab, page.values
     figure, said = values[tab.activity], text(values[tab.activity_said])
-    sounds = ["Clean", "Noisy", "half, hybrid", "wiener"]
+    sounds = ["Clean", "Noisy", "half/hybrid", "wiener"]
     quantities = "Energy (dBFS)", "Zero-crossing rate"
     assert [trace.name for trace in figure.data] == [f"{sound} · {what}" for what in quantities for sound in sounds]
     half = page.session.result.trial.takes[0].activity
     np.testing.assert_array_equal(figure.data[2].y, half.energy_db)
     apart = deviation(half, page.session.result.trial.clean_activity)
-    assert f"half, hybrid {apart.energy_db:.1f} {apart.crossings:.3f}" in said
+    assert f"half/hybrid {apart.energy_db:.1f} {apart.crossings:.3f}" in said
     assert "comes closest to the clean speech" in said and said.count("hybrid") + said.count("wiener") == 3
     first = next(step for step in steps if tab.activity in step)
     assert len(first[tab.activity].data) == 4 and "The energy of the noisy input differs" in first[tab.activity_said]
@@ -184,10 +184,10 @@ def test_one_denoiser_that_fails_leaves_the_others(page: Page, worker: Any, monk
     monkeypatch.setattr(worker.offers, "load", denoiser)
     page.run()
     table = text(page.values[page.tab.table])
-    assert "half, hybrid failed:" in table and "secret" not in table
+    assert "half/hybrid failed:" in table and "secret" not in table
     assert [version["key"] for version in page.values[page.tab.player]["versions"]] == ["clean", "noisy", "wiener"]
     page.sweep()
-    assert "half, hybrid failed:" in text(page.values[page.tab.sweep_said])
+    assert "half/hybrid failed:" in text(page.values[page.tab.sweep_said])
     assert {point.name for point in page.session.result.swept.found.points} == {"wiener"}
 
 
@@ -275,7 +275,7 @@ def test_a_sweep_draws_curves_and_says_them(page: Page, worker: Any) -> None:
     steps = page.sweep()
     tab = page.tab
     figure = page.values[tab.plot]
-    assert [trace.name for trace in figure.data] == ["half, hybrid", "wiener"] * 2
+    assert [trace.name for trace in figure.data] == ["half/hybrid", "wiener"] * 2
     assert list(figure.data[0].x) == [-10, 0, 10, 20, 30]
     np.testing.assert_allclose(figure.data[2].y, 0, atol=0.01)  # half of everything improves no SI-SDR
     told = page.values[tab.sweep_said]

@@ -10,6 +10,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 from urllib.parse import unquote
 
 import gradio as gr
@@ -23,7 +24,7 @@ from denoise_app.metrics.report import Measured
 from denoise_app.metrics.table import METRICS
 from denoise_app.ui.compare import html as side_by_side
 from denoise_app.ui.compare.tab import LEVELS, CompareTab, models_with_losses
-from denoise_app.ui.compare.work import Comparison, checked
+from denoise_app.ui.compare.work import Column, Comparison, checked
 from denoise_app.ui.parts.downloads import Downloads
 from denoise_app.ui.parts.site import Site
 from denoise_app.ui.texts import Say
@@ -105,13 +106,16 @@ def test_something_worth_hearing_is_chosen_at_first(page: Page) -> None:
     columns, model = page.tab.on_load(ENGLISH)  # type: ignore[arg-type]
     assert columns.constructor_args["value"] == ["half/hybrid", "half/log-mag", "wiener"]
     labels = [label for label, _ in columns.constructor_args["choices"]]
-    assert labels == ["half · hybrid (recommended)", "half · log-mag", "wiener"]
+    assert labels == ["half/hybrid (recommended)", "half/log-mag", "wiener"]
     assert model.constructor_args["choices"] == ["half"] and model.constructor_args["value"] == "half"
 
 
 def test_only_models_with_several_losses_are_in_the_loss_lab(worker: Any) -> None:
     assert models_with_losses(worker.offers.all()) == ["half"]
     assert models_with_losses(worker.offers.all()[1:]) == []
+    first, second = worker.offers.made[:2]
+    more = [replace(offer, model="other", loss=loss) for offer in (first, second) for loss in ("mse", offer.loss)]
+    assert models_with_losses([first, second, *more]) == ["other", "half"]  # that with the most losses first
 
 
 def test_the_preset_shows_its_own_list(page: Page) -> None:
@@ -125,6 +129,9 @@ def test_the_loss_lab_runs_every_loss_of_one_model_once(page: Page, worker: Any)
     page.press()
     assert worker.offers.loaded == ["half/hybrid", "half/log-mag"]
     assert "Halves &lt;all&gt;." in page.values[page.tab.favours]
+    assert "compressed + si-snr / 10" in page.values[page.tab.favours]  # the equation stands beside the sound
+    labels = [version["label"] for version in page.values[page.tab.player]["versions"]]
+    assert labels == ["Noisy recording", "hybrid loss", "log-mag loss"]
 
 
 def test_the_loss_lab_takes_every_model_in_the_folder_of_weights(sessions: Sessions) -> None:
@@ -145,7 +152,7 @@ def test_what_comes_after_the_number_keys_is_heard_and_named_without_one(page: P
     page.draw()
     assert len(page.values[page.tab.player]["versions"]) == 17
     titles = [note.text for note in page.values[page.tab.grid].layout.annotations]
-    assert titles[9:11] == ["0 half, loss6", "half, loss7"]
+    assert titles[9:11] == ["0 loss6 loss", "loss7 loss"]
     keys = [text for text, _ in Table(page.values[page.tab.table]).column("Key")]
     assert keys == [*"1234567890", *[""] * 7]
 
@@ -155,10 +162,11 @@ def test_how_much_each_heard_and_where_it_began_is_told(page: Page, worker: Any,
     known = worker.offers.made[0]
     histories = ({"hours_seen": 145.33, "init": "gru/<start>, 132 h of hybrid"}, {"hours_seen": 2.8, "init": None}, {})
     offers = [replace(known, manifest=replace(known.manifest, training=training)) for training in histories]
-    told = [side_by_side.favours(say, [offer]) for offer in (*offers, worker.offers.made[-1])]
+    compared = [Comparison(Path("talk.wav"), ANY, (Column(offer),)) for offer in (*offers, worker.offers.made[-1])]
+    told = [side_by_side.favours(say, comparison) for comparison in compared]
     assert "145 " in told[0] and "<code>gru/&lt;start&gt;</code>" in told[0]
     assert "2.8 " in told[1] and "<code>" not in told[1]
-    assert [html.count("<dd>") for html in told] == [2, 2, 1, 1]
+    assert [html.count("<p>") for html in told] == [2, 2, 1, 0]  # the loss spelled out, the training
 
 
 # ---------------------------------------------------------------------------------------------------------- comparing
@@ -176,7 +184,7 @@ def test_the_first_column_can_be_heard_while_the_others_run(page: Page) -> None:
     assert page.values[page.tab.empty] == "" and page.said == "" and "my talk.wav" in page.values[page.tab.heading]
     assert page.values[page.tab.start]["interactive"] is True and page.values[page.tab.cancel]["visible"] is False
     told = " ".join(step[page.tab.said] for step in steps if page.tab.said in step)
-    assert "half, hybrid (1 of 2)" in told and "wiener (2 of 2)" in told
+    assert "half/hybrid (1 of 2)" in told and "wiener (2 of 2)" in told
     assert not page.session.busy
 
 
@@ -237,7 +245,7 @@ def test_a_model_that_fails_is_a_row_that_says_why_without_secrets(
     page.measure()
     page.draw()
     rows = Table(page.values[page.tab.table]).rows[1:]
-    assert [row[1][0] for row in rows] == ["Noisy recording", "half, hybrid", "half, log-mag", "wiener"]
+    assert [row[1][0] for row in rows] == ["Noisy recording", "half/hybrid", "half/log-mag", "wiener"]
     assert "sha256" in rows[2][2][0] and "nothing is wrong with your recording" in rows[3][2][0]
     assert "secret" not in page.values[page.tab.table] and page.said == ""
     assert len(page.values[page.tab.grid].data) == 2
@@ -360,8 +368,8 @@ def test_figures_follow_theme_width_and_what_is_to_be_shown(page: Page) -> None:
     assert phone.layout.font.color != wide.layout.font.color
     assert phone.layout.coloraxis.cmin == -phone.layout.coloraxis.cmax
     assert abs(phone.data[1].z).max() == 0 and 5 <= phone.data[0].z.mean() <= 7  # the noisy one is twice as loud
-    assert "louder than “half, hybrid”" in page.values[page.tab.grid_said]
-    assert [note.text for note in phone.layout.annotations] == ["1 Noisy recording", "2 half, hybrid", "3 wiener"]
+    assert "louder than “half/hybrid”" in page.values[page.tab.grid_said]
+    assert [note.text for note in phone.layout.annotations] == ["1 Noisy recording", "2 half/hybrid", "3 wiener"]
 
 
 def test_the_table_below_says_what_the_figures_show(page: Page) -> None:
@@ -370,7 +378,7 @@ def test_the_table_below_says_what_the_figures_show(page: Page) -> None:
     said = page.values[page.tab.trade_said]
     assert "removes the most noise in the pauses" in said and "6.0 dB" in said
     rows = Table(said).rows
-    assert [row[0][0] for row in rows] == ["Version", "half, hybrid", "wiener"] and rows[1][2][0] == "+6.0"
+    assert [row[0][0] for row in rows] == ["Version", "half/hybrid", "wiener"] and rows[1][2][0] == "+6.0"
 
 
 def test_all_of_it_can_be_taken_along_and_replayed(page: Page) -> None:
@@ -378,7 +386,8 @@ def test_all_of_it_can_be_taken_along_and_replayed(page: Page) -> None:
     page.press()
     assert page.values[page.tab.downloads] == ""
     page.measure()
-    token, archive = re.findall(r'href="results/([^/]+)/([^"]+)"', page.values[page.tab.downloads])[0]
+    (token, archive), *singles = re.findall(r'href="results/([^/]+)/([^"]+)"', page.values[page.tab.downloads])
+    assert [unquote(name) for _, name in singles] == ["my talk.half-hybrid.wav", "my talk.wiener.wav"]
     bundle = page.downloads._offered[token][1]
     assert unquote(archive) == bundle.archive == "my talk.compared.zip"
     assert set(bundle.files) == {
@@ -410,3 +419,12 @@ def test_a_comparison_that_another_one_overtakes_offers_nothing(page: Page, reco
     assert page.session.result.path != first.path
     assert page.follow(measuring) == [] and page.values[page.tab.downloads] == ""
     running.close()
+
+
+def test_what_another_tab_used_becomes_the_first_column(page: Page) -> None:
+    assert page.tab.on_hand("half/log-mag", ["half/hybrid", "half/log-mag"])["value"] == [
+        "half/log-mag",
+        "half/hybrid",
+    ]
+    many = page.tab.on_hand("new", [f"m{k}" for k in range(6)])["value"]
+    assert many == ["new", *(f"m{k}" for k in range(5))]
