@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from denoise_app.ui.clean.tab import CleanTab
 from denoise_app.ui.compare.tab import CompareTab
 from denoise_app.ui.models.tab import ModelsTab
 from denoise_app.ui.parts.downloads import Downloads
+from denoise_app.ui.parts.orders import AT_ONCE
+from denoise_app.ui.parts.scripts import TO_TOP
 from denoise_app.ui.parts.site import Examples, Site
 from denoise_app.ui.parts.votes import Votes
 from denoise_app.ui.worker.session import Sessions
@@ -69,19 +72,32 @@ def build(
         fill_width=True,
     ) as blocks:
         gr.HTML(words.made("html.header", lambda say: header.header(say, device, site.minutes, dataset)))
-        with gr.Tabs(elem_id="tabs"):
+        with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab(words("tab.clean"), id="clean"):
-                CleanTab(site, blocks)
+                clean = CleanTab(site, blocks)
             with gr.Tab(words("tab.compare"), id="compare") as tab:
-                CompareTab(site, blocks, tab)
+                compare = CompareTab(site, blocks, tab)
             with gr.Tab(words("tab.bench"), id="bench"):
-                BenchTab(site, blocks)
+                bench = BenchTab(site, blocks)
             with gr.Tab(words("tab.models"), id="models"):
                 ModelsTab(site, blocks)
+        _hand_on(tabs, clean, compare, bench)
         gr.HTML(words.made("html.version", lambda say: header.version(say, __version__)))
         api.build(site.worker, site.sessions)
     blocks.queue(max_size=WAITING, default_concurrency_limit=jobs())
     return App(blocks, site)
+
+
+def _hand_on(tabs: gr.Tabs, clean: CleanTab, compare: CompareTab, bench: BenchTab) -> None:
+    """Lets the recording of a result go on to other tabs; each is opened first, for Gradio puts it on the page then."""
+    for button, key, audio, session in (
+        (clean.to_compare, "compare", compare.audio, compare.session),
+        (clean.to_bench, "bench", bench.clean, bench.session),
+    ):
+        opened = button.click(partial(gr.Tabs, selected=key), None, tabs, **AT_ONCE)
+        handed = opened.then(clean.on_hand, [clean.session, session], [audio, session], js=TO_TOP, **AT_ONCE)
+        if key == "compare":
+            handed.then(compare.on_hand, [clean.checkpoint, compare.columns], compare.columns, **AT_ONCE)
 
 
 def examples_of(folder: Path, recordings: Sequence[Path] | None = None) -> Examples:
@@ -135,6 +151,7 @@ def head() -> str:
     """What goes into the page's head."""
     chinese = LANGUAGES["zh"]
     words = {"TITLE_ZH": chinese["app.name"], "RECORDING_ZH": chinese["source.heading"]}
+    words |= {"COPIED_ZH": chinese["download.copied"], "COPIED_EN": LANGUAGES["en"]["download.copied"]}
     script = re.sub("|".join(words), lambda name: json.dumps(words[name[0]]), static.text("page.js"))
     return f"<script>{script}</script>"
 

@@ -20,6 +20,7 @@ def header(say: Say, device: Device, minutes: int, dataset: str | None) -> Marku
     private = say("app.privacy-votes", minutes=minutes, dataset=dataset) if dataset else ""
     return tag(
         "header",
+        tag("a", say("app.skip"), href="#controls", class_="skip"),
         tag("div", tag("h1", say("app.name")), tag("p", say("app.sentence"), class_="lead")),
         tag(
             "p",

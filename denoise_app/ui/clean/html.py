@@ -13,11 +13,13 @@ from denoise_app.plots.spectrogram import Change
 from denoise_app.ui.parts import numbers
 from denoise_app.ui.parts.markup import head, heard, quiet, row, row_head, seen, sentences, table, tag, titled, working
 from denoise_app.ui.parts.measured import Numbers
-from denoise_app.ui.parts.recording import notes
+from denoise_app.ui.parts.recording import GENTLE, already_clean, notes
 from denoise_app.ui.texts import Say
 from denoise_app.ui.worker.background import Step
 
 from .work import PREVIEW_SECONDS, Order, Result
+
+SPEECH_FELL = 0.1  # DNSMOS points; less is within its own noise
 
 
 def progress(say: Say, step: Step, heard: bool) -> Markup:
@@ -128,7 +130,17 @@ def cards(say: Say, result: Result) -> Markup:
     if found.excerpts > 1:
         part = quiet(say("cards.excerpts", count=found.excerpts, seconds=f"{found.excerpt_seconds:g}"))
     items = tag("ul", *(tag("li", card) for card in made), class_="cards", role="list")
-    return tag("section", items, part, aria_label=say("cards.name"))
+    return tag("section", _advice(say, found), items, part, aria_label=say("cards.name"))
+
+
+def _advice(say: Say, found: Numbers) -> Markup:
+    """That there was little to gain, and that the speech was harmed, where the numbers say so."""
+    snr, speech = found.measured.get("snr_estimated"), found.measured.get("dnsmos_sig")
+    advice = already_clean(say, snr.before) if snr else Markup()
+    if speech is None or speech.before is None or speech.after is None or speech.before - speech.after < SPEECH_FELL:
+        return advice
+    fall = numbers.plain(speech.before - speech.after, 2)
+    return advice + tag("p", say("cards.speech-fell", fall=fall, strength=GENTLE), class_="advice")
 
 
 def _metric_card(say: Say, metric: Metric, found: Numbers) -> Markup:

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 from markupsafe import Markup
 
-from denoise_app.inference.catalog import Entry
+from denoise_app.inference.catalog import PRESETS, Entry
 from denoise_app.inference.engine import Cancelled, Settings
 from denoise_app.inference.settings import treatment
 from denoise_app.plots.page import page
@@ -70,6 +70,11 @@ class CleanTab:
         words = self._site.words
         with gr.Column(elem_classes=["sheet"]):
             gr.HTML(words.made("html.model", lambda say: heading(say("model.heading"))))
+            with gr.Row(elem_id="presets", elem_classes=["examples"]):
+                self.presets = {
+                    name: gr.Button(words(f"model.preset.{name}"), size="sm", min_width=0, scale=0) for name in PRESETS
+                }
+            gr.HTML(words.made("html.presets-help", lambda say: hint(say("model.presets-help"))))
             self.model = gr.Dropdown([], label=words("model.model"), filterable=False, elem_id="model")
             self.checkpoint = gr.Dropdown([], label=words("model.checkpoint"), filterable=False, elem_id="checkpoint")
             self.about = gr.HTML(elem_id="about")
@@ -142,6 +147,9 @@ class CleanTab:
             self.heading = gr.HTML()
             self.player = build_player(LANGUAGES, elem_id="player")
             self.downloads = gr.HTML(elem_id="downloads")
+            with gr.Row(elem_id="onward"):
+                self.to_compare = gr.Button(words("result.to-compare"), size="sm", elem_id="to-compare")
+                self.to_bench = gr.Button(words("result.to-bench"), size="sm", elem_id="to-bench")
             self.fidelity = gr.HTML(elem_id="fidelity")
             self.cards = gr.HTML(elem_id="cards")
             with gr.Column(elem_classes=["sheet", "timed"], visible=False) as self.figures:
@@ -178,6 +186,8 @@ class CleanTab:
         restored = [*choice, self.said, *self._settings_inputs, self.channels]
         page.load(self.on_load, self.address, restored, js="() => location.search", **AT_ONCE)
         page.load(None, None, self.theme, js=f"() => {THEME}", api_visibility="private")
+        for name, button in self.presets.items():
+            button.click(self.preset_handler(name), None, choice, **AT_ONCE)
         self.model.input(self.on_model, self.model, choice, **AT_ONCE)
         self.checkpoint.input(self.on_checkpoint, self.checkpoint, self.about, **AT_ONCE)
         self.hub.click(self.on_hub, {self.checkpoint}, [*choice, self.hub_said], **AT_ONCE)
@@ -222,6 +232,13 @@ class CleanTab:
         widgets = [gr.update(value=values[name]) if name in values else gr.update() for name in names]
         return *self._choose(say, chosen), alert(" ".join(problems)) if problems else "", *widgets
 
+    def preset_handler(self, name: str) -> Callable[..., tuple[Any, Any, str]]:
+        def on_preset(request: gr.Request) -> tuple[Any, Any, str]:
+            """The denoiser that a name in PRESETS means."""
+            return self._choose(say_for(request), self._offers.recommended(name))
+
+        return on_preset
+
     def on_model(self, model: str, request: gr.Request) -> tuple[Any, Any, str]:
         say = say_for(request)
         offers = [offer for offer in self._offers.all() if offer.model == model]
@@ -261,7 +278,7 @@ class CleanTab:
         same = models[chosen.model]
         favourite = self._offers.recommended(chosen.model).key if any(o.source != "hub" for o in same) else ""
         checkpoints = [
-            (denoiser.checkpoint_label(say, offer, len(same) > 1 and offer.key == favourite), offer.key)
+            (denoiser.checkpoint_label(say, offer, len(same) > 1 and offer.key == favourite, spelled=True), offer.key)
             for offer in same
         ]
         return (
@@ -282,6 +299,13 @@ class CleanTab:
             yield from self._followed(say, session, work.denoise(self._site.worker, session, order, job))
 
         yield from self.orders.carry_out(say, session, carry_out)
+
+    def on_hand(self, session: Session[Result] | None, other: Session[Any] | None) -> tuple[Any, Session[Any]]:
+        """The recording of the result for another tab's visit, so that nobody uploads it twice."""
+        other = other or self._site.sessions.open()
+        if session is None or session.result is None or not session.result.before.is_file():
+            return gr.skip(), other
+        return str(other.adopt(session.result.before)), other
 
     def on_settings(self, given: Given, request: gr.Request) -> Iterator[Updates]:
         """Renders what is shown again, where the settings are other ones by now; while a denoiser runs it waits."""

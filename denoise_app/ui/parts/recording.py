@@ -39,6 +39,17 @@ def facts(say: Say, info: FileInfo, levels: Levels | None, pending: str, name: s
     return tag("section", title, tag("dl", *items, class_="facts"), remarks, aria_label=say("facts.name"))
 
 
+GOOD_SNR_DB = 25.0  # estimated; from here on denoisers have cost more SI-SDR than they gained
+GENTLE = 50  # %, the strength that is proposed then
+
+
+def already_clean(say: Say, snr_db: object) -> Markup:
+    """That there is little to gain, where the estimated SNR is high; nothing where it is lower, or no number."""
+    if not isinstance(snr_db, float) or snr_db < GOOD_SNR_DB:
+        return Markup()
+    return tag("p", say("facts.clean", snr=numbers.plain(snr_db), strength=GENTLE), class_="advice")
+
+
 def _level(say: Say, value: float, unit: str) -> str:
     return f"{numbers.plain(value)} {say(unit)}" if math.isfinite(value) else say("facts.silence")
 

@@ -11,6 +11,9 @@ SORTABLE = static.text("sortable.js")
 """For a gr.HTML whose tables can be sorted, see there."""
 
 
+TO_TOP = "(...given) => { scrollTo(0, 0); return given; }"
+
+
 def scroll_to(place: str) -> str:
     """Brings a part of the page into view where it is not, for those who press a button above it."""
     return f"""(...given) => {{

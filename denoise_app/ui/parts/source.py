@@ -14,7 +14,7 @@ from denoise_app.inference.sources import LevelMeter, Levels
 from denoise_app.ui import static
 from denoise_app.ui.worker.session import Session, Sessions
 
-from . import recording
+from . import excerpts, recording
 from .language import say_for
 from .markup import alert, heading, hint
 from .orders import AT_ONCE
@@ -88,7 +88,11 @@ class Source:
             name = Path(path).name
             yield recording.facts(say, info, None, say("facts.measuring" if soon else "facts.later"), name), session
             if soon:
-                yield recording.facts(say, info, levels(Path(path)), "", name), session
+                facts = recording.facts(say, info, levels(Path(path)), "", name)
+                yield facts, session
+                found = self._site.worker.score(excerpts.heard(Path(path), info), info.sample_rate, ["snr_estimated"])
+                if advice := recording.already_clean(say, found["snr_estimated"]):
+                    yield facts + advice, session
         except Exception as error:
             yield alert(explained(say, error), say("error.title-file")), session
 

@@ -110,12 +110,33 @@
     }
   }
 
+  // Gradio calls the buttons on chips by a number: "Remove 29".
+  function nameChips() {
+    for (const button of document.querySelectorAll(".token .token-remove[title]")) {
+      const chip = button.closest(".token").innerText.trim();
+      const title = button.title.replace(/\d+$/, chip);
+      if (button.title !== title) button.title = title;
+    }
+  }
+
+  // Arrow keys go from tab to tab, as people who use no mouse know it.
+  const STEPS = { ArrowLeft: (k, n) => (k + n - 1) % n, ArrowRight: (k, n) => (k + 1) % n, Home: () => 0, End: (k, n) => n - 1 };
+  document.addEventListener("keydown", (event) => {
+    const tab = event.target.closest?.("[role=tablist] [role=tab]");
+    if (!tab || !(event.key in STEPS)) return;
+    const tabs = [...tab.parentElement.querySelectorAll("[role=tab]")];
+    const next = tabs[STEPS[event.key](tabs.indexOf(tab), tabs.length)];
+    event.preventDefault();
+    next.click();
+    next.focus();
+  });
+
   const waiting = new MutationObserver(() => {
     const tabs = document.querySelector("#tabs"); // which are put on the page when they are opened first
     if (!tabs) return;
     waiting.disconnect();
     tabs.append(announcer);
-    new MutationObserver(() => { announce(); unfold(); }).observe(tabs, { childList: true, subtree: true });
+    new MutationObserver(() => { announce(); unfold(); nameChips(); }).observe(tabs, { childList: true, subtree: true });
   });
   waiting.observe(document.documentElement, { childList: true, subtree: true });
 
@@ -149,12 +170,40 @@
     }
   });
 
+  // What is said of a version is unfolded beside its sound.
+  document.addEventListener("denoise:time", ({ detail }) => {
+    if (detail.player !== "compare-player") return;
+    for (const told of document.querySelectorAll("#compare-favours [data-version]")) {
+      const heard = told.dataset.version === detail.version;
+      if (heard === "heard" in told.dataset) continue; // once, so that it can be folded by hand
+      told.toggleAttribute("data-heard", heard);
+      told.open = heard;
+    }
+  });
+
+  // A link to settings is copied, and says so; where that is not allowed it opens, as links do.
+  const COPIED = /^zh\b/i.test(navigator.language) ? COPIED_ZH : COPIED_EN;
+  document.addEventListener("click", async (event) => {
+    const link = event.target.closest?.('.downloads a[href^="?"]');
+    if (!link || !navigator.clipboard) return;
+    event.preventDefault();
+    const label = link.textContent;
+    try {
+      await navigator.clipboard.writeText(link.href);
+    } catch {
+      window.open(link.href);
+      return;
+    }
+    link.textContent = announcer.textContent = COPIED;
+    setTimeout(() => (link.textContent = label), 3000);
+  });
+
   // ------------------------------------------------------------------------------------------------ cards of models
   // A click on a point of a figure, or on a link, opens the card of what it stands for.
   function openCard(id) {
     const card = document.getElementById(id);
     if (!card) return;
-    card.open = true;
+    for (let part = card; part; part = part.parentElement.closest("details")) part.open = true;
     card.scrollIntoView({ block: "nearest" });
     card.querySelector("summary").focus({ preventScroll: true });
   }

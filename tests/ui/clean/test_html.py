@@ -55,7 +55,7 @@ def test_every_panel_is_whole_in_both_languages(say: Say, worker: FakeWorker, re
     for shown in (
         header.header(say, DEVICE, 60, None),
         markup.empty("First.", "More."),
-        markup.alert(say, "text"),
+        markup.alert("text", "title"),
         recording.facts(say, INFO, LEVELS, ""),
         recording.microphone(say),
         denoiser.about(say, offer),
@@ -154,3 +154,22 @@ def test_numbers_that_are_not_there_say_why(result: Result) -> None:
 def test_what_was_measured_in_part_says_so(result: Result) -> None:
     assert "4 excerpts of 30 s" in html.cards(Say("en"), replace(result, numbers=Numbers({}, 4, 30.0)))
     assert "excerpts" not in html.cards(Say("en"), replace(result, numbers=Numbers({}, 1, 2.0)))
+
+
+def test_a_clean_recording_is_told_that_there_is_little_to_gain(say: Say, result: Result) -> None:
+    gentle = f"{recording.GENTLE} %"
+    assert recording.already_clean(say, recording.GOOD_SNR_DB - 0.1) == ""
+    assert recording.already_clean(say, MetricUnavailable("silent", metric="SNR")) == ""
+    assert "31.0 dB" in recording.already_clean(say, 31.0) and gentle in recording.already_clean(say, 31.0)
+    clean = replace(result, numbers=Numbers({"snr_estimated": Measured(31.0, 33.0)}, 1, 2.0))
+    assert recording.already_clean(say, 31.0) in html.cards(say, clean)
+    noisy = replace(result, numbers=Numbers({"snr_estimated": Measured(5.0, 33.0)}, 1, 2.0))
+    assert gentle not in html.cards(say, noisy)
+
+
+def test_a_speech_that_is_rated_lower_is_told(say: Say, result: Result) -> None:
+    def cards(before: float, after: float) -> str:
+        return html.cards(say, replace(result, numbers=Numbers({"dnsmos_sig": Measured(before, after)}, 1, 2.0)))
+
+    told = say("cards.speech-fell", fall="0.25", strength=recording.GENTLE)
+    assert told in cards(3.5, 3.25) and "advice" not in cards(3.5, 3.45) + cards(3.0, 3.5)

@@ -73,7 +73,7 @@ def test_denoise_shows_the_result_and_gives_the_button_back(page: Page, recordin
     assert [version["key"] for version in value["versions"]] == ["before", "after", "removed"]
     assert value["selected"] == "after" and value["versions"][0]["gain_db"] == pytest.approx(-6.0, abs=0.2)
     assert page.values[page.tab.empty] == "" and page.values[page.tab.said] == ""
-    assert "my talk.wav · half, hybrid" in page.values[page.tab.heading]
+    assert "my talk.wav · half/hybrid" in page.values[page.tab.heading]
     assert "16 kHz · mono · 16-bit" in page.values[page.tab.fidelity]
     assert "my%20talk.denoised.wav" in page.values[page.tab.downloads]
     assert not page.session.busy
@@ -393,7 +393,9 @@ def test_a_look_on_the_hub_adds_to_the_lists_and_says_what_was_left_out(
     monkeypatch.setattr(worker.offers, "list_hub", look)
     _, checkpoint, _, said = page.tab.on_hub({page.tab.checkpoint: "half/hybrid"}, page.request)
     key = f"half/hybrid@{'ab' * 20}"
-    assert ("hybrid · somebody/models @ abababa", key) in checkpoint.constructor_args["choices"]
+    assert ("hybrid (compressed spectrum + SI-SNR) · somebody/models @ abababa", key) in checkpoint.constructor_args[
+        "choices"
+    ]
     assert "Found 1 on the Hub" in said and "somebody/old holds no model.safetensors" in said
     about = page.tab.on_checkpoint(key, page.request)
     assert "somebody/models at abababa" in about and "will be downloaded when you press Denoise" in about
@@ -444,3 +446,28 @@ def test_removed_is_heard_without_a_file_and_gone_with_its_result(page: Page, re
     page.values[page.tab.strength] = 50
     page.press(page.tab.on_settings)
     assert player_samples(request) == {"error": "gone"}
+
+
+def test_the_recording_goes_on_to_another_tab(page: Page, sessions: Sessions, recording: Make) -> None:
+    skipped, other = page.tab.on_hand(None, None)
+    assert skipped == gr.skip()
+    page.values[page.tab.audio] = str(recording("my talk.wav"))
+    page.denoise()
+    path, other = page.tab.on_hand(page.session, other)
+    assert Path(path).name == "my talk.wav" and Path(path).is_relative_to(other.folder)
+    sessions.close(page.session)
+    assert Path(path).is_file()  # it is the other visit's own
+
+
+def test_a_preset_chooses_what_the_catalogue_means_by_it(page: Page, worker: Any, monkeypatch: Any) -> None:
+    assert list(page.tab.presets) == ["best", "fast", "live"]
+    asked: list[str] = []
+    recommended = worker.offers.recommended
+
+    def meant(name: str | None = None) -> Any:
+        asked.append(str(name))
+        return recommended("wiener" if name == "fast" else None)
+
+    monkeypatch.setattr(worker.offers, "recommended", meant)
+    model, checkpoint, _ = page.tab.preset_handler("fast")(page.request)
+    assert asked[0] == "fast" and model.constructor_args["value"] == checkpoint.constructor_args["value"] == "wiener"
