@@ -12,16 +12,15 @@ async function record() {
   const recorder = element.closest(".sheet").querySelector(".recording");
   problem("");
   recorder.querySelector(".top-panel button")?.click(); // what is there gives way
-  for (const part of [".source-selection button + button", ".record-button:not([disabled])"]) {
-    (await appears(recorder, part))?.click();
-  }
+  // By way of the upload: a recorder that was cleared has lost its button, a new one has it.
+  const upload = ".source-selection button", microphone = `${upload} + button`, start = ".record-button:not([disabled])";
+  for (const part of [upload, microphone, start]) (await appears(recorder, part))?.click();
 }
 
 async function appears(recorder, part, patience = 100) {
+  await new Promise((again) => setTimeout(again, 30)); // for what Gradio does after a click
   const found = recorder.querySelector(part);
-  if (found || !patience) return found;
-  await new Promise((again) => setTimeout(again, 30));
-  return appears(recorder, part, patience - 1);
+  return found || !patience ? found : appears(recorder, part, patience - 1);
 }
 
 function problem(name) {
