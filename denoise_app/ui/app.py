@@ -107,18 +107,6 @@ def _hand_on(tabs: gr.Tabs, clean: CleanTab, compare: CompareTab, bench: BenchTa
             handed.then(compare.on_hand, [clean.checkpoint, compare.columns], compare.columns, **AT_ONCE)
 
 
-def _hand_on(tabs: gr.Tabs, clean: CleanTab, compare: CompareTab, bench: BenchTab) -> None:
-    """Lets the recording of a result go on to other tabs; each is opened first, for Gradio puts it on the page then."""
-    for button, key, audio, session in (
-        (clean.to_compare, "compare", compare.audio, compare.session),
-        (clean.to_bench, "bench", bench.clean, bench.session),
-    ):
-        opened = button.click(partial(gr.Tabs, selected=key), None, tabs, **AT_ONCE)
-        handed = opened.then(clean.on_hand, [clean.session, session], [audio, session], js=TO_TOP, **AT_ONCE)
-        if key == "compare":
-            handed.then(compare.on_hand, [clean.checkpoint, compare.columns], compare.columns, **AT_ONCE)
-
-
 def examples_of(folder: Path, recordings: Sequence[Path] | None = None) -> Examples:
     """The sounds to try that come with the program; with other recordings where some are given."""
     speech, noises = (sorted((folder / "bench").glob(f"{kind}-*.flac")) for kind in ("speech", "noise"))

@@ -199,7 +199,7 @@ def test_the_loss_lab_compares_every_loss_of_a_model(browser: Any, served: Serve
     visit.page.wait_for_selector(f"#compare-favours [data-version='{model}/{losses[1]}'][open] .scores")
     assert visit.page.locator("#compare-favours [open]").count() == 1
     points = visit.page.locator("#compare-trade .textpoint").all_text_contents()
-    assert [point.split(" ", 1)[1] for point in points] == [f"{loss} 损失" for loss in losses]
+    assert all(point.endswith(f"{loss} 损失") for point, loss in zip(points, losses, strict=True))
     text = visit.page.locator("#compare").inner_text()
     left = re.findall(r"[A-Za-z]+ [a-z]+ [a-z]+", text)
     assert [words for words in left if "talk" not in words] == [], "English is left on the Chinese page"
