@@ -97,6 +97,7 @@ class Metric:
         shown: Where.
         needs_reference: It compares with a clean recording.
         slow: It takes a tenth of a second or more for ten seconds of sound.
+        floor: Below it nobody hears a difference, so that a change there is neither better nor worse.
     """
 
     key: str
@@ -108,6 +109,7 @@ class Metric:
     shown: tuple[Place, ...] = ()
     needs_reference: bool = True
     slow: bool = False
+    floor: float = -math.inf
 
     @property
     def best(self) -> Callable[..., Any]:
@@ -199,7 +201,8 @@ _TABLE = (
     Metric("dnsmos_bak", "DNSMOS BAK", "MOS", 2, "higher", lambda take: take.dnsmos.bak, ESTIMATE, False, slow=True),
     Metric("dnsmos_ovrl", "DNSMOS OVRL", "MOS", 2, "higher", lambda take: take.dnsmos.ovrl,
            ("clean", "evaluate", "leaderboard", "about"), False, slow=True),
-    Metric("noise_floor", "noise floor", "dBFS", 1, "lower", _unaided(blind.noise_floor_db), ("clean",), False),
+    Metric("noise_floor", "noise floor", "dBFS", 1, "lower", _unaided(blind.noise_floor_db), ("clean",), False,
+           floor=-90),
     Metric("speech_level", "speech level", "dBFS", 1, "neither", _unaided(blind.speech_level_db), ("clean",), False),
     Metric("loudness", "loudness", "LUFS", 1, "neither", _loudness, (), False),  # the page has it of the whole file
 )

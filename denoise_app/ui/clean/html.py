@@ -164,8 +164,9 @@ def _pair_card(say: Say, metric: Metric, measured: Measured) -> Markup:
     if before is None or after is None:
         return _card(say, metric.key, title, _value(say("facts.silence"), quiet=True))
     change = after - before if metric.digits is None else round(after - before, metric.digits)
-    good = {"higher": change > 0, "lower": change < 0}.get(metric.better)
-    tone = "" if change == 0 or good is None else "good" if good else "bad"
+    counts = change if max(before, after) > metric.floor else 0.0
+    good = {"higher": counts > 0, "lower": counts < 0}.get(metric.better)
+    tone = "" if counts == 0 or good is None else "good" if good else "bad"
     word, arrow = ("rises", "▲") if change > 0 else ("falls", "▼") if change < 0 else ("same", "=")
     was = tag("span", heard(f"{say('cards.before')} "), numbers.value(metric, before))
     now = tag("span", heard(f"{say('cards.after')} "), numbers.value(metric, after), class_="now")

@@ -109,6 +109,7 @@ class Trait:
         better: "higher", "lower" or "neither".
         text: How a value is written.
         values: One for each row, the noisy recording first; None where there is none.
+        floor: Below it values count as alike.
     """
 
     key: str
@@ -117,11 +118,12 @@ class Trait:
     better: str
     text: Callable[[float], str]
     values: Sequence[float | None]
+    floor: float = -math.inf
 
     def best(self) -> str | None:
         """The best value as it is written; None where nothing is better, or all are the same."""
         known = [value for value in self.values if value is not None]
-        if self.better == "neither" or len({self.text(value) for value in known}) < 2:
+        if self.better == "neither" or len({self.text(max(value, self.floor)) for value in known}) < 2:
             return None
         return self.text(max(known) if self.better == "higher" else min(known))
 
@@ -156,7 +158,9 @@ def _metrics(say: Say, comparison: Comparison) -> list[Trait]:
         before = next((one.before for one in found if one is not None), None)
         values = [before, *(one.after if one else None for one in found)]
         title, unit = numbers.title(say, metric), numbers.unit(say, metric)
-        traits.append(Trait(metric.key, title, unit, metric.better, partial(numbers.value, metric), values))
+        traits.append(
+            Trait(metric.key, title, unit, metric.better, partial(numbers.value, metric), values, metric.floor)
+        )
     return traits
 
 

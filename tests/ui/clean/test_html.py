@@ -16,12 +16,13 @@ from denoise_app.inference.device import Device
 from denoise_app.inference.engine import Levels, Progress, Settings
 from denoise_app.metrics.errors import MetricUnavailable
 from denoise_app.metrics.report import Measured
+from denoise_app.metrics.table import METRICS
 from denoise_app.serve.turns import Place
 from denoise_app.ui import header
 from denoise_app.ui.clean import html
 from denoise_app.ui.clean import work as flow
 from denoise_app.ui.clean.work import Order, Result
-from denoise_app.ui.parts import denoiser, downloads, markup, recording
+from denoise_app.ui.parts import denoiser, downloads, markup, numbers, recording
 from denoise_app.ui.parts.measured import Numbers
 from denoise_app.ui.texts import Say
 from denoise_app.ui.worker.background import Step
@@ -128,6 +129,18 @@ def test_changes_are_seen(change: dict[str, Any], told: list[str]) -> None:
 
 def card(shown: str, name: str) -> str:
     return next(part for part in map(text, re.findall(r"<li>.*?</li>", shown)) if part.startswith(name))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "tone"),
+    [(-92.0, -97.0, ""), (-97.0, -92.0, ""), (-95.0, -89.0, "bad"), (-60.0, -95.0, "good"), (-89.0, -95.0, "good")],
+)
+def test_a_noise_floor_that_nobody_hears_is_no_change_for_the_worse(
+    before: float, after: float, tone: str, say: Say, result: Result
+) -> None:
+    shown = html.cards(say, replace(result, numbers=Numbers({"noise_floor": Measured(before, after)}, 1, 2.0)))
+    card = shown[shown.index(numbers.title(say, METRICS["noise_floor"])) :]
+    assert re.findall(r'class="change ?(\w*)"', card)[0] == tone
 
 
 def test_a_card_has_unit_before_after_and_arrow(result: Result) -> None:
