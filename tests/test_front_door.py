@@ -259,7 +259,7 @@ def test_a_stream_gives_the_samples_of_the_whole(noisy: Clip) -> None:
     pieces = [stream.push(noisy.samples[:, begin : begin + 700]) for begin in range(0, noisy.frames, 700)]
     streamed = np.concatenate([*pieces, stream.flush()], axis=1)
     np.testing.assert_allclose(streamed, denoise(noisy, "live", strength=80).samples, rtol=0, atol=1e-5)
-    with pytest.raises(UserError, match="what comes later"):
+    with pytest.raises(UserError, match="it needs later samples"):
         load("cnn").stream(16_000)
 
 

@@ -6,6 +6,8 @@ Only products of matrices change (MatMulInteger); recurrences and convolutions s
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import onnx
@@ -16,9 +18,24 @@ def to_int8(path: Path) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     said = onnx.load(path).metadata_props
-    logging.getLogger().setLevel(logging.ERROR)  # it advises to pre-process, which makes no difference here
-    quantize_dynamic(path, path, per_channel=True, weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul"])
+    with _without_advice():
+        quantize_dynamic(path, path, per_channel=True, weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul"])
     proto = onnx.load(path)
     del proto.metadata_props[:]
     proto.metadata_props.extend(said)
     onnx.save(proto, path)
+
+
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    """Keeps off the log what ONNX Runtime writes to the root logger: that pre-processing would help, which it does not."""
+    root = logging.getLogger()
+    root.addFilter(_is_no_warning)
+    try:
+        yield
+    finally:
+        root.removeFilter(_is_no_warning)
+
+
+def _is_no_warning(record: logging.LogRecord) -> bool:
+    return record.levelno != logging.WARNING

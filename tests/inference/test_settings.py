@@ -10,7 +10,7 @@ import pytest
 
 from denoise_app.audio.errors import AudioError
 from denoise_app.inference.errors import SettingError
-from denoise_app.inference.settings import RANGES, Settings, treatment
+from denoise_app.inference.settings import RANGES, Settings, number, treatment
 
 NO_NUMBERS: list[Any] = ["50", True, False, math.nan, [50], {}, 1j, np.array([50.0, 60.0]), 10**400, b"50", object()]
 
@@ -34,7 +34,10 @@ def test_a_share_is_not_taken_for_a_percentage(share: Any) -> None:
     assert f"Say {100 * share:g} for" in str(caught.value)
 
 
-@pytest.mark.parametrize("reason", RANGES)
+SETTINGS = [reason for reason in RANGES if reason != "bad-track"]  # which is of the recording, not of the result
+
+
+@pytest.mark.parametrize("reason", SETTINGS)
 def test_what_is_no_number_in_its_range_is_refused(reason: str) -> None:
     name, low, high = RANGES[reason]
     wrong = [*NO_NUMBERS, low - 1, -math.inf, *([high + 1, math.inf] if high < math.inf else [])]
@@ -46,6 +49,14 @@ def test_what_is_no_number_in_its_range_is_refused(reason: str) -> None:
         assert caught.value.reason == reason and caught.value.facts["name"] == name
     for value in (low, high):
         Settings(**{name: value})
+
+
+def test_a_track_is_counted_from_one() -> None:
+    assert number("bad-track", 1, whole=True) == 1
+    for value in (*NO_NUMBERS, 0, 1001, 1.5):
+        with pytest.raises(SettingError, match="needs a") as caught:
+            number("bad-track", value, whole=True)
+        assert caught.value.reason == "bad-track" and caught.value.facts["name"] == "track"
 
 
 def test_a_bit_depth_is_whole() -> None:

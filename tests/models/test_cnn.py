@@ -54,7 +54,7 @@ def test_latency_is_true_to_the_sample() -> None:
 def test_chunks_give_what_the_whole_gives(block: int) -> None:
     model, noisy = made(), sound(70_001)
     context = -(-model.latency // GRID) * GRID
-    chunks = Chunks(model, 1, Plan(2 * context + GRID + 8 * GRID, context, GRID, together=2))
+    chunks = Chunks(model, 1, Plan(2 * context + GRID + 8 * GRID, context, GRID))
     parts = [chunks.push(part) for part in noisy.split(block, dim=1)]
     with torch.inference_mode():
         torch.testing.assert_close(torch.cat([*parts, chunks.finish()], 1), model(noisy), rtol=0, atol=1e-6)

@@ -308,7 +308,7 @@ def test_an_error_of_the_program_is_told_without_its_text(
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("secret of /home/somebody")
 
-    monkeypatch.setattr("denoise_app.inference.engine.separate", fail)
+    monkeypatch.setattr("denoise_app.inference.engine.denoise_keeping", fail)
     with pytest.raises(AppError) as raised:
         client.predict(handle_file(recording()), api_name="/denoise")
     assert str(raised.value) == ENGLISH["error.unexpected"]
