@@ -28,7 +28,7 @@ def to_int8(path: Path) -> None:
 
 @contextmanager
 def _without_advice() -> Iterator[None]:
-    """Keeps off the log what ONNX Runtime writes to the root logger: that pre-processing would help, which it does not."""
+    """Drops what ONNX Runtime writes to the root logger: that pre-processing would help, which it does not here."""
     root = logging.getLogger()
     root.addFilter(_is_no_warning)
     try:

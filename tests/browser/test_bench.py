@@ -115,7 +115,7 @@ def test_a_pair_is_aligned_and_what_is_no_pair_is_told(visit: Visit, clean: Path
     visit.upload("bench-pair-clean", clean)
     visit.run()
     facts = visit.page.locator("#bench-heading").inner_text()
-    assert "Lag +2000 samples (+125.00 ms)" in facts and "the later one" in facts
+    assert "Lag +2000 samples (+125.00 ms)" in facts and "the noisy recording starts later" in facts
     assert visit.page.locator("#bench-said [role=alert]").count() == 0
     assert visit.number("SI-SDR", 1) > 5
     assert not visit.page.locator("#bench-sweep-start").is_visible()  # recordings have one SNR
