@@ -322,7 +322,7 @@ def test_odd_but_sound_input_is_denoised(visit: Visit, tmp_path: Path) -> None:
         visit.upload(tmp_path / name)
         visit.page.wait_for_selector("#facts dl")
         visit.denoise(name)
-        assert visit.page.locator("[role=alert]").count() == 0
+        assert visit.page.locator("[role=alert]:not(:empty)").count() == 0  # the recorder has one ready, without words
     visit.page.wait_for_selector("#plot .js-plotly-plot")
 
 
