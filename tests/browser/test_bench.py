@@ -141,11 +141,11 @@ def test_a_sweep_grows_is_cancelled_and_goes_on_on_a_phone(browser: Any, served:
     visit.page.wait_for_function(f"document.querySelector('#bench-plot .js-plotly-plot') && {data}[0].x.length === 5")
     assert visit.page.evaluate(f"Array.from({data}[0].x)") == [-10, 0, 10, 20, 30]
     visit.page.locator("#bench-sweep-said summary").click()
-    visit.check_width()
+    visit.check_width(scrolling="#js-plotly-tester, .scrolls")
     visit.run()
     visit.page.wait_for_function("document.querySelector('#bench-activity .js-plotly-plot')?.data.length === 8")
     visit.page.locator("#bench-activity-said summary").click()
-    visit.check_width()
+    visit.check_width(scrolling="#js-plotly-tester, .scrolls")
     assert visit.page.locator("#bench-activity-said tbody tr").count() == 3  # the noisy side and two denoisers
     told = visit.page.locator("#bench-outcome").inner_text()
     assert re.findall(r"[A-Za-z]{3,} [a-z]{2,} [a-z]{2,}", re.sub(r"\S+\.wav", "", told)) == []
