@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import unicodedata
@@ -135,6 +136,11 @@ class Manifest:
     def name(self) -> str:
         """<model>/<loss>, the folder below weights/."""
         return f"{self.model}/{self.loss}"
+
+    @property
+    def network_sha256(self) -> str:
+        """Digest of weights and config together, for what a network computes depends on both."""
+        return hashlib.sha256(json.dumps([self.sha256, self.config], sort_keys=True).encode()).hexdigest()
 
     def to_json(self) -> str:
         """The text of config.json; `parse` gives the manifest back.

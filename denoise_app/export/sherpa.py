@@ -72,4 +72,5 @@ def metadata(manifest: Manifest, model: SpectralModel, size: int, weights: str) 
         "licence": manifest.licence,
         "credits": "\n".join(manifest.credits),
         "sha256": manifest.sha256,
+        "network_sha256": manifest.network_sha256,
     }

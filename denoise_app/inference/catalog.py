@@ -370,7 +370,7 @@ def load(model: str, loss: str | None = None, device: str | None = None, revisio
         graph = entry.folder / GRAPH
         if entry.source == "bundled" and place == "cpu" and graph.is_file():
             denoiser = _read_graph(graph, graph.stat().st_mtime_ns)
-            if denoiser.form.metadata.get("sha256") == entry.manifest.sha256:  # else it is of other weights
+            if denoiser.form.metadata.get("network_sha256") == entry.manifest.network_sha256:  # else it is of another
                 return denoiser
         return _read(entry.folder, entry.manifest.sha256, place)
 

@@ -53,7 +53,7 @@ def test_a_graph_beside_its_weights_gives_their_samples(graph: Path, speech: Cli
     """Where the model or its weights have changed it must be exported anew (docs/deploy.md)."""
     module, manifest = store.load(graph.parent)
     denoiser = onnx.load(graph)
-    assert denoiser.form.metadata["sha256"] == manifest.sha256
+    assert denoiser.form.metadata["network_sha256"] == manifest.network_sha256
     noisy = torch.tensor(speech.samples[:, 8000:40_000]) + 0.02 * torch.randn(1, 32_000)
     with torch.inference_mode():
         torch.testing.assert_close(denoiser(noisy), module(noisy), rtol=0, atol=1e-5)

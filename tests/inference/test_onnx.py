@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -364,7 +365,7 @@ def bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("DENOISE_WEIGHTS", str(root))
     model, place = small(), root / "gru" / "hybrid"
     manifest = store.save(place, model, Manifest("gru", "hybrid", config=SMALL))
-    proto = graph_of(model, "any", sha256=manifest.sha256)
+    proto = graph_of(model, "any", network_sha256=manifest.network_sha256)
     onnx.save(proto, place / catalog.GRAPH)
     return place
 
@@ -381,7 +382,14 @@ def test_a_graph_beside_its_weights_runs_on_the_cpu_and_gives_their_samples(bund
 
 
 def test_a_graph_of_other_weights_is_not_used(bundled: Path) -> None:
-    onnx.save(graph_of(small(), "any", sha256="1" * 64), bundled / catalog.GRAPH)
+    onnx.save(graph_of(small(), "any", network_sha256="1" * 64), bundled / catalog.GRAPH)
+    assert isinstance(catalog.load("gru", "hybrid", "cpu"), SpectralModel)
+
+
+def test_a_graph_of_these_weights_under_another_config_is_not_used(bundled: Path) -> None:
+    content = json.loads((bundled / "config.json").read_text())
+    content["config"]["level_memory"] = 1.0  # the same weights follow the level more slowly
+    (bundled / "config.json").write_text(json.dumps(content))
     assert isinstance(catalog.load("gru", "hybrid", "cpu"), SpectralModel)
 
 
