@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +17,18 @@ from denoise_app.audio.clip import Clip
 GOLDEN = Path(__file__).parent / "golden"
 
 torch.set_num_threads(1)  # several tests at once on a small machine are faster so, and their sums come out alike
+
+
+@pytest.fixture(autouse=True)
+def place_of_temporary_files() -> Iterator[None]:
+    """A page that is served moves all of its process into a folder of its own; the next test begins where this did."""
+    before, named = tempfile.tempdir, os.environ.get("GRADIO_TEMP_DIR")
+    yield
+    tempfile.tempdir = before
+    if named is None:
+        os.environ.pop("GRADIO_TEMP_DIR", None)
+    else:
+        os.environ["GRADIO_TEMP_DIR"] = named
 
 
 @pytest.fixture(scope="session")

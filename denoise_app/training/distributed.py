@@ -7,6 +7,7 @@ know (the clock, the state on disk, validation, the log) is the first one's. So 
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -106,5 +107,7 @@ def joined(device: str | None) -> Iterator[Ranks]:
     dist.init_process_group("nccl" if chosen.startswith("cuda") else "gloo", timeout=PATIENCE)
     try:
         yield Ranks(torch.device(chosen), dist.get_rank(), dist.get_world_size())
+        dist.barrier()  # none leaves while another may still wait for it
     finally:
+        gc.collect()  # a wrapped model is a cycle; its threads, left to the interpreter's end, were seen to abort it
         dist.destroy_process_group()

@@ -58,6 +58,7 @@ def test_chips_are_named_by_what_they_hold_and_play_by_what_it_plays(browser: An
     page.locator("#denoise").click()
     page.get_by_role("button", name="Play: After", exact=True).wait_for()
     assert page.get_by_role("button", name="Play", exact=True).count() == 1  # of the recording itself
+    page.wait_for_selector("#plot .js-plotly-plot")  # from then on nothing is written anew, the links included
     page.get_by_role("link", name="Copy link to these settings").click()
     page.get_by_role("link", name="Link copied").wait_for()
     page.locator("#to-compare").click()  # the recording goes on to Compare without another upload

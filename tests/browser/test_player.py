@@ -113,7 +113,7 @@ def values(sounds: Sounds) -> dict[str, Callable[[], dict[str, Any] | None]]:
 
 def sentences(prefix: str) -> dict[str, str]:
     """Stand-ins for the page's sentences; each says its own key, and the facts that it is given."""
-    facts = ("what", "version", "position", "total", "percent", "from", "to", "gain", "channels")
+    facts = ("version", "position", "total", "percent", "from", "to", "gain", "channels", "what")
     return {key: f"{prefix}{key} " + " ".join(f"{{{fact}}}" for fact in facts) for key in TEXTS}
 
 

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -281,7 +282,12 @@ def started(place: Path) -> tuple[subprocess.Popen[bytes], str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = os.environ | {"GRADIO_TEMP_DIR": str(place), "GRADIO_SERVER_PORT": str(port), "GRADIO_NUM_PORTS": "1"}
-    running = subprocess.Popen([sys.executable, "-c", PAGE], env=environment, cwd=Path(__file__).parents[2])
+    running = subprocess.Popen(
+        [sys.executable, "-c", PAGE],
+        env=environment,
+        cwd=Path(__file__).parents[2],
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # whatever started the tests may ignore it
+    )
     url = f"http://127.0.0.1:{port}/"
     for _ in range(600):
         try:
