@@ -1,9 +1,9 @@
 """What a file carries besides its sound: tags, chapters, pictures, and the chunks of broadcast wav.
 
-Within a family the bytes are copied as they are: RIFF chunks (`riff`), ID3 tags (`id3`), the Vorbis comments of flac and
-ogg (`vorbis`). Between families they become `Extras`, which ffprobe reads from any file and which each format writes as
-it can; m4a by ffmpeg's own text format for metadata. What that loses is found by reading the result back, not by a
-table of what formats are said to hold.
+Within a family the bytes are copied as they are: RIFF chunks (`riff`), ID3 tags (`id3`), the Vorbis comments of flac
+and ogg (`vorbis`). Between families they become `Extras`, which ffprobe reads from any file and which each format
+writes as it can; m4a by ffmpeg's own text format for metadata. What that loses is found by reading the result back,
+not by a table of what formats are said to hold.
 """
 
 from __future__ import annotations
