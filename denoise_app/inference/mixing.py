@@ -63,6 +63,7 @@ class _Mixer:
             begin=separated.skipped * rate // model_rate,
             first=separated.skipped // separated.gain_hop,
         )
+        self._is_done = False
         self._awaited: list[Queue | GainQueue] = [self._sound]
         if self._wet:
             self._awaited += [self._taken]
@@ -71,8 +72,8 @@ class _Mixer:
     @property
     def ready(self) -> int:
         """Samples that can be taken."""
-        awaited = self._awaited if self._is_heard else [self._sound]
-        return min(queue.frames for queue in awaited)
+        waits = self._is_heard and not self._is_done
+        return min(queue.frames for queue in (self._awaited if waits else [self._sound]))
 
     @property
     def alike(self) -> int:
@@ -86,7 +87,7 @@ class _Mixer:
     def push(self, piece: Piece) -> None:
         """Hears what is known next."""
         self._sound.put(piece.sound)
-        if not self._wet:
+        if not self._wet or self._is_done:
             return
         self._centred.put(piece.centred)
         for begin in range(0, piece.taken.shape[1], self._size):  # half a minute may come at once
@@ -100,10 +101,10 @@ class _Mixer:
 
     def finish(self) -> None:
         """Nothing more is taken from what comes: all that is left can be had."""
-        if self._awaited != [self._sound]:
+        if not self._is_done:
+            self._is_done = True
             self._taken.put(self._up.finish())
             self._low.put(self._low_band.finish())
-            self._awaited = [self._sound]
 
     def take(self, frames: int) -> tuple[Samples, Samples]:
         """The next (channels, frames) of the sound, at most as many as are `alike`, and its mix."""
