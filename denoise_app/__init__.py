@@ -154,8 +154,8 @@ def denoise(
         true_peak_dbtp: With a loudness: the true peak that the result stays below, -70 to 0.
         start, end: Seconds: only this stretch is denoised, faded over 10 ms inside it, and all else stays as it is bit
             for bit, unless a loudness is asked for, to which the whole is brought; without an end, to the end.
-        noise_profile: (from, to) in seconds: a stretch that holds the noise alone, whose spectrum "spectral-subtraction",
-            "wiener" and "mmse-lsa" take away instead of following the noise.
+        noise_profile: (from, to) in seconds: a stretch that holds the noise alone; "spectral-subtraction", "wiener" and
+            "mmse-lsa" take the noise from there instead of following it.
 
     Raises:
         AudioError: a sound that cannot be read or processed; the message says why and what to do.

@@ -157,16 +157,14 @@ def between(low: float, high: float) -> Any:
 
 
 def time(text: str) -> float:
-    """Seconds, as 75.5, 1:15.5 or 0:01:15.5 say them."""
-    parts = text.strip().split(":")
+    """Seconds, as 75.5 or 1:15.5 say them."""
+    from denoise_app.inference.errors import SettingError
+    from denoise_app.inference.selection import seconds
+
     try:
-        numbers = [*map(int, parts[:-1]), float(parts[-1])]
-    except ValueError:
-        numbers = []
-    fits = 0 < len(numbers) <= 3 and all(0 <= number < math.inf for number in numbers)
-    if not fits or any(number >= 60 for number in numbers[1:]):
-        raise argparse.ArgumentTypeError(f"{text} is no time: give seconds, or mm:ss")
-    return float(sum(number * 60**place for place, number in enumerate(reversed(numbers))))
+        return seconds(text)
+    except SettingError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def interval(text: str) -> tuple[float, float]:

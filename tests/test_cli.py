@@ -21,7 +21,7 @@ from denoise_app.audio.clip import Clip
 from denoise_app.evaluation import evaluate, leaderboard, speed
 from denoise_app.evaluation import pairs as pairs_of
 from denoise_app.inference import catalog, replay, threads
-from denoise_app.inference.engine import Settings
+from denoise_app.inference.engine import Selection, Settings
 from denoise_app.training import loop
 from denoise_app.training.config import TrainConfig
 
@@ -115,12 +115,11 @@ def test_every_setting_reaches_the_engine(
 
     monkeypatch.setattr(batch, "run", run)
     options = "--strength 50 --max-attenuation 12 --high-band keep --loudness -23 --true-peak -2 --channels mid"
-    more = "--format flac --bit-depth 24 --strict --track 2 --model wiener"
+    more = "--format flac --bit-depth 24 --strict --track 2 --model wiener --from 1:01 --to 62 --noise-profile 0-1"
     status, _, _ = call(capsys, "denoise", recordings, "-o", tmp_path, *options.split(), *more.split())
     assert status == 0
-    assert seen == [
-        (Settings(50, 12.0, "keep", -23.0, -2.0, "flac", 24), {"channels": "mid", "strict": True, "track": 2})
-    ]
+    others = {"channels": "mid", "strict": True, "track": 2, "selection": Selection(61.0, 62.0, (0.0, 1.0))}
+    assert seen == [(Settings(50, 12.0, "keep", -23.0, -2.0, "flac", 24), others)]
 
 
 @pytest.fixture
@@ -358,13 +357,13 @@ def test_a_time_is_seconds_or_minutes_and_seconds(given: str, seconds: float) ->
     assert cli.time(given) == seconds
 
 
-@pytest.mark.parametrize("given", ["", "-1", "a", "1:", "1:60", "1:2:3:4", "1.5:00", "nan", "inf", "1:-2"])
+@pytest.mark.parametrize("given", ["", "-1", "a", "1:", ":5", "1:60", "1:2:3:4", "1.5:00", "nan", "inf", "1:-2"])
 def test_what_is_no_time_is_told(given: str, capsys: pytest.CaptureFixture[str]) -> None:
     for option in (f"--from={given}", f"--noise-profile=0-{given}"):
         with pytest.raises(SystemExit) as ended:
             cli.main(["denoise", "a.wav", "-o", "out", option])
         assert ended.value.code == 2
-        assert "give seconds, or mm:ss" in capsys.readouterr().err
+        assert "Give seconds, or minutes and seconds" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

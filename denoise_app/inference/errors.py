@@ -39,6 +39,7 @@ SENTENCES: dict[str, str] = {
     "bad-bit-depth": "The bit depth needs a whole number from {low:g} to {high:g}.",
     "bad-track": "The track needs a whole number from {low:g} to {high:g}.",
     "bad-time": "A time needs a number of seconds, {low:g} or more.",
+    "no-time": "{text} is no time. Give seconds, or minutes and seconds as 1:15.5.",
     "empty-stretch": "A stretch ends after it begins: {start:g} s to {end:g} s is none.",
     "bad-profile": "A noise profile needs two times in seconds: from and to.",
     "bad-high-band": "The band above the denoiser's is treated by one of: {known}.",

@@ -10,8 +10,8 @@ from denoise_app.audio.clip import Samples
 from denoise_app.audio.convert import Resampler, mid
 
 from .high_band import GainQueue
-from .separation import Piece, Separating, Separation
 from .selection import ENDLESS
+from .separation import Piece, Separating, Separation
 from .settings import Settings
 from .sources import block_frames
 from .tracks import LowBand, Queue
@@ -119,8 +119,7 @@ class _Mixer:
             return sound, sound - self._wet * ((sound - heard) + taken)
         weights = self._stretch.weights(position, frames)
         mixed = sound - self._wet * (weights * ((centred - heard) + taken))
-        np.copyto(mixed, sound, where=weights == 0)  # the very bits: a zero would lose its sign
-        return sound, mixed
+        return sound, np.where(weights > 0, mixed, sound)  # the very bits: a zero would lose its sign
 
     def _above(self, centred: Samples) -> Samples | float:
         """What is taken above the denoiser's band, (rows, n) or 0."""

@@ -20,6 +20,7 @@ from denoise_app.denoiser import Denoiser
 from denoise_app.version import __version__
 
 from . import catalog, engine
+from .selection import EVERYTHING, Selection
 
 FORMAT_VERSION = 2
 SHARES_VERSION = 1  # has strength as a share, 0 to 1; from 2 on it is in percent
@@ -61,7 +62,7 @@ class Receipt:
     recording: str
     output: str
     track: int | None = None
-    selection: engine.Selection = engine.Selection()
+    selection: Selection = EVERYTHING
 
 
 def fingerprint(path: Path, track: int | None = None) -> str:
@@ -133,7 +134,7 @@ def _receipt(report: Any) -> Receipt:
     track = settings.pop("track", None)  # older reports have none
     if track is not None and (type(track) is not int or track < 1):
         raise ValueError(f"a track is counted from 1, not {track!r}")
-    given = {field.name: settings.pop(field.name, field.default) for field in fields(engine.Selection)}
+    given = {field.name: settings.pop(field.name, field.default) for field in fields(Selection)}
     return Receipt(
         model=_text(denoiser, "model"),
         loss=_text_or_none(denoiser, "loss"),
@@ -144,7 +145,7 @@ def _receipt(report: Any) -> Receipt:
         recording=_text(_part(report, "recording"), "samples_sha256"),
         output=_text(_part(report, "output"), "samples_sha256"),
         track=track,
-        selection=engine.Selection(**given),
+        selection=Selection(**given),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,6 +21,7 @@ Interval = tuple[float, float]
 FADE_SECONDS = 0.01  # long enough that no click is heard, short enough that nobody hears two sounds at once
 MARGIN_SECONDS = 0.1  # computed on both sides of a stretch, far longer than the resamplers' filters
 ENDLESS = sys.maxsize  # samples
+TIME = r"\d{1,6}(\.\d{0,9})?|\.\d{1,9}"  # seconds
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,20 @@ def _rising(*times: Any) -> tuple[float, ...]:
 
 
 EVERYTHING = Selection()
+
+
+def seconds(text: str) -> float:
+    """A time as people write it; raises SettingError "no-time" for what is none.
+
+    >>> seconds("75.5"), seconds("1:15.5"), seconds("1:01:15.5")
+    (75.5, 75.5, 3675.5)
+    """
+    *front, last = text.strip().split(":")
+    if len(front) < 3 and all(re.fullmatch(r"\d{1,6}", part) for part in front) and re.fullmatch(TIME, last):
+        parts = [*map(float, front), float(last)]
+        if all(part < 60 for part in parts[1:]):
+            return sum(part * 60**place for place, part in enumerate(reversed(parts)))
+    raise SettingError.of("no-time", text=text)
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,8 @@ from .blocks import Blocks
 from .chunks import Chunks, Plan
 from .errors import EngineError
 from .high_band import Gains, TopBand
-from .progress import Question, Report, Step, Watch
 from .noise_profile import profiled
+from .progress import Question, Report, Step, Watch
 from .selection import ENDLESS, EVERYTHING, Selection, Stretch, beyond_the_end
 from .settings import Channels, treatment
 from .sources import ClipReader, LevelMeter, Levels, block_frames, open_sound, window

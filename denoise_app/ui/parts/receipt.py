@@ -51,8 +51,9 @@ def report(made: Made) -> dict[str, Any]:
     peak_dbfs, loudness_lufs.
     denoiser: model, loss, source, repo, revision, sha256, sample_rate, delay_seconds, device, real_time_factor.
     settings: strength (0 to 100 %), max_attenuation_db, high_band, loudness_lufs, true_peak_dbtp, container, bit_depth,
-    channels, track, start, end (s; null for the end), noise_profile (null, or from and to, s). gain_db, cut_samples: what was done to the level. notes: what is odd about the recording or was
-    lost on the way, each with its key, its message, and the numbers and names in that.
+    channels, track, start and end (s, null for the end), noise_profile (from and to in s, or null).
+    gain_db, cut_samples: what was done to the level. notes: what is odd about the recording or was lost on the way,
+    each with its key, its message, and the numbers and names in that.
     metrics: key -> unit, better ("higher", "lower", "neither"), estimated, before, after.
     """
     rendered, offer = made.rendered, made.offer
