@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -114,12 +115,13 @@ class _Mixer:
             return sound, sound
         centred = self._centred.take(frames)
         heard = mid(centred) if self._is_mid else centred
-        taken = self._taken.take(frames) + self._above(centred)
+        taken: Any = self._taken.take(frames) + self._above(centred)
         if self._stretch is None:
             return sound, sound - self._wet * ((sound - heard) + taken)
         weights = self._stretch.weights(position, frames)
-        mixed = sound - self._wet * (weights * ((centred - heard) + taken))
-        return sound, np.where(weights > 0, mixed, sound)  # the very bits: a zero would lose its sign
+        change = weights * ((centred - heard) + taken)
+        mixed: Samples = np.where(weights > 0, sound - self._wet * change, sound)  # a zero would lose its sign
+        return sound, mixed
 
     def _above(self, centred: Samples) -> Samples | float:
         """What is taken above the denoiser's band, (rows, n) or 0."""

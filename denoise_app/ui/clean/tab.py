@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from markupsafe import Markup
 
-from denoise_app.inference.catalog import PRESETS, Entry
-from denoise_app.inference.engine import Cancelled, Settings
+from denoise_app.inference.catalog import FALLBACK, PRESETS, Entry
+from denoise_app.inference.engine import Cancelled, Selection, Settings
+from denoise_app.inference.noise_profile import takes_profile
 from denoise_app.inference.settings import treatment
 from denoise_app.plots.page import page
 from denoise_app.plots.theme import Theme
@@ -33,6 +35,7 @@ from denoise_app.ui.worker.session import Job, Session
 from . import html, link, work
 from .figures import figure
 from .settings import NO_LIMIT_DB, settings_from
+from .stretch import Stretch
 from .work import Heard, Order, Result
 
 
@@ -54,6 +57,7 @@ class CleanTab:
             with gr.Column(elem_id="controls", min_width=300):
                 self.source = Source(site, self.session)
                 self.audio = self.source.audio
+                self.stretch = Stretch(site.words)
                 with gr.Row(elem_id="actions"):
                     self.start = gr.Button(site.words("run.denoise"), variant="primary", size="lg", elem_id="denoise")
             with gr.Column(elem_id="outcome", elem_classes=["outcome"], min_width=300):
@@ -61,7 +65,8 @@ class CleanTab:
             with gr.Column(elem_id="choices", min_width=300):
                 self._build_denoiser()
                 self._build_advanced()
-        self.orders = Orders(site.sessions, self.session, self.said, [self.start], self.cancel, "run.cancelled")
+        starts = [self.start, self.stretch.denoise]
+        self.orders = Orders(site.sessions, self.session, self.said, starts, self.cancel, "run.cancelled")
         self._wire(page)
 
     # ------------------------------------------------------------------------------------------------- widgets
@@ -194,14 +199,18 @@ class CleanTab:
         self.loudness.change(lambda kind: gr.Row(visible=kind == "target"), self.loudness, self.target_row, **AT_ONCE)
 
         shown = [self.empty, self.heading, self.player, self.fidelity, self.downloads, self.cards]
-        asked = {self.session, self.audio, self.checkpoint, self.channels, *self._settings_inputs}
-        run = self.orders.wire(self.start, self.on_denoise, asked, shown, "#outcome", **WORK)
+        times: set[Any] = {self.stretch.start, self.stretch.end, self.stretch.noise}
+        asked = {self.session, self.audio, self.checkpoint, self.channels, *times, *self._settings_inputs}
         changing = [self.session, self.said, *shown]
-        settled = run.then(self.on_settings, asked, changing, **QUIET, **WORK)
         drawing = [self.session, self.scale, self.theme], [self.session, self.figures, self.plot, self.figures_said]
         measuring = self.session, [self.session, self.cards, self.downloads]
-        settled.then(self.on_draw, *drawing, **QUIET)
-        settled.then(self.on_measure, *measuring, **QUIET)
+        runs: list[Any] = []
+        for start, work_of in ((self.start, self.on_denoise), (self.stretch.denoise, self.on_denoise_stretch)):
+            run = self.orders.wire(start, work_of, asked, shown, "#outcome", **WORK)
+            settled = run.then(self.on_settings, asked, changing, **QUIET, **WORK)
+            settled.then(self.on_draw, *drawing, **QUIET)
+            settled.then(self.on_measure, *measuring, **QUIET)
+            runs.append(run)
         changed = gr.on(
             [widget.change for widget in self._settings_inputs],
             self.on_settings,
@@ -214,7 +223,12 @@ class CleanTab:
         changed.then(self.on_draw, *drawing, **QUIET)
         changed.then(self.on_measure, *measuring, **QUIET)
         self.scale.input(self.on_draw, *drawing, **AT_ONCE)
-        self.cancel.click(self.orders.on_cancel, self.session, self.orders.told, cancels=[run], queue=False, **QUIET)
+        self.cancel.click(self.orders.on_cancel, self.session, self.orders.told, cancels=runs, queue=False, **QUIET)
+        taken = [self.stretch.noise, self.stretch.told, self.stretch.forget]
+        profiled = [*choice, self.said, *taken]
+        self.stretch.profile.click(self.on_profile, {self.checkpoint, *times}, profiled, **AT_ONCE)
+        self.stretch.forget.click(self.on_forget, None, taken, **AT_ONCE)
+        self.audio.change(self.on_recording, None, [self.stretch.start, self.stretch.end, *taken], **AT_ONCE)
 
     # ---------------------------------------------------------------------------------------- choosing a denoiser
 
@@ -299,6 +313,39 @@ class CleanTab:
             yield from self._followed(say, session, work.denoise(self._site.worker, session, order, job))
 
         yield from self.orders.carry_out(say, session, carry_out)
+
+    def on_denoise_stretch(self, given: Given, request: gr.Request) -> Iterator[Updates]:
+        """Does what was ordered of the stretch that is pointed at."""
+        say = say_for(request)
+        session: Session[Result] = given[self.session]
+
+        def carry_out(job: Job) -> Iterator[Updates]:
+            selection = Selection(*self.stretch.chosen(say, given), given[self.stretch.noise])
+            order = replace(self._order(say, given, session), selection=selection)
+            yield from self._followed(say, session, work.denoise(self._site.worker, session, order, job))
+
+        yield from self.orders.carry_out(say, session, carry_out)
+
+    def on_profile(self, given: Given, request: gr.Request) -> Updates:
+        """Takes the stretch for the noise, by a denoiser that makes use of it."""
+        say = say_for(request)
+        try:
+            noise = self.stretch.chosen(say, given)
+            if self._offers.find(given[self.checkpoint]).model in takes_profile():
+                return self.stretch.taken(say, noise) | {self.said: ""}
+            chosen = self._offers.recommended(FALLBACK)
+        except Exception as error:
+            return {self.said: alert(explained(say, error))}
+        choice = dict(zip((self.model, self.checkpoint, self.about), self._choose(say, chosen), strict=True))
+        return self.stretch.taken(say, noise, chosen.model) | choice | {self.said: ""}
+
+    def on_forget(self, request: gr.Request) -> Updates:
+        """There is no noise profile any more."""
+        return self.stretch.taken(say_for(request), None)
+
+    def on_recording(self, request: gr.Request) -> Updates:
+        """Times are those of a recording; another one has none yet."""
+        return {self.stretch.start: "", self.stretch.end: ""} | self.on_forget(request)
 
     def on_hand(self, session: Session[Result] | None, other: Session[Any] | None) -> tuple[Any, Session[Any]]:
         """The recording of the result for another tab's visit, so that nobody uploads it twice."""
@@ -434,7 +481,8 @@ class CleanTab:
             raise Unready(say("error.gone"))
         offer = self._offers.find(given[self.checkpoint])
         settings, channels = self._settings(given), treatment(given[self.channels])
-        return Order(session.adopt(Path(path)), offer, channels, settings)
+        selection, preview_at = Selection(noise_profile=given[self.stretch.noise]), self.stretch.first(given)
+        return Order(session.adopt(Path(path)), offer, channels, settings, None, selection, preview_at)
 
     def _settings(self, given: Given) -> Settings:
         return settings_from(
