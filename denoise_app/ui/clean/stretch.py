@@ -28,7 +28,7 @@ class Stretch:
     """
 
     def __init__(self, words: Words) -> None:
-        with gr.Column(elem_classes=["sheet"], elem_id="stretch"):
+        with gr.Column(elem_id="stretch"):
             help = words.made("html.stretch", _introduction)
             gr.HTML(help, js_on_load=static.text("selection.js"), elem_id="stretch-help")
             with gr.Row(elem_id="stretch-times"):
@@ -36,8 +36,8 @@ class Stretch:
                 self.start = gr.Textbox(label=words("stretch.from"), elem_id="stretch-from", **times)
                 self.end = gr.Textbox(label=words("stretch.to"), elem_id="stretch-to", **times)
             with gr.Row(elem_id="stretch-actions"):
-                self.denoise = gr.Button(words("stretch.denoise"), size="sm", elem_id="stretch-denoise")
-                self.profile = gr.Button(words("stretch.profile"), size="sm", elem_id="stretch-profile")
+                self.denoise = gr.Button(words("stretch.denoise"), size="sm", min_width=0, elem_id="stretch-denoise")
+                self.profile = gr.Button(words("stretch.profile"), size="sm", min_width=0, elem_id="stretch-profile")
             self.noise = gr.State(None)
             with gr.Row(elem_id="stretch-noise"):
                 self.told = gr.HTML(elem_id="stretch-told")

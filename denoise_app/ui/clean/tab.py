@@ -55,9 +55,8 @@ class CleanTab:
         self.address = gr.Textbox("", visible="hidden")
         with gr.Row(elem_id="clean", equal_height=False):
             with gr.Column(elem_id="controls", min_width=300):
-                self.source = Source(site, self.session)
+                self.source = Source(site, self.session, under=self._build_stretch)
                 self.audio = self.source.audio
-                self.stretch = Stretch(site.words)
                 with gr.Row(elem_id="actions"):
                     self.start = gr.Button(site.words("run.denoise"), variant="primary", size="lg", elem_id="denoise")
             with gr.Column(elem_id="outcome", elem_classes=["outcome"], min_width=300):
@@ -70,6 +69,9 @@ class CleanTab:
         self._wire(page)
 
     # ------------------------------------------------------------------------------------------------- widgets
+
+    def _build_stretch(self) -> None:
+        self.stretch = Stretch(self._site.words)
 
     def _build_denoiser(self) -> None:
         words = self._site.words

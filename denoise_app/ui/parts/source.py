@@ -31,9 +31,12 @@ class Source:
         site: Has examples to try, and opens a visit.
         session: The visit.
         prefix: Before the ids of its widgets, where a page has several.
+        under: Makes more widgets right under the recording.
     """
 
-    def __init__(self, site: Site, session: gr.State, prefix: str = "") -> None:
+    def __init__(
+        self, site: Site, session: gr.State, prefix: str = "", under: Callable[[], None] = lambda: None
+    ) -> None:
         self._site = site
         words, examples = site.words, site.examples.recordings
         with gr.Column(elem_classes=["sheet"]):
@@ -49,13 +52,14 @@ class Source:
                 elem_id=f"{prefix}recording",
                 elem_classes=["recording"],
             )
-            gr.HTML(words.made("html.source-help", lambda say: hint(say("source.help"))))
+            under()
+            self.facts = gr.HTML(elem_id=f"{prefix}facts")
+            gr.HTML(words.made("html.source-help", lambda say: hint(say("source.help"))), elem_classes=["source-help"])
             gr.HTML(
                 words.made(f"html.{prefix}microphone", partial(recording.microphone, prefix=prefix)),
                 js_on_load=static.text("microphone.js"),
                 elem_id=f"{prefix}microphone",
             )
-            self.facts = gr.HTML(elem_id=f"{prefix}facts")
             self.examples: list[gr.Button] = []
             if examples:
                 gr.HTML(words.made("html.examples", lambda say: hint(say("source.examples"))))

@@ -55,6 +55,7 @@ function show(dragged = null) {
 function follow(down) {
   const wave = waveform();
   if (!wave || down.button !== 0 || !duration() || !wave.contains(down.target)) return;
+  down.stopPropagation(); // Gradio's own drag would move what is played
   const box = wave.getBoundingClientRect();
   const at = ({ clientX }) => (Math.min(Math.max(0, clientX - box.left), box.width) / box.width) * duration();
   const span = (event) => {
