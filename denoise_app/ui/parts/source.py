@@ -73,8 +73,8 @@ class Source:
                         )
                         for path in examples
                     ]
-        seen = self.audio.change(self.on_recording, [self.audio, session], [self.facts, session], **AT_ONCE)
-        seen.then(self.on_levels, self.audio, self.facts, **QUIET)
+        self.seen = self.audio.change(self.on_recording, [self.audio, session], [self.facts, session], **AT_ONCE)
+        self.seen.then(self.on_levels, self.audio, self.facts, **QUIET)
         for button, path in zip(self.examples, examples, strict=False):
             button.click(example_handler(site.sessions, path), session, [self.audio, session], **AT_ONCE)
 
@@ -84,6 +84,7 @@ class Source:
         """The facts of a recording, or what is wrong with it; it stays where it is either way."""
         say = say_for(request)
         session = session or self._site.sessions.open()
+        session.recording = Path(path) if path else None
         if not path:
             return "", session
         try:
@@ -92,6 +93,16 @@ class Source:
             return recording.facts(say, info, None, pending, Path(path).name), session
         except Exception as error:
             return alert(explained(say, error), say("error.title-file")), session
+
+    def on_result(self, path: str | None, session: Session[Any] | None, request: gr.Request) -> Any:
+        """The facts of a long recording with peak and loudness, which were measured on the way to its result."""
+        result = session.result if session else None
+        if not path or result is None or result.order.path.name != Path(path).name:
+            return gr.skip()
+        rendered = result.rendered
+        if rendered.info_in.seconds <= MEASURED_AT_ONCE_SECONDS:
+            return gr.skip()
+        return recording.facts(say_for(request), rendered.info_in, rendered.levels_in, "", Path(path).name)
 
     def on_levels(self, path: str | None, request: gr.Request) -> Any:
         """The facts again, with peak and loudness, where those do not take long."""

@@ -341,7 +341,7 @@ def test_an_example_is_copied_into_the_visit(worker: Any, sessions: Sessions, re
 
 
 def test_the_lists_name_the_recommended_denoiser_first_hand(page: Page) -> None:
-    model, checkpoint, about, said, *settings = page.tab.on_load("", page.request)
+    model, checkpoint, about, said, *settings = page.tab.on_load("", "", "", page.request)
     assert said == "" and all("value" not in update for update in settings)
     assert model.constructor_args["value"] == "half" and checkpoint.constructor_args["value"] == "half/hybrid"
     assert [key for _, key in checkpoint.constructor_args["choices"]] == ["half/hybrid", "half/log-mag"]
@@ -351,11 +351,11 @@ def test_the_lists_name_the_recommended_denoiser_first_hand(page: Page) -> None:
 def test_an_address_restores_denoiser_and_settings(page: Page) -> None:
     page.values[page.tab.audio] = None
     address = "?denoiser=half/log-mag&strength=40&most=12&lufs=-20&format=flac&bits=24&channels=mid&nonsense=1"
-    _, checkpoint, _, said, *settings = page.tab.on_load(address, page.request)
+    _, checkpoint, _, said, *settings = page.tab.on_load(address, "", "", page.request)
     assert checkpoint.constructor_args["value"] == "half/log-mag" and "nonsense" in said
     values = [update.get("value") for update in settings]
     assert values == [40, 12, None, "target", -20, None, "flac", 24, "mid"]
-    *_, said = page.tab.on_load("?denoiser=gone/hybrid", page.request)[:4]
+    *_, said = page.tab.on_load("?denoiser=gone/hybrid", "", "", page.request)[:4]
     assert "gone" in said, "a checkpoint that is not here is named, and the best is chosen"
 
 
@@ -560,3 +560,61 @@ def test_the_preview_begins_where_somebody_points(page: Page, recording: Make) -
     page.values[page.tab.stretch.start] = "0:35"  # so little is left there
     shown = [step for step in page.denoise() if page.tab.player in step]
     assert ["Preview: 0:00.0 to 0:10.0" in step[page.tab.heading] for step in shown] == [True, False]
+
+
+# --------------------------------------------------------------------------------------------------- a page comes back
+
+
+def test_a_reload_brings_recording_result_and_settings_back(page: Page, recording: Make, sessions: Sessions) -> None:
+    path = recording("my talk.wav")
+    page.values |= {page.tab.audio: str(path), page.tab.strength: 70}
+    page.take({page.tab.session: page.tab.source.on_recording(str(path), None, page.request)[1]})
+    page.denoise()
+    name = page.session.folder.name
+    back = page.tab.on_return("", name, "", ENGLISH)
+    session = back[page.tab.session]
+    assert session is not page.session and session.result is page.session.result
+    assert back[page.tab.audio] == str(path) and "my talk.wav" in back[page.tab.heading]
+    assert back[page.tab.player]["recording"] == page.values[page.tab.player]["recording"]
+    _, checkpoint, _, said, *settings = page.tab.on_load("", name, "?denoiser=wiener", ENGLISH)
+    assert checkpoint.constructor_args["value"] == "half/hybrid" and not said and settings[0]["value"] == 70
+    _, checkpoint, *_ = page.tab.on_load("?denoiser=wiener", name, "", ENGLISH)  # a link goes before
+    assert checkpoint.constructor_args["value"] == "wiener"
+    sessions.close(page.session)  # as Gradio does when the first page's time is over
+    assert session.result.after.is_file()
+    sessions.close(session)
+    assert not session.folder.exists() and sessions.find(name) is None
+
+
+def test_nothing_comes_back_of_what_has_ended(page: Page) -> None:
+    for name in ("", "nobody", "../x"):
+        assert page.tab.on_return("", name, "", ENGLISH) == {page.tab.session: gr.skip()}
+        assert page.tab.on_load("", name, "", ENGLISH)[1].constructor_args["value"] == "half/hybrid"
+
+
+def test_choices_are_remembered_unless_a_link_has_others(page: Page) -> None:
+    remembered = "?denoiser=wiener&format=flac&bits=24"
+    _, checkpoint, _, said, *settings = page.tab.on_load("", "", remembered, ENGLISH)
+    assert checkpoint.constructor_args["value"] == "wiener" and not said
+    assert [settings[6]["value"], settings[7]["value"]] == ["flac", 24]
+    _, checkpoint, _, said, *settings = page.tab.on_load("?strength=50", "", remembered, ENGLISH)
+    assert checkpoint.constructor_args["value"] == "half/hybrid" and "value" not in settings[6]
+    _, checkpoint, _, said, *_ = page.tab.on_load("", "", "?denoiser=gone/hybrid", ENGLISH)
+    assert checkpoint.constructor_args["value"] == "half/hybrid" and not said
+    _, checkpoint, _, said, *settings = page.tab.on_reset(ENGLISH)
+    assert checkpoint.constructor_args["value"] == "half/hybrid" and settings[:2] == [100, 60]
+
+
+def test_a_long_file_has_its_level_after_its_result(
+    page: Page, recording: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("denoise_app.ui.parts.source.MEASURED_AT_ONCE_SECONDS", 1.0)
+    path = recording("talk.wav")
+    page.values[page.tab.audio] = str(path)
+    source = page.tab.source
+    assert source.on_levels(str(path), ENGLISH) == gr.skip()
+    assert "after denoising" in source.on_recording(str(path), None, ENGLISH)[0]
+    page.denoise()
+    facts = source.on_result(str(path), page.session, ENGLISH)
+    assert "dBFS" in facts and "LUFS" in facts and "after denoising" not in facts
+    assert source.on_result(str(recording("other.wav")), page.session, ENGLISH) == gr.skip()
