@@ -156,7 +156,29 @@ def between(low: float, high: float) -> Any:
     return number
 
 
+def time(text: str) -> float:
+    """Seconds, as 75.5 or 1:15.5 say them."""
+    from denoise_app.inference.errors import SettingError
+    from denoise_app.inference.selection import seconds
+
+    try:
+        return seconds(text)
+    except SettingError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def interval(text: str) -> tuple[float, float]:
+    """Two times, as 1-3 or 0:01-0:03 say them."""
+    start, dash, end = text.partition("-")
+    if not dash:
+        raise argparse.ArgumentTypeError(f"{text} is no stretch: give FROM-TO, as 0:01-0:03")
+    return time(start), time(end)
+
+
 # denoise
+
+
+STRETCH = "from here on (seconds or mm:ss); the rest stays as it is, bit for bit"
 
 
 def add_denoise(commands: Any) -> None:
@@ -191,6 +213,14 @@ def add_denoise(commands: Any) -> None:
         default="each",
         help="each on its own, their mean, or the second one as a noise reference (nlms)",
     )
+    command.add_argument("--from", dest="start", type=time, default=0.0, metavar="TIME", help=f"denoise only {STRETCH}")
+    command.add_argument("--to", dest="end", type=time, metavar="TIME", help="to here; default: the end")
+    command.add_argument(
+        "--noise-profile",
+        type=interval,
+        metavar="FROM-TO",
+        help="the noise alone, as 0:01-0:03, for spectral-subtraction, wiener and mmse-lsa",
+    )
     add_threads(command)
     command.add_argument("--format", choices=("wav", "flac", "ogg", "mp3", "m4a"), help="default: as the input")
     command.add_argument("--bit-depth", type=int, choices=(16, 24, 32), help="default: as the input")
@@ -200,7 +230,7 @@ def add_denoise(commands: Any) -> None:
 
 def run_denoise(args: argparse.Namespace) -> int:
     from denoise_app.inference import batch, catalog
-    from denoise_app.inference.engine import Progress, Settings
+    from denoise_app.inference.engine import Progress, Selection, Settings
 
     inputs = args.inputs + (listed(args.from_file) if args.from_file else [])
     if not inputs:
@@ -208,6 +238,7 @@ def run_denoise(args: argparse.Namespace) -> int:
     entry = catalog.find(args.model or catalog.recommended()[0], args.loss)
     model, loss = entry.model, entry.loss
     denoiser = catalog.load(model, loss, args.device)
+    selection = Selection(args.start, args.end, args.noise_profile)
     settings = Settings(
         strength=args.strength,
         max_attenuation_db=args.max_attenuation,
@@ -232,7 +263,14 @@ def run_denoise(args: argparse.Namespace) -> int:
 
     outcomes = []
     for outcome in batch.run(
-        plan.jobs, denoiser, settings, channels=args.channels, track=args.track, strict=args.strict, progress=show
+        plan.jobs,
+        denoiser,
+        settings,
+        channels=args.channels,
+        track=args.track,
+        selection=selection,
+        strict=args.strict,
+        progress=show,
     ):
         outcomes.append(outcome)
         name = printable(str(outcome.job.source))

@@ -21,7 +21,7 @@ from denoise_app.audio.clip import Clip
 from denoise_app.evaluation import evaluate, leaderboard, speed
 from denoise_app.evaluation import pairs as pairs_of
 from denoise_app.inference import catalog, replay, threads
-from denoise_app.inference.engine import Settings
+from denoise_app.inference.engine import Selection, Settings
 from denoise_app.training import loop
 from denoise_app.training.config import TrainConfig
 
@@ -115,12 +115,11 @@ def test_every_setting_reaches_the_engine(
 
     monkeypatch.setattr(batch, "run", run)
     options = "--strength 50 --max-attenuation 12 --high-band keep --loudness -23 --true-peak -2 --channels mid"
-    more = "--format flac --bit-depth 24 --strict --track 2 --model wiener"
+    more = "--format flac --bit-depth 24 --strict --track 2 --model wiener --from 1:01 --to 62 --noise-profile 0-1"
     status, _, _ = call(capsys, "denoise", recordings, "-o", tmp_path, *options.split(), *more.split())
     assert status == 0
-    assert seen == [
-        (Settings(50, 12.0, "keep", -23.0, -2.0, "flac", 24), {"channels": "mid", "strict": True, "track": 2})
-    ]
+    others = {"channels": "mid", "strict": True, "track": 2, "selection": Selection(61.0, 62.0, (0.0, 1.0))}
+    assert seen == [(Settings(50, 12.0, "keep", -23.0, -2.0, "flac", 24), others)]
 
 
 @pytest.fixture
@@ -337,6 +336,51 @@ def test_a_name_may_begin_with_a_dash(
     (recordings / "bad.wav").unlink()
     assert call(capsys, "denoise", "--model", "wiener", "-o", tmp_path / "all", ".")[0] == 0
     assert (tmp_path / "out" / "-x.wav").exists() and (tmp_path / "all" / "-x.wav").exists()
+
+
+def test_a_stretch_alone_is_denoised(tmp_path: Path, speech: Clip, capsys: pytest.CaptureFixture[str]) -> None:
+    soundfile.write(tmp_path / "in.wav", speech.samples[0, :48_000], 16_000, subtype="PCM_24")
+    more = ("--model", "wiener", "--from", "0:01", "--to", "2.5", "--noise-profile", "0:00-0:00.4")
+    assert call(capsys, "denoise", tmp_path / "in.wav", "-o", tmp_path / "out", *more)[0] == 0
+    before, after = (soundfile.read(tmp_path / name)[0] for name in ("in.wav", "out/in.wav"))
+    changed = np.flatnonzero(before != after)
+    assert 16_000 <= changed.min() < 16_400 and 39_600 < changed.max() < 40_000
+    alone = call(capsys, "denoise", tmp_path / "in.wav", "-o", tmp_path / "other", *more[:6])
+    assert alone[0] == 0 and (tmp_path / "other" / "in.wav").read_bytes() != (tmp_path / "out" / "in.wav").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [("75.5", 75.5), ("1:15.5", 75.5), ("01:02:03", 3723.0), ("0", 0.0), (" 2 ", 2.0), ("90", 90.0), ("90:00", 5400.0)],
+)
+def test_a_time_is_seconds_or_minutes_and_seconds(given: str, seconds: float) -> None:
+    assert cli.time(given) == seconds
+
+
+@pytest.mark.parametrize("given", ["", "-1", "a", "1:", ":5", "1:60", "1:2:3:4", "1.5:00", "nan", "inf", "1:-2"])
+def test_what_is_no_time_is_told(given: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for option in (f"--from={given}", f"--noise-profile=0-{given}"):
+        with pytest.raises(SystemExit) as ended:
+            cli.main(["denoise", "a.wav", "-o", "out", option])
+        assert ended.value.code == 2
+        assert "Give seconds, or minutes and seconds" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (("--from", "2", "--to", "1"), "ends after it begins"),
+        (("--from", "100"), "the sound lasts"),
+        (("--noise-profile", "0-0.05"), "at least 0.1 s"),
+        (("--noise-profile", "0-1", "--model", "gru"), "spectral-subtraction, wiener, mmse-lsa"),
+    ],
+)
+def test_a_stretch_that_cannot_be_is_a_sentence(
+    tmp_path: Path, more: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, _, said = call(capsys, "denoise", SOUND, "-o", tmp_path / "out", "--model", "wiener", *more)
+    assert status == 1 and told in said and "Traceback" not in said
+    assert not list((tmp_path / "out").rglob("*.flac"))
 
 
 def test_a_link_that_leads_nowhere_is_a_sentence(

@@ -23,6 +23,7 @@ from denoise_app.denoiser import Denoiser
 from . import engine
 from .errors import EngineError
 from .progress import Report
+from .selection import EVERYTHING, Selection
 from .separation import disk_errors_explained
 
 
@@ -155,6 +156,7 @@ def run(
     *,
     channels: engine.Channels = "each",
     track: int | None = None,
+    selection: Selection = EVERYTHING,
     strict: bool = False,
     progress: Callable[[Job, engine.Progress], None] | None = None,
 ) -> Iterator[Outcome]:
@@ -164,6 +166,7 @@ def run(
 
     Args:
         track: Which sound track of each file, from 1; None for the first, with a note where there are others.
+        selection: The stretches that are pointed at, the same times in each file.
         strict: Whether notes make a job fail; then nothing is written of it.
 
     Raises:
@@ -177,7 +180,7 @@ def run(
             if job.problem is not None:
                 raise job.problem
             target = _target(job, settings, track, inputs)
-            rendered = _written(Path(job.source), target, denoiser, settings, channels, track, strict, tell)
+            rendered = _written(Path(job.source), target, denoiser, settings, channels, track, selection, strict, tell)
         except (AudioError, OSError) as problem:
             notes = problem.notes if isinstance(problem, Strict) else ()
             yield Outcome(job, None, problem, 0.0, time.perf_counter() - began, notes)
@@ -205,6 +208,7 @@ def _written(
     settings: engine.Settings,
     channels: engine.Channels,
     track: int | None,
+    selection: Selection,
     strict: bool,
     progress: Report | None,
 ) -> engine.Rendered:
@@ -214,7 +218,14 @@ def _written(
     with disk_errors_explained(target.name), tempfile.TemporaryDirectory(prefix=".denoise-", dir=place) as work:
         draft = Path(work) / target.name
         rendered = engine.denoise_file(
-            source, draft, denoiser, settings, channels=channels, track=track, progress=progress
+            source,
+            draft,
+            denoiser,
+            settings,
+            channels=channels,
+            track=track,
+            selection=selection,
+            progress=progress,
         )
         if strict and rendered.notes:
             raise Strict.because(rendered.notes)

@@ -10,6 +10,7 @@ from typing import Any
 
 import gradio as gr
 
+from denoise_app.inference.selection import Selection
 from denoise_app.inference.settings import number, treatment
 from denoise_app.serve.clients import CURRENT
 from denoise_app.ui.clean import work
@@ -71,6 +72,9 @@ def endpoint(worker: Worker, sessions: Sessions) -> Callable[..., Iterator[Answe
         format: str,
         bit_depth: float,
         track: float,
+        start: float,
+        end: float,
+        noise_profile: list[float],
         request: gr.Request,
     ) -> Iterator[Answer]:
         """Speech without its noise, at the rate, channels, length, bit depth and level of what came in.
@@ -88,6 +92,10 @@ def endpoint(worker: Worker, sessions: Sessions) -> Callable[..., Iterator[Answe
             format: "wav", "flac", "ogg", "mp3", "m4a"; "" for the recording's.
             bit_depth: 16, 24 or 32; 0 for the recording's.
             track: Of several sound tracks which one, from 1; 0 for the first, with a note where there are others.
+            start: Seconds: where the stretch begins that is denoised; all else stays as it is, bit for bit.
+            end: Seconds: where it ends; 0 for the end of the recording.
+            noise_profile: [from, to] in seconds: a stretch that holds the noise alone, for spectral-subtraction, wiener
+                and mmse-lsa; [] without one.
 
         Returns:
             The denoised sound, what was removed (both in the same format), and a report: recording, output, denoiser,
@@ -109,7 +117,9 @@ def endpoint(worker: Worker, sessions: Sessions) -> Callable[..., Iterator[Answe
                 strength, max_attenuation_db, high_band, loudness, true_peak_dbtp, format, bit_depth
             )
             chosen = None if is_left_out(track) else int(number("bad-track", as_whole(track), whole=True))
-            order = Order(session.adopt(Path(audio)), offer, treatment(channels), settings, chosen)
+            stretch = 0.0 if start is None else start, None if is_left_out(end) else end
+            selection = Selection(*stretch, noise_profile or None)  # type: ignore[arg-type]
+            order = Order(session.adopt(Path(audio)), offer, treatment(channels), settings, chosen, selection)
             job = session.begin()
             with ending_with_client(job):
                 *_, result = work.denoise(worker, session, order, job, preview=False)
@@ -156,6 +166,9 @@ def build(worker: Worker, sessions: Sessions) -> None:
             gr.Dropdown(["", "wav", "flac", "ogg", "mp3", "m4a"], value="", label="format"),
             gr.Number(0, label="bit_depth"),
             gr.Number(0, label="track"),
+            gr.Number(0, label="start"),
+            gr.Number(0, label="end"),
+            gr.JSON([], label="noise_profile"),
         ]
         outputs = [gr.File(label="denoised"), gr.File(label="removed"), gr.JSON(label="report")]
         gr.Button().click(

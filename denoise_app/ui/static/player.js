@@ -519,6 +519,8 @@ function setRegion(from, to) {
   else restartDeck();
   announce(saidLoop());
   update();
+  const detail = { from: region.from / value.sample_rate, to: region.to / value.sample_rate, player: playerId };
+  element.dispatchEvent(new CustomEvent("denoise:region", { bubbles: true, detail }));
 }
 
 /** Sets one edge of the loop to where the sound is now; the other edge stays, or is the window's. */
