@@ -22,6 +22,7 @@ class ServiceLimits:
         min_free: Bytes that stay free on the disk.
         max_waiting: Orders under way and waiting, of everybody.
         max_waiting_each: ... of one client.
+        max_minutes_each: Minutes of sound under way and waiting, of one client.
     """
 
     max_upload: int = 1536 << 20  # two hours of 16-bit stereo at 48 kHz
@@ -29,6 +30,7 @@ class ServiceLimits:
     min_free: int = 1 << 30
     max_waiting: int = 64
     max_waiting_each: int = 12  # a few people behind one address, each with an order in each tab
+    max_minutes_each: int = 240  # two recordings of the longest that are read
 
     @classmethod
     def from_environment(cls) -> ServiceLimits:

@@ -19,10 +19,12 @@ from denoise_app.inference.errors import SENTENCES as ENGINE_ERRORS
 from denoise_app.inference.replay import SENTENCES as REPLAY_ERRORS
 from denoise_app.metrics.alignment import SENTENCES as PAIR_ERRORS
 from denoise_app.metrics.errors import SENTENCES as METRIC_REASONS
+from denoise_app.serve.quota import SENTENCES as QUOTA_ERRORS
 
 OF_OTHER_ROOMS: dict[str, str] = {
     **{f"error.{reason}": sentence for reason, sentence in (AUDIO_ERRORS | CHECKPOINT_ERRORS | REPLAY_ERRORS).items()},
     **{f"error.{reason}": sentence for reason, sentence in (ENGINE_ERRORS | BENCH_ERRORS | PAIR_ERRORS).items()},
+    **{f"error.{reason}": sentence for reason, sentence in QUOTA_ERRORS.items()},
     **{f"note.{key}": sentence for key, sentence in (FILE_NOTES | BENCH_NOTES).items()},
     **{f"metric.{reason}": sentence for reason, sentence in METRIC_REASONS.items()},
 }
@@ -1250,6 +1252,8 @@ CHINESE: dict[str, str] = {
     "refused.not-here": "这里没有此地址。",
     "refused.closing": "服务器即将重新启动。请过一分钟再试。",
     "refused.busy": "排队的任务太多。请过一分钟再试。",
+    "error.too-much-sound": "您正在处理的录音共 {under_way:.0f} 分钟，加上这一段为 {wanted:.0f} 分钟；每位访客最多 "
+    "{limit:.0f} 分钟。请等正在进行的任务结束，或一次少提交一些。",
     "refused.too-many-orders": "您已有 {limit} 个任务正在进行。请等其中一个结束。",
     "error.bad-call": "发送的内容与此接口不符。请先上传录音，再发送上传后得到的路径，以及接口说明中列出的每个参数。",
     "error.bad-strength": "强度须为 {low:g} 至 {high:g} % 之间的数字。",

@@ -21,6 +21,8 @@ from denoise_app.inference import engine
 from denoise_app.metrics import blind, report
 from denoise_app.metrics.errors import MetricUnavailable
 from denoise_app.serve.clients import CURRENT
+from denoise_app.serve.limits import ServiceLimits
+from denoise_app.serve.quota import Quota
 from denoise_app.serve.turns import Place, Turn, Turns
 
 from .offers import Offers
@@ -35,14 +37,16 @@ class Worker:
         offers: The denoisers.
         measurements: What sweeps have measured for anybody, so that it is not measured again.
         turns: Who computes next.
+        quota: How much sound each client may have under way.
 
     Raises:
-        AudioError: DENOISE_JOBS is not a positive whole number.
+        AudioError: DENOISE_JOBS, or a limit, is not a positive whole number.
     """
 
     def __init__(self, offers: Offers | None = None) -> None:
         self.offers = offers or Offers()
         self.turns = Turns(jobs())
+        self.quota = Quota(ServiceLimits.from_environment().max_minutes_each)
         self.measurements = Measurements()
         self._computing = 0
         self._last = time.monotonic()
