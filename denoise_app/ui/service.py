@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import gc
 import logging
 import os
 import signal
@@ -18,6 +16,7 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
+from denoise_app.serve import memory
 from denoise_app.serve.folder import ProcessFolder
 from denoise_app.serve.guard import Guard
 from denoise_app.serve.limits import ServiceLimits
@@ -73,18 +72,9 @@ async def _tidy_regularly(site: Site, line: Line, visits: Visits, uploads: Uploa
             visits.tidy(datetime.now())
             await run_in_threadpool(uploads.sweep, 60.0 * site.minutes)
             site.worker.rest(REST_SECONDS)
-            await run_in_threadpool(give_memory_back)
+            await run_in_threadpool(memory.give_back)
         except Exception:
             logger.exception("tidying up failed")  # and is tried again
-
-
-def give_memory_back() -> None:
-    """Returns to the system what was freed; elsewhere than with the GNU C library that happens by itself or not."""
-    gc.collect()
-    try:
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
-    except (OSError, AttributeError):
-        return
 
 
 @contextmanager
