@@ -59,6 +59,11 @@ class Quota:
                 if self._seconds[client] < 1e-6:  # what sums of floats leave
                     del self._seconds[client]
 
+    def is_spent(self, client: str) -> bool:
+        """Whether a client has as much under way as it may."""
+        with self._lock:
+            return self._seconds.get(client, 0.0) >= 60 * self.minutes
+
     def under_way(self) -> float:
         """Seconds of sound of all clients."""
         with self._lock:

@@ -32,7 +32,6 @@ logger = logging.getLogger(__name__)
 
 TIDY_SECONDS = 30.0
 REST_SECONDS = 60.0  # without work, after which memory is given back that the next work needs again
-DRAIN_SECONDS = 20.0  # of the 30 that most hosts give between SIGTERM and SIGKILL
 
 
 @cache
@@ -50,12 +49,18 @@ def lifespan(site: Site, limits: ServiceLimits) -> Callable[[Any], AbstractAsync
     @asynccontextmanager
     async def alive(app: Any) -> AsyncIterator[None]:
         blocks = app.get_blocks()
+        line = blocks._queue
         uploads = Uploads(Path(app.uploaded_file_dir), limits, kept=(site.sessions.root,))
         visits = Visits(blocks, 60 * site.minutes)
         app.uploaded_file_dir, app.state_holder = uploads, visits
         # outermost, before Gradio's own: the stack is built by the time the server starts
-        app.middleware_stack = Guard(app.middleware_stack, uploads, say_in, lambda: site.worker.ending)
-        tidying = asyncio.create_task(_tidy_regularly(site, blocks._queue, visits, uploads))
+        metrics = site.worker.metrics
+        app.middleware_stack = Guard(app.middleware_stack, uploads, say_in, lambda: site.worker.ending, metrics)
+        metrics.watch("orders", "Orders that were taken and have not ended.", lambda: len(line.event_ids_to_events))
+        metrics.watch("visits", "Visits that the server holds something of.", lambda: len(visits.session_data))
+        metrics.watch("files_bytes", "Bytes of uploads and results.", uploads.held)
+        metrics.watch("disk_free_bytes", "Bytes that are free where files lie.", uploads.free)
+        tidying = asyncio.create_task(_tidy_regularly(site, line, visits, uploads))
         try:
             yield
         finally:
@@ -78,12 +83,16 @@ async def _tidy_regularly(site: Site, line: Line, visits: Visits, uploads: Uploa
 
 
 @contextmanager
-def ended_by_sigterm(worker: Worker) -> Iterator[None]:
-    """Within it, SIGTERM lets the work under way end, takes no other, and then ends the program as Ctrl-C does."""
+def ended_by_sigterm(worker: Worker, seconds: float) -> Iterator[None]:
+    """Within it, SIGTERM lets the work under way end, takes no other, and then ends the program as Ctrl-C does.
+
+    Args:
+        seconds: How long the work has.
+    """
 
     def end(*_: object) -> None:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # a second one does not wait
-        worker.drain(DRAIN_SECONDS)
+        worker.drain(seconds)
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, end)

@@ -117,8 +117,9 @@ def test_a_client_has_so_many_orders_and_the_page_opens_all_the_same(server: Ser
     gate = server.worker.offers.gate = threading.Event()
     there = server.upload(recording())
     answers = [server.order(there) for _ in range(EACH + 3)]
-    assert [answer.status_code for answer in answers] == [200] * EACH + [503] * 3
+    assert [answer.status_code for answer in answers] == [200] * EACH + [429] * 3
     assert answers[-1].json()["detail"] == ENGLISH["refused.too-many-orders"].format(limit=EACH)
+    assert int(answers[-1].headers["Retry-After"]) > 0
     loads = [fn for fn in server.app.blocks.fns.values() if any(name == "load" for _, name in fn.targets) and fn.fn]
     assert loads
     for fn in loads:  # as the browser asks when the page opens

@@ -195,7 +195,7 @@ def run(
         UserError: The sounds cannot be used, or the client has too much sound under way; what was shown before stays.
         Cancelled: The job was told to stop; what has come so far stays.
     """
-    with worker.quota.taken(job.client, pairs.MOST_SECONDS * len(offers)):
+    with worker.order(job.client, pairs.MOST_SECONDS * len(offers)):
         yield from _tried(worker, session, asked, offers, job)
 
 
@@ -287,7 +287,7 @@ def sweep(
         UserError: The sounds cannot be used, or the client has too much sound under way; what was shown before stays.
         Cancelled: The job was told to stop; what has come so far stays.
     """
-    with worker.quota.taken(job.client, pairs.MOST_SECONDS * len(offers) * len(at)):
+    with worker.order(job.client, pairs.MOST_SECONDS * len(offers) * len(at)):
         yield from _swept(worker, session, asked, offers, at, job)
 
 

@@ -170,7 +170,7 @@ def denoise(
     yield Step("loading")
     try:
         info = files.probe(order.path, track=order.track)
-        with worker.quota.taken(job.client, info.seconds):
+        with worker.order(job.client, info.seconds):
             yield from _previewed(worker, session, order, info, job, preview)
     finally:
         session.discard_unshown(order.path)

@@ -195,7 +195,7 @@ def compare(
     try:
         columns = checked(offers)
         comparison = _beginning(session, Comparison(path, files.probe(path)))
-        with worker.quota.taken(job.client, comparison.info.seconds * len(columns)):
+        with worker.order(job.client, comparison.info.seconds * len(columns)):
             for offer in columns:
                 column = yield from _column(worker, session, comparison.path, offer, job)
                 comparison = replace(comparison, columns=(*comparison.columns, column)).matched()

@@ -11,21 +11,33 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import numpy as np
 
 from denoise_app.audio.clip import Clip, Samples
+from denoise_app.audio.errors import UserError
 from denoise_app.audio.limits import positive
 from denoise_app.evaluation.sweep import Measurements
 from denoise_app.inference import engine
+from denoise_app.inference.engine import Cancelled
 from denoise_app.metrics import blind, report
 from denoise_app.metrics.errors import MetricUnavailable
 from denoise_app.serve.clients import CURRENT
 from denoise_app.serve.limits import ServiceLimits
-from denoise_app.serve.quota import Quota
+from denoise_app.serve.metrics import Metrics
+from denoise_app.serve.quota import Quota, QuotaError
 from denoise_app.serve.turns import Place, Turn, Turns
+from denoise_app.ui.texts import LANGUAGES
 
 from .offers import Offers
+
+
+class Closing(UserError):
+    """The program ends before it was somebody's turn."""
+
+    sentences = {"closing": LANGUAGES["en"]["error.closing"]}  # noqa: RUF012
+
 
 PATIENCE = 20.0  # s that the end of the program waits for the work that it has stopped
 
@@ -38,6 +50,7 @@ class Worker:
         measurements: What sweeps have measured for anybody, so that it is not measured again.
         turns: Who computes next.
         quota: How much sound each client may have under way.
+        metrics: Counts what is done.
 
     Raises:
         AudioError: DENOISE_JOBS, or a limit, is not a positive whole number.
@@ -48,6 +61,9 @@ class Worker:
         self.turns = Turns(jobs())
         self.quota = Quota(ServiceLimits.from_environment().max_minutes_each)
         self.measurements = Measurements()
+        self.metrics = Metrics()
+        self._watch()
+        self._loading: list[threading.Thread] = []
         self._computing = 0
         self._last = time.monotonic()
         self._idle = threading.Condition()
@@ -84,6 +100,33 @@ class Worker:
         """Whether the program ends, so that work under way must stop."""
         return self._closing.is_set()
 
+    @property
+    def loading(self) -> bool:
+        """Whether what the first result would wait for is still being loaded."""
+        return any(thread.is_alive() for thread in self._loading)
+
+    @property
+    def state(self) -> Literal["loading", "ready", "draining"]:
+        """Whether work is taken."""
+        return "draining" if self.ending else "loading" if self.loading else "ready"
+
+    @contextmanager
+    def order(self, client: str, sound_seconds: float) -> Iterator[None]:
+        """Within it an order of a client's is carried out, which is counted.
+
+        Args:
+            sound_seconds: How much sound it is about; what several denoisers make of it counts as often.
+
+        Raises:
+            QuotaError: The client has too much sound under way.
+        """
+        try:
+            with self.quota.taken(client, sound_seconds), self.metrics.job(sound_seconds, (Cancelled, GeneratorExit)):
+                yield
+        except QuotaError as error:
+            self.metrics.refused(error.reason)
+            raise
+
     @contextmanager
     def at_work(
         self,
@@ -102,8 +145,10 @@ class Worker:
         """
         with self._idle:
             self._computing += 1
+        came = time.monotonic()
         try:
             with self.turns.taken(CURRENT.get() if client is None else client, gone, told) as turn:
+                self.metrics.waited(time.monotonic() - came)
                 yield turn
         finally:
             with self._idle:
@@ -118,8 +163,18 @@ class Worker:
 
     def warm_up(self) -> None:
         """Loads in the background what the first result would wait for."""
-        blind.warm_up()
-        threading.Thread(target=self._load_recommended, name="warm-up", daemon=True).start()
+        model = threading.Thread(target=self._load_recommended, name="warm-up", daemon=True)
+        model.start()
+        self._loading = [blind.warm_up(), model]
+
+    def _watch(self) -> None:
+        """Lets the metrics tell how it stands."""
+        watch = self.metrics.watch
+        watch("ready", "1 where work is taken, 0 while loading or draining.", lambda: self.state == "ready")
+        watch("queue_waiting", "Work that waits for its turn.", lambda: self.turns.waiting)
+        watch("queue_running", "Work that computes now.", lambda: self.turns.held)
+        watch("queue_places", "How much computes at once.", lambda: self.turns.places)
+        watch("queue_sound_seconds", "Sound of all orders under way and waiting.", lambda: self.quota.under_way())
 
     def _load_recommended(self) -> None:
         with self.at_work():
