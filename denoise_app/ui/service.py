@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from datetime import datetime
@@ -31,6 +32,7 @@ from .worker.worker import Worker
 logger = logging.getLogger(__name__)
 
 TIDY_SECONDS = 30.0
+LINGER_SECONDS = 5.0  # after the last work has ended, so that its result can be fetched
 REST_SECONDS = 60.0  # without work, after which memory is given back that the next work needs again
 
 
@@ -92,7 +94,10 @@ def ended_by_sigterm(worker: Worker, seconds: float) -> Iterator[None]:
 
     def end(*_: object) -> None:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # a second one does not wait
+        until, was_busy = time.monotonic() + seconds, worker.is_busy
         worker.drain(seconds)
+        if was_busy:
+            time.sleep(max(0.0, min(LINGER_SECONDS, until - time.monotonic())))
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, end)

@@ -619,6 +619,7 @@ ENGLISH: dict[str, str] = OF_OTHER_ROOMS | {
     "last use; come back then, or run this program yourself.",
     "refused.too-much-sound": "You have as many minutes of sound under way as a visitor may. Wait for one to end.",
     "refused.token": "Programs need the token of this server, in the header Authorization: Bearer TOKEN.",
+    "error.direct-call": "This computes, so it waits for its turn: call it by /gradio_api/call.",
     "error.closing": "The server is about to be started again, before it was your turn. Try again in a minute.",
     "refused.busy": "Too many orders wait already. Try again in a minute.",
     "refused.too-many-orders": "You have {limit} orders under way already. Wait for one of them to end.",
@@ -1260,6 +1261,7 @@ CHINESE: dict[str, str] = {
     "或自行运行本程序。",
     "refused.too-much-sound": "您正在处理的录音已达每位访客的时长上限。请等其中一个结束。",
     "refused.token": "程序调用需要本服务器的令牌，请放在请求头 Authorization: Bearer TOKEN 中。",
+    "error.direct-call": "此功能需要计算，须排队：请通过 /gradio_api/call 调用。",
     "error.closing": "还没轮到您，服务器就要重新启动。请过一分钟再试。",
     "refused.busy": "排队的任务太多。请过一分钟再试。",
     "error.too-much-sound": "您正在处理的录音共 {under_way:.0f} 分钟，加上这一段为 {wanted:.0f} 分钟；每位访客最多 "

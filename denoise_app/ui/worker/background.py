@@ -77,10 +77,11 @@ class Background(Generic[T]):
             return self._job.stopped or self._worker.closing
 
         def in_vain() -> bool:
-            return gone() or self._worker.ending
+            return gone() or (self._worker.ending and not self._job.begun)
 
         try:
             with self._worker.at_work(self._job.client, in_vain, self._reports.put) as turn:
+                self._job.begun = True
 
                 def stopped() -> bool:
                     """Asked between blocks of work, which is when others get their turn."""

@@ -64,7 +64,7 @@ class Worker:
         self.metrics = Metrics()
         self._watch()
         self._loading: list[threading.Thread] = []
-        self._computing = 0
+        self._under_way = 0
         self._last = time.monotonic()
         self._idle = threading.Condition()
         self._ending = threading.Event()
@@ -80,12 +80,12 @@ class Worker:
         """Waits at most so long for the work under way, for the program ends; returns whether all of it has ended."""
         self._ending.set()
         with self._idle:
-            return self._idle.wait_for(lambda: self._computing == 0, seconds)
+            return self._idle.wait_for(lambda: self._under_way == 0, seconds)
 
     def rest(self, seconds: float) -> bool:
         """Lets go of what is quickly loaded again, where nothing was computed for so long; returns whether it was."""
         with self._idle:
-            rested = self._computing == 0 and time.monotonic() - self._last >= seconds
+            rested = self._under_way == 0 and time.monotonic() - self._last >= seconds
         if rested:
             blind.let_go()
         return rested
@@ -99,6 +99,11 @@ class Worker:
     def closing(self) -> bool:
         """Whether the program ends, so that work under way must stop."""
         return self._closing.is_set()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything is under way or waits."""
+        return self._under_way > 0
 
     @property
     def loading(self) -> bool:
@@ -120,8 +125,9 @@ class Worker:
         Raises:
             QuotaError: The client has too much sound under way.
         """
+        counted = self.metrics.job(sound_seconds, (Cancelled, GeneratorExit))
         try:
-            with self.quota.taken(client, sound_seconds), self.metrics.job(sound_seconds, (Cancelled, GeneratorExit)):
+            with self.quota.taken(client, sound_seconds), self._busy(), counted:
                 yield
         except QuotaError as error:
             self.metrics.refused(error.reason)
@@ -143,16 +149,21 @@ class Worker:
         Raises:
             Gone: `gone` said so while it waited.
         """
-        with self._idle:
-            self._computing += 1
         came = time.monotonic()
+        with self._busy(), self.turns.taken(CURRENT.get() if client is None else client, gone, told) as turn:
+            self.metrics.waited(time.monotonic() - came)
+            yield turn
+
+    @contextmanager
+    def _busy(self) -> Iterator[None]:
+        """What the end of the program waits for."""
+        with self._idle:
+            self._under_way += 1
         try:
-            with self.turns.taken(CURRENT.get() if client is None else client, gone, told) as turn:
-                self.metrics.waited(time.monotonic() - came)
-                yield turn
+            yield
         finally:
             with self._idle:
-                self._computing -= 1
+                self._under_way -= 1
                 self._last = time.monotonic()
                 self._idle.notify_all()
 
