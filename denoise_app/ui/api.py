@@ -42,9 +42,17 @@ class Page(gr.Blocks):
         if request is not None:
             CURRENT.set(client_of(request))
         try:
+            self._check_order(kwargs.get("block_fn", args[0] if args else None), request, kwargs.get("event_id"))
             return await super().process_api(*args, **kwargs)
         except Exception as error:  # before, in or after the function
             raise shown(error, say) from error
+
+    def _check_order(self, function: Any, request: Any, event_id: str | None) -> None:
+        """That what computes was let in as an order: Gradio's own address for direct calls knows no limits."""
+        if request is None or not getattr(function, "queue", False):
+            return
+        if event_id not in getattr(self._queue, "event_ids_to_events", {}):
+            raise gr.Error(self._say.get()("error.direct-call"), print_exception=False)
 
     async def preprocess_data(self, *args: Any, **kwargs: Any) -> Any:
         try:

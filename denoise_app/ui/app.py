@@ -16,6 +16,7 @@ from denoise_app import resources
 from denoise_app.audio.errors import AudioError
 from denoise_app.audio.limits import Limits
 from denoise_app.inference.device import choose
+from denoise_app.serve import health, logs, token
 from denoise_app.serve.limits import ServiceLimits
 from denoise_app.ui import static
 from denoise_app.ui.bench.tab import BenchTab
@@ -47,6 +48,7 @@ class App:
     blocks: gr.Blocks
     site: Site
     limits: ServiceLimits
+    token: str = ""
 
 
 def build(
@@ -91,8 +93,9 @@ def build(
         gr.HTML(words.made("html.version", lambda say: header.version(say, __version__)))
         api.build(site.worker, site.sessions)
     blocks.queue()
-    blocks._queue = Line(blocks, limits)
-    return App(blocks, site, limits)
+    key = token.from_environment()
+    blocks._queue = Line(blocks, limits, site.worker.quota, key)
+    return App(blocks, site, limits, key)
 
 
 def _hand_on(tabs: gr.Tabs, clean: CleanTab, compare: CompareTab, bench: BenchTab) -> None:
@@ -115,13 +118,18 @@ def examples_of(folder: Path, recordings: Sequence[Path] | None = None) -> Examp
 
 def launch(app: App, **options: Any) -> tuple[Any, str, Any]:
     """Serves the page; `options` go to Gradio's launch. Returns what that returns."""
+    worker = app.site.worker
+
+    def state() -> str:
+        return worker.state
+
     usual: dict[str, Any] = {
         "theme": theme(),
         "css": static.text("page.css"),
         "head": head(),
         "i18n": app.site.words.translations,
         "app_kwargs": {
-            "routes": [*app.site.downloads.routes, *player.ROUTES],
+            "routes": [*app.site.downloads.routes, *player.ROUTES, *health.routes(state, worker.metrics, app.token)],
             "lifespan": service.lifespan(app.site, app.limits),
         },
         "favicon_path": static.path("icon.svg"),
@@ -140,15 +148,16 @@ def launch(app: App, **options: Any) -> tuple[Any, str, Any]:
 def serve() -> None:
     """Serves the page until it is stopped."""
     try:
+        quiet = logs.from_environment()
         Limits.from_environment()
         worker = Worker()
         app = build(worker)
     except AudioError as error:  # a variable such as DENOISE_DEVICE or DENOISE_JOBS holds what cannot be
         raise SystemExit(f"error: {error}") from error
     try:
-        with service.ended_by_sigterm(worker):
+        with service.ended_by_sigterm(worker, app.limits.drain_seconds):
             worker.warm_up()
-            launch(app)
+            launch(app, quiet=quiet)
     finally:
         worker.close()  # first, for its work writes into the folder
         service.own_folder().remove()

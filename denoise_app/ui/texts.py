@@ -19,10 +19,12 @@ from denoise_app.inference.errors import SENTENCES as ENGINE_ERRORS
 from denoise_app.inference.replay import SENTENCES as REPLAY_ERRORS
 from denoise_app.metrics.alignment import SENTENCES as PAIR_ERRORS
 from denoise_app.metrics.errors import SENTENCES as METRIC_REASONS
+from denoise_app.serve.quota import SENTENCES as QUOTA_ERRORS
 
 OF_OTHER_ROOMS: dict[str, str] = {
     **{f"error.{reason}": sentence for reason, sentence in (AUDIO_ERRORS | CHECKPOINT_ERRORS | REPLAY_ERRORS).items()},
     **{f"error.{reason}": sentence for reason, sentence in (ENGINE_ERRORS | BENCH_ERRORS | PAIR_ERRORS).items()},
+    **{f"error.{reason}": sentence for reason, sentence in QUOTA_ERRORS.items()},
     **{f"note.{key}": sentence for key, sentence in (FILE_NOTES | BENCH_NOTES).items()},
     **{f"metric.{reason}": sentence for reason, sentence in METRIC_REASONS.items()},
 }
@@ -626,6 +628,12 @@ ENGLISH: dict[str, str] = OF_OTHER_ROOMS | {
     "refused.failed": "The server could not answer this. Check the address and what was sent, or try again later.",
     "refused.not-here": "There is no such address here.",
     "refused.closing": "The server is about to be started again. Try again in a minute.",
+    "refused.too-many-bytes": "You have as much here already as a visitor may, {limit}. Files go an hour after their "
+    "last use; come back then, or run this program yourself.",
+    "refused.too-much-sound": "You have as many minutes of sound under way as a visitor may. Wait for one to end.",
+    "refused.token": "Programs need the token of this server, in the header Authorization: Bearer TOKEN.",
+    "error.direct-call": "This computes, so it waits for its turn: call it by /gradio_api/call.",
+    "error.closing": "The server is about to be started again, before it was your turn. Try again in a minute.",
     "refused.busy": "Too many orders wait already. Try again in a minute.",
     "refused.too-many-orders": "You have {limit} orders under way already. Wait for one of them to end.",
     "error.bad-call": "These inputs do not match this call. Upload the recording first and send the path you get "
@@ -1276,7 +1284,15 @@ CHINESE: dict[str, str] = {
     "refused.failed": "服务器无法回应此请求。请检查地址和所发送的内容，或稍后再试。",
     "refused.not-here": "这里没有此地址。",
     "refused.closing": "服务器即将重新启动。请过一分钟再试。",
+    "refused.too-many-bytes": "您在这里的文件已达每位访客的上限 {limit}。文件在最后一次使用一小时后删除；请届时再来，"
+    "或自行运行本程序。",
+    "refused.too-much-sound": "您正在处理的录音已达每位访客的时长上限。请等其中一个结束。",
+    "refused.token": "程序调用需要本服务器的令牌，请放在请求头 Authorization: Bearer TOKEN 中。",
+    "error.direct-call": "此功能需要计算，须排队：请通过 /gradio_api/call 调用。",
+    "error.closing": "还没轮到您，服务器就要重新启动。请过一分钟再试。",
     "refused.busy": "排队的任务太多。请过一分钟再试。",
+    "error.too-much-sound": "您正在处理的录音共 {under_way:.0f} 分钟，加上这一段为 {wanted:.0f} 分钟；每位访客最多 "
+    "{limit:.0f} 分钟。请等正在进行的任务结束，或一次少提交一些。",
     "refused.too-many-orders": "您已有 {limit} 个任务正在进行。请等其中一个结束。",
     "error.bad-call": "发送的内容与此接口不符。请先上传录音，再发送上传后得到的路径，以及接口说明中列出的每个参数。",
     "error.bad-strength": "强度须为 {low:g} 至 {high:g} % 之间的数字。",
@@ -1385,6 +1401,7 @@ CHINESE: dict[str, str] = {
     "而这里没有安装 ffmpeg。",
     "error.not-positive": "{variable} 须为正数，不能是“{text}”。",
     "error.not-a-count": "{variable} 须为正整数，不能是“{text}”。",
+    "error.not-a-choice": "{variable} 只能为 {known} 或留空，不能为“{text}”。",
     "error.disk-full": "磁盘已满：无法写入 {name}。请腾出空间，或选择更小的格式。",
     "error.cannot-write": "无法写入 {name}：{problem}。请选择另一个文件夹。",
     "error.wav-too-large": "{name} 会超过 wav 文件所能容纳的 4 GB。请选择 flac，或剪短声音。",

@@ -117,8 +117,9 @@ def test_a_client_has_so_many_orders_and_the_page_opens_all_the_same(server: Ser
     gate = server.worker.offers.gate = threading.Event()
     there = server.upload(recording())
     answers = [server.order(there) for _ in range(EACH + 3)]
-    assert [answer.status_code for answer in answers] == [200] * EACH + [503] * 3
+    assert [answer.status_code for answer in answers] == [200] * EACH + [429] * 3
     assert answers[-1].json()["detail"] == ENGLISH["refused.too-many-orders"].format(limit=EACH)
+    assert int(answers[-1].headers["Retry-After"]) > 0
     loads = [fn for fn in server.app.blocks.fns.values() if any(name == "load" for _, name in fn.targets) and fn.fn]
     assert loads
     for fn in loads:  # as the browser asks when the page opens
@@ -261,6 +262,113 @@ def test_what_is_more_than_the_server_keeps_goes_with_its_files(blocks: gr.Block
     for name in ("second", "third"):
         assert visits[name]
     assert held == ["deleted"] and set(visits.session_data) == {"second", "third"}
+
+
+# ------------------------------------------------------------------------------------------------- health, token, drain
+
+
+def counted(url: str, sample: str) -> float:
+    """The value of a sample of /metrics, by its name and labels; 0 where there is none yet."""
+    lines = httpx.get(f"{url}metrics", timeout=20).text.splitlines()
+    return next((float(line.split()[-1]) for line in lines if line.startswith(f"{sample} ")), 0.0)
+
+
+def answer_of(url: str, call: httpx.Response) -> str:
+    return httpx.get(f"{url}gradio_api/call/denoise/{call.json()['event_id']}", timeout=60).text
+
+
+def test_a_page_tells_how_it_does(server: Server, recording: Make) -> None:
+    states = [httpx.get(f"{server.url}{path}") for path in ("livez", "healthz", "readyz")]
+    assert [(state.status_code, state.text.strip()) for state in states] == [(200, "ok"), (200, "ok"), (200, "ready")]
+    assert all(state.headers["X-Content-Type-Options"] == "nosniff" for state in states)
+    there = server.upload(recording())
+    assert "event: complete" in answer_of(server.url, server.order(there))
+    assert counted(server.url, 'denoise_jobs_total{outcome="done"}') == 1
+    assert counted(server.url, "denoise_sound_seconds_total") == 2
+    assert counted(server.url, "denoise_upload_bytes_total") > 64_000
+    assert counted(server.url, "denoise_files_bytes") >= 64_000
+    assert counted(server.url, 'denoise_http_requests_total{kind="upload",status="200"}') == 1
+    assert counted(server.url, "denoise_ready") == 1
+    broken = server.order(server.upload(recording("broken.wav", seconds=0)))
+    assert "event: error" in answer_of(server.url, broken)
+
+
+def test_who_waits_and_who_was_refused_is_counted(server: Server, recording: Make) -> None:
+    gate = server.worker.offers.gate = threading.Event()
+    there = server.upload(recording())
+    for _ in range(EACH + 2):
+        server.order(there)
+    until(lambda: counted(server.url, "denoise_queue_waiting") == EACH - 1)
+    assert counted(server.url, "denoise_queue_running") == 1 == counted(server.url, "denoise_queue_places")
+    assert counted(server.url, "denoise_orders") == EACH
+    assert counted(server.url, "denoise_queue_sound_seconds") == 2 * EACH
+    assert counted(server.url, 'denoise_refusals_total{reason="too-many-orders"}') == 2
+    gate.set()
+    until(lambda: counted(server.url, "denoise_orders") == 0)
+    assert counted(server.url, "denoise_queue_sound_seconds") == 0
+
+
+def test_whoever_has_all_minutes_under_way_is_told_when_to_come_again(server: Server, recording: Make) -> None:
+    there = server.upload(recording())
+    with server.worker.quota.taken("127.0.0.1", 60 * server.worker.quota.minutes):
+        refused = server.order(there)
+    assert refused.status_code == 429 and int(refused.headers["Retry-After"]) > 0
+    assert refused.json()["detail"] == ENGLISH["refused.too-much-sound"]
+    assert server.order(there).status_code == 200
+
+
+def test_a_server_that_ends_is_not_ready_ends_what_runs_and_tells_who_waits(server: Server, recording: Make) -> None:
+    gate = server.worker.offers.gate = threading.Event()
+    there = server.upload(recording())
+    running, waiting = server.order(there), server.order(there)
+    until(lambda: counted(server.url, "denoise_queue_waiting") == 1)
+    draining = threading.Thread(target=server.worker.drain, args=(30,))
+    draining.start()
+    until(lambda: httpx.get(f"{server.url}readyz").status_code == 503)
+    assert httpx.get(f"{server.url}readyz").text == "draining\n" and httpx.get(f"{server.url}livez").status_code == 200
+    assert ENGLISH["error.closing"] in answer_of(server.url, waiting)
+    refused = server.order(there)
+    assert refused.status_code == 503 and int(refused.headers["Retry-After"]) > 0
+    assert draining.is_alive()
+    gate.set()
+    assert "event: complete" in answer_of(server.url, running)
+    draining.join(30)
+    assert not draining.is_alive()
+
+
+def test_programs_need_the_token_where_there_is_one_and_the_page_does_not(
+    tmp_path: Path, make_worker: Callable[[], Any], monkeypatch: pytest.MonkeyPatch, recording: Make
+) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    monkeypatch.setenv("DENOISE_API_TOKEN", "s3cret")
+    server = Server(tmp_path, make_worker())
+    url, known = server.url, {"Authorization": "Bearer s3cret"}
+    try:
+        there = server.upload(recording())
+        file = {"path": there, "meta": {"_type": "gradio.FileData"}}
+        body = {"data": [file, "", "", 100, 60, "follow", 0, -1, "each", "", 0, 0]}
+        (index,) = [key for key, fn in server.app.blocks.fns.items() if fn.api_name == "denoise"]
+        joined = body | {"fn_index": index, "session_hash": "x"}
+        for path, sent in (("call/denoise", body), ("queue/join", joined), ("call/v2/denoise", {"audio": file})):
+            told = httpx.post(f"{url}gradio_api/{path}", json=sent)
+            assert told.status_code == 401 and told.headers["WWW-Authenticate"] == "Bearer", path
+            assert told.json()["detail"] == ENGLISH["refused.token"]
+            wrong = httpx.post(f"{url}gradio_api/{path}", json=sent, headers={"Authorization": "Bearer other"})
+            assert wrong.status_code == 401
+        for path in ("run/denoise", "api/denoise", "run/predict"):  # not offered to anybody
+            for forged in (joined, joined | {"event_id": "0" * 32}):
+                told = httpx.post(f"{url}gradio_api/{path}", json=forged, headers=known)
+                assert told.status_code >= 400 and ENGLISH["error.direct-call"] in told.text, path
+        assert server.worker.offers.loaded == []
+        call = httpx.post(f"{url}gradio_api/call/denoise", json=body, headers=known)
+        assert call.status_code == 200 and "event: complete" in answer_of(url, call)
+        assert httpx.get(f"{url}metrics").status_code == 401
+        assert httpx.get(f"{url}metrics", headers=known).status_code == 200
+        press = [fn for fn in server.app.blocks.fns.values() if "on_measure" in getattr(fn.fn, "__qualname__", "")]
+        joined = {"data": [None] * len(press[0].inputs), "fn_index": press[0]._id, "session_hash": "visitor"}
+        assert httpx.post(f"{url}gradio_api/queue/join", json=joined).status_code == 200
+    finally:
+        server.app.blocks.close()
 
 
 # ------------------------------------------------------------------------------------------------------------- privacy
