@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from denoise_app.audio.limits import positive
@@ -22,6 +22,7 @@ class ServiceLimits:
         min_free: Bytes that stay free on the disk.
         max_waiting: Orders under way and waiting, of everybody.
         max_waiting_each: ... of one client.
+        live_sessions: Of microphones that are denoised here at once.
     """
 
     max_upload: int = 1536 << 20  # two hours of 16-bit stereo at 48 kHz
@@ -29,6 +30,7 @@ class ServiceLimits:
     min_free: int = 1 << 30
     max_waiting: int = 64
     max_waiting_each: int = 12  # a few people behind one address, each with an order in each tab
+    live_sessions: int = field(default_factory=lambda: 2 * (os.cpu_count() or 1))  # measured: docs/deploy.md
 
     @classmethod
     def from_environment(cls) -> ServiceLimits:
@@ -38,8 +40,8 @@ class ServiceLimits:
             AudioError: A variable is not a positive whole number.
         """
         chosen: dict[str, Any] = {}
-        for field in fields(cls):
-            variable = f"DENOISE_{field.name.upper()}"
+        for each in fields(cls):
+            variable = f"DENOISE_{each.name.upper()}"
             if text := os.environ.get(variable, "").strip():
-                chosen[field.name] = int(positive(variable, text, whole=True))
+                chosen[each.name] = int(positive(variable, text, whole=True))
         return cls(**chosen)
