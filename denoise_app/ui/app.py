@@ -11,16 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from starlette.routing import BaseRoute
 
 from denoise_app import resources
 from denoise_app.audio.errors import AudioError
 from denoise_app.audio.limits import Limits
 from denoise_app.inference.device import choose
 from denoise_app.serve.limits import ServiceLimits
+from denoise_app.serve.live import MESSAGE_BYTES
 from denoise_app.ui import static
 from denoise_app.ui.bench.tab import BenchTab
 from denoise_app.ui.clean.tab import CleanTab
 from denoise_app.ui.compare.tab import CompareTab
+from denoise_app.ui.live.tab import LiveTab
 from denoise_app.ui.models.tab import ModelsTab
 from denoise_app.ui.parts import player
 from denoise_app.ui.parts.downloads import Downloads
@@ -47,6 +50,7 @@ class App:
     blocks: gr.Blocks
     site: Site
     limits: ServiceLimits
+    routes: list[BaseRoute]
 
 
 def build(
@@ -85,6 +89,8 @@ def build(
                 compare = CompareTab(site, blocks, tab)
             with gr.Tab(words("tab.bench"), id="bench"):
                 bench = BenchTab(site, blocks)
+            with gr.Tab(words("tab.live"), id="live"):
+                live = LiveTab(site, limits)
             with gr.Tab(words("tab.models"), id="models"):
                 ModelsTab(site, blocks)
         _hand_on(tabs, clean, compare, bench)
@@ -92,7 +98,7 @@ def build(
         api.build(site.worker, site.sessions)
     blocks.queue()
     blocks._queue = Line(blocks, limits)
-    return App(blocks, site, limits)
+    return App(blocks, site, limits, [*downloads.routes, *player.ROUTES, *live.routes])
 
 
 def _hand_on(tabs: gr.Tabs, clean: CleanTab, compare: CompareTab, bench: BenchTab) -> None:
@@ -121,7 +127,7 @@ def launch(app: App, **options: Any) -> tuple[Any, str, Any]:
         "head": head(),
         "i18n": app.site.words.translations,
         "app_kwargs": {
-            "routes": [*app.site.downloads.routes, *player.ROUTES],
+            "routes": app.routes,
             "lifespan": service.lifespan(app.site, app.limits),
         },
         "favicon_path": static.path("icon.svg"),
@@ -133,7 +139,12 @@ def launch(app: App, **options: Any) -> tuple[Any, str, Any]:
         "pwa": True,
         "ssr_mode": False,  # the routes of the downloads are Python's own
     }
-    return app.blocks.launch(**usual | options)
+    told = app.blocks.launch(**usual | options | {"prevent_thread_lock": True})
+    # which Gradio lets nobody set; each connection reads it when it is made, and no live session has begun yet
+    app.blocks.server.config.ws_max_size, app.blocks.server.config.ws_per_message_deflate = MESSAGE_BYTES, False
+    if not options.get("prevent_thread_lock"):
+        app.blocks.block_thread()
+    return told
 
 
 def serve() -> None:
