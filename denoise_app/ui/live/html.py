@@ -18,7 +18,7 @@ SIDES = ("before", "after")
 TEXTS = (
     "start", "stop", "opening", "server-plays", "browser-plays", "own-plays", "own-none", "raw-plays", "again", "lost",
     "late", "instead", "failed-assets", "failed-graph", "failed-blocked", "failed-slow", "failed-rate", "unplugged",
-    "blocked", "absent", "busy", "insecure", "level", "milliseconds", "percent", "recorded",
+    "blocked", "absent", "busy", "insecure", "level", "milliseconds", "percent", "missing", "recorded",
     "file-before", "file-after",
 )  # fmt: skip
 """What live.js says."""

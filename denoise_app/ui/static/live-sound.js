@@ -6,13 +6,13 @@
 // the sound as it came is played in place of its own, and the delay grows; while it is early it shrinks again.
 //
 // From the page: {engine: {port, chunk, held}} the engine that is asked from now on, null for none; {bypass}; {own}
-// whether input 1 is played. To the page, PERIOD samples each: {before, after, delay, start, missing}: the
-// position that the engine began at, and the quanta that it was late for since the last report; {lost} once an engine is so
-// late that it is no use.
+// whether input 1 is played. To the page, PERIOD samples each: {before, after, delay, start, late, missing}:
+// the position that the engine began at, how often it was late since the last report, and for how many samples; {lost} once
+// an engine is so late that it is no use.
 const QUANTUM = 128;
 const RING = 1 << 17; // samples that are remembered: more than the longest delay
 const PERIOD = 1024;
-const LEAST = 0.016, MOST = 0.1; // s by which the delay exceeds what the engine needs, at most and at least
+const LEAST = 0.016, MOST = 0.1; // s by which the delay exceeds what the engine needs, at least and at most
 const PATIENCE = 4; // quanta between two steps up, so that one hitch is one step or two
 const CALM = 2; // s without a late sample after which the delay may shrink
 const LOST = 1; // s of late sound within ...
@@ -42,7 +42,7 @@ class LiveSound extends AudioWorkletProcessor {
     this.engine = engine;
     this.sent = this.start = this.ready = this.heard; // of the engine: sent to it, its first, known from it
     this.least = engine ? engine.chunk + engine.held : 0; // delay without which no engine could be in time
-    this.slack = QUANTUM * Math.ceil((LEAST * sampleRate) / QUANTUM);
+    this.slack = this.leastSlack = QUANTUM * Math.ceil((LEAST * sampleRate) / QUANTUM);
     this.early = Infinity; // the least by which it was early of late
     this.calm = this.patience = 0;
     this.lateTimes = []; // positions of late quanta
@@ -100,7 +100,8 @@ class LiveSound extends AudioWorkletProcessor {
     this.early = Math.min(this.early, early);
     this.patience--;
     if (early < 0) {
-      this.missing++;
+      if (this.calm || !this.lateTimes.length) this.late++;
+      this.missing += QUANTUM;
       this.calm = 0;
       this.early = Infinity;
       if (this.patience <= 0 && this.slack + QUANTUM <= MOST * sampleRate) {
@@ -113,7 +114,8 @@ class LiveSound extends AudioWorkletProcessor {
     }
     this.calm += QUANTUM;
     if (this.calm < CALM * sampleRate) return;
-    if (this.early >= 2 * QUANTUM && this.slack - QUANTUM >= LEAST * sampleRate) this.slack -= QUANTUM;
+    const spare = QUANTUM * Math.floor(this.early / QUANTUM - 1); // a quantum stays
+    this.slack = Math.max(this.leastSlack, this.slack - Math.max(0, spare));
     this.calm = 0;
     this.early = Infinity;
   }
@@ -126,7 +128,7 @@ class LiveSound extends AudioWorkletProcessor {
   report() {
     this.before = new Float32Array(PERIOD);
     this.after = new Float32Array(PERIOD);
-    this.filled = this.missing = 0;
+    this.filled = this.late = this.missing = 0;
   }
 
   keep(before, after) {
@@ -134,8 +136,8 @@ class LiveSound extends AudioWorkletProcessor {
     this.after.set(after, this.filled);
     this.filled += QUANTUM;
     if (this.filled < PERIOD) return;
-    const { delay, start, missing } = this;
-    const told = { before: this.before, after: this.after, delay, start, missing };
+    const { delay, start, late, missing } = this;
+    const told = { before: this.before, after: this.after, delay, start, late, missing };
     this.report();
     this.port.postMessage(told, [told.before.buffer, told.after.buffer]);
   }

@@ -2,8 +2,8 @@
 // and played is live-sound.js, in the sound's own thread; where it is denoised is live-engine.js, in another; this file
 // opens them, and shows what they tell.
 //
-// element.denoiseLive: running, place, rate, delay (samples), start (position that the engine began at), missing (quanta
-// that came late), ready (whether an engine answers), before, after (Int16Array: what was recorded of both sides).
+// element.denoiseLive: running, place, rate, delay (samples), start (position that the engine began at), missing (samples
+// that came too late), ready (whether an engine answers), before, after (Int16Array: what was recorded of both sides).
 const RAW = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
 const PROBLEMS = { NotAllowedError: "blocked", SecurityError: "blocked", NotFoundError: "absent", OverconstrainedError: "absent" };
 const RETRIES = [500, 1000, 2000, 4000, 8000]; // ms
@@ -27,7 +27,7 @@ async function start() {
   problem("");
   if (!window.denoiseMicrophone?.open) return problem(say("insecure"));
   part("start").disabled = true;
-  const opened = { turn: 0, tries: 0, missing: 0, ready: false, tracks: [] };
+  const opened = { turn: 0, tries: 0, late: 0, missing: 0, ready: false, tracks: [] };
   try {
     opened.raw = await window.denoiseMicrophone.open({ audio: RAW });
     opened.tracks.push(...opened.raw.getTracks());
@@ -220,9 +220,9 @@ function notice(text) {
   part("notice").hidden = false;
 }
 
-function heard({ before, after, delay, start, missing }) {
+function heard({ before, after, delay, start, late, missing }) {
   if (!run) return;
-  Object.assign(run, { delay, start, missing: run.missing + missing });
+  Object.assign(run, { delay, start, late: run.late + late, missing: run.missing + missing });
   keep("before", before);
   keep("after", after);
   recorded.samples = Math.min(recorded.samples + before.length, MOST_SAMPLES);
@@ -240,7 +240,7 @@ function meter(side, samples) {
 
 function tell() {
   run.toldAt = performance.now();
-  const { context, delay, latency, network, cost, missing, raw } = run;
+  const { context, delay, latency, network, cost, late, missing, raw } = run;
   const milliseconds = (seconds) => say("milliseconds", { number: Math.round(1000 * seconds) });
   const input = raw.getAudioTracks()[0].getSettings().latency ?? 0;
   const devices = (context.baseLatency || 0) + (context.outputLatency || 0) + input;
@@ -252,7 +252,7 @@ function tell() {
     network: network === null ? "–" : say("milliseconds", { number: network.toFixed(1) }),
     devices: milliseconds(devices),
     cost: cost === null ? "–" : say("milliseconds", { number: cost.toFixed(2) }),
-    missing: String(missing),
+    missing: say("missing", { count: late, number: Math.round((1000 * missing) / context.sampleRate) }),
   };
   for (const [name, value] of Object.entries(facts)) part(`fact-${name}`).textContent = value;
 }
