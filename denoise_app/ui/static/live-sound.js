@@ -15,7 +15,7 @@ const PERIOD = 1024;
 const LEAST = 0.016, MOST = 0.1; // s by which the delay exceeds what the engine needs, at least and at most
 const PATIENCE = 4; // quanta between two steps up, so that one hitch is one step or two
 const CALM = 2; // s without a late sample after which the delay may shrink
-const LOST = 1; // s of late sound within ...
+const LOST = 2; // s of late sound within ...
 const WINDOW = 5; // s
 
 class LiveSound extends AudioWorkletProcessor {

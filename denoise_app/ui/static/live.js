@@ -2,8 +2,9 @@
 // and played is live-sound.js, in the sound's own thread; where it is denoised is live-engine.js, in another; this file
 // opens them, and shows what they tell.
 //
-// element.denoiseLive: running, place, rate, delay (samples), start (position that the engine began at), missing (samples
-// that came too late), ready (whether an engine answers), before, after (Int16Array: what was recorded of both sides).
+// element.denoiseLive: running, place, ready (whether an engine answers), rate, before, after (Int16Array: what was recorded
+// of both sides), steps (of the recording, one after the other: {samples, delay at their end, start: position in the
+// recording that the engine began at, missing: samples of them that came too late}).
 const RAW = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
 const PROBLEMS = { NotAllowedError: "blocked", SecurityError: "blocked", NotFoundError: "absent", OverconstrainedError: "absent" };
 const RETRIES = [500, 1000, 2000, 4000, 8000]; // ms
@@ -19,7 +20,7 @@ const fill = (text, facts = {}) => text.replace(/\{(\w+)\}/g, (_, name) => facts
 const say = (key, facts) => fill(texts()[key], facts);
 
 let run = null; // what is open while it runs
-let recorded = null; // {rate, before: [Int16Array], after: [Int16Array], samples}: of the last run
+let recorded = null; // {rate, before: [Int16Array], after: [Int16Array], steps, samples}: of the last run
 
 // ------------------------------------------------------------------------------------------------------ begin and end
 
@@ -40,7 +41,7 @@ async function start() {
     part("start").disabled = false;
   }
   run = opened;
-  recorded = { rate: run.context.sampleRate, before: [], after: [], samples: 0 };
+  recorded = { rate: run.context.sampleRate, before: [], after: [], steps: [], samples: 0 };
   const [track] = run.raw.getAudioTracks();
   track.addEventListener("ended", () => stop(say("unplugged")));
   show();
@@ -225,6 +226,7 @@ function heard({ before, after, delay, start, late, missing }) {
   Object.assign(run, { delay, start, late: run.late + late, missing: run.missing + missing });
   keep("before", before);
   keep("after", after);
+  if (recorded.samples < MOST_SAMPLES) recorded.steps.push({ samples: before.length, delay, start, missing });
   recorded.samples = Math.min(recorded.samples + before.length, MOST_SAMPLES);
   meter("before", before);
   meter("after", after);
@@ -385,9 +387,7 @@ element.denoiseLive = {
   get ready() { return Boolean(run?.ready); },
   get place() { return place(); },
   get rate() { return recorded?.rate; },
-  get delay() { return run?.delay; },
-  get start() { return run?.start; },
-  get missing() { return run?.missing; },
+  get steps() { return recorded?.steps ?? []; },
   get before() { return joined("before"); },
   get after() { return joined("after"); },
 };
