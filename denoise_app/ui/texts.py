@@ -448,7 +448,7 @@ ENGLISH: dict[str, str] = OF_OTHER_ROOMS | {
     "live.browser-plays": "Running in this browser.",
     "live.own-plays": "You hear the browser's own noise suppression.",
     "live.own-none": "This browser offers no noise suppression of its own for this microphone: you hear it as it is.",
-    "live.raw-plays": "You hear the microphone as it is. Press Stop, then Start, to try again.",
+    "live.raw-plays": "You hear the microphone as it is; the denoiser is tried again in {seconds} s.",
     "live.again": "The connection was lost; trying again. You hear the microphone as it is.",
     "live.lost": "The server cannot be reached. Check your connection and press Start again, or let this browser do "
     "it.",
@@ -1168,7 +1168,7 @@ CHINESE: dict[str, str] = {
     "live.browser-plays": "正在本浏览器中运行。",
     "live.own-plays": "您听到的是浏览器自带的降噪。",
     "live.own-none": "此浏览器对该麦克风没有自带的降噪：您听到的是原声。",
-    "live.raw-plays": "您听到的是麦克风的原声。要重试，请先按“停止”，再按“开始”。",
+    "live.raw-plays": "您听到的是麦克风的原声；{seconds} 秒后重试。",
     "live.again": "连接中断，正在重试。您听到的是麦克风的原声。",
     "live.lost": "无法连接服务器。请检查网络后再按“开始”，或选择“本浏览器”。",
     "live.late": "降噪器多次来不及，现在播放麦克风的原声。请选择更快的模型，或换一处运行。",

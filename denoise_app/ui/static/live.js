@@ -8,6 +8,7 @@
 const RAW = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
 const PROBLEMS = { NotAllowedError: "blocked", SecurityError: "blocked", NotFoundError: "absent", OverconstrainedError: "absent" };
 const RETRIES = [500, 1000, 2000, 4000, 8000]; // ms
+const REST = 5000; // ms for which a denoiser that was late too often is left alone
 const MOST_SAMPLES = 30 * 60 * 16000; // of a recording: half an hour at 16 kHz
 const COLUMN = 0.025; // s of a column of the spectrograms
 const QUIETEST = -90, LOUDEST = -20; // dB of their colours
@@ -65,7 +66,7 @@ async function openSound(opened) {
   await context.audioWorklet.addModule(address("files/live-sound.js"));
   const shape = { numberOfInputs: 2, outputChannelCount: [1], channelCount: 1, channelCountMode: "explicit" };
   opened.node = new AudioWorkletNode(context, "live-sound", shape);
-  opened.node.port.onmessage = ({ data }) => (data.lost ? late() : heard(data));
+  opened.node.port.onmessage = ({ data }) => (data.lost ? run && late() : heard(data));
   opened.node.port.postMessage({ bypass: pressed() });
   opened.source.connect(opened.node).connect(context.destination);
   opened.worker = new Worker(address("files/live-engine.js"), { type: "module" });
@@ -184,13 +185,14 @@ function failed(why, sentence) {
   ask();
 }
 
-/** The denoiser was late so often that the microphone as it is sounds better. */
+/** The denoiser was late so often that the microphone as it is sounds better, for a while. */
 function late() {
-  run.turn++;
+  const turn = ++run.turn;
   run.ready = false;
   run.worker.postMessage({ close: true });
   notice(say("late"));
-  said(say("raw-plays"));
+  said(say("raw-plays", { seconds: REST / 1000 }));
+  setTimeout(() => run && turn === run.turn && ask(), REST);
 }
 
 // ------------------------------------------------------------------------------------------------------ what is shown
