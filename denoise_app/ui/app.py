@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from starlette.routing import BaseRoute
 
 from denoise_app import resources
 from denoise_app.audio.errors import AudioError
@@ -18,10 +19,12 @@ from denoise_app.audio.limits import Limits
 from denoise_app.inference.device import choose
 from denoise_app.serve import health, logs, token
 from denoise_app.serve.limits import ServiceLimits
+from denoise_app.serve.live import MESSAGE_BYTES
 from denoise_app.ui import static
 from denoise_app.ui.bench.tab import BenchTab
 from denoise_app.ui.clean.tab import CleanTab
 from denoise_app.ui.compare.tab import CompareTab
+from denoise_app.ui.live.tab import LiveTab
 from denoise_app.ui.models.tab import ModelsTab
 from denoise_app.ui.parts import player
 from denoise_app.ui.parts.downloads import Downloads
@@ -48,7 +51,8 @@ class App:
     blocks: gr.Blocks
     site: Site
     limits: ServiceLimits
-    token: str = ""
+    token: str
+    routes: list[BaseRoute]
 
 
 def build(
@@ -87,6 +91,8 @@ def build(
                 compare = CompareTab(site, blocks, tab)
             with gr.Tab(words("tab.bench"), id="bench"):
                 bench = BenchTab(site, blocks)
+            with gr.Tab(words("tab.live"), id="live"):
+                live = LiveTab(site, limits)
             with gr.Tab(words("tab.models"), id="models"):
                 ModelsTab(site, blocks)
         _hand_on(tabs, clean, compare, bench)
@@ -95,7 +101,7 @@ def build(
     blocks.queue()
     key = token.from_environment()
     blocks._queue = Line(blocks, limits, site.worker.quota, key)
-    return App(blocks, site, limits, key)
+    return App(blocks, site, limits, key, [*downloads.routes, *player.ROUTES, *live.routes])
 
 
 def _hand_on(tabs: gr.Tabs, clean: CleanTab, compare: CompareTab, bench: BenchTab) -> None:
@@ -129,7 +135,7 @@ def launch(app: App, **options: Any) -> tuple[Any, str, Any]:
         "head": head(),
         "i18n": app.site.words.translations,
         "app_kwargs": {
-            "routes": [*app.site.downloads.routes, *player.ROUTES, *health.routes(state, worker.metrics, app.token)],
+            "routes": [*app.routes, *health.routes(state, worker.metrics, app.token)],
             "lifespan": service.lifespan(app.site, app.limits),
         },
         "favicon_path": static.path("icon.svg"),
@@ -142,7 +148,12 @@ def launch(app: App, **options: Any) -> tuple[Any, str, Any]:
         "ssr_mode": False,  # the routes of the downloads are Python's own
         "_frontend": False,  # else a first page that takes 3 s, as on a busy machine, ends the server before it began
     }
-    return app.blocks.launch(**usual | options)
+    told = app.blocks.launch(**usual | options | {"prevent_thread_lock": True})
+    # which Gradio lets nobody set; each connection reads it when it is made, and no live session has begun yet
+    app.blocks.server.config.ws_max_size, app.blocks.server.config.ws_per_message_deflate = MESSAGE_BYTES, False
+    if not options.get("prevent_thread_lock"):
+        app.blocks.block_thread()
+    return told
 
 
 def serve() -> None:
