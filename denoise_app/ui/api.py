@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.utils import get_function_description
 
 from denoise_app.inference.selection import Selection
 from denoise_app.inference.settings import number, treatment
@@ -45,6 +46,15 @@ class Page(gr.Blocks):
             return await super().process_api(*args, **kwargs)
         except Exception as error:  # before, in or after the function
             raise shown(error, say) from error
+
+    def get_api_info(self, *args: Any, **kwargs: Any) -> Any:
+        """What programs are told of `/denoise`, each parameter by its line in the function's docstring."""
+        info = super().get_api_info(*args, **kwargs)
+        described = {f"/{fn.api_name}": get_function_description(fn.fn)[1] for fn in self.fns.values() if fn.fn}
+        for name, told in info["named_endpoints"].items():
+            for parameter in told["parameters"]:
+                parameter["python_type"]["description"] = described[name].get(parameter["parameter_name"], "")
+        return info
 
     async def preprocess_data(self, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -94,8 +104,7 @@ def endpoint(worker: Worker, sessions: Sessions) -> Callable[..., Iterator[Answe
             track: Of several sound tracks which one, from 1; 0 for the first, with a note where there are others.
             start: Seconds: where the stretch begins that is denoised; all else stays as it is, bit for bit.
             end: Seconds: where it ends; 0 for the end of the recording.
-            noise_profile: [from, to] in seconds: a stretch that holds the noise alone, for spectral-subtraction, wiener
-                and mmse-lsa; [] without one.
+            noise_profile: [from, to] in seconds: the noise alone, for classical spectral methods; [] for none.
 
         Returns:
             The denoised sound, what was removed (both in the same format), and a report: recording, output, denoiser,

@@ -96,6 +96,7 @@ def test_denoise_is_all_that_programs_may_call(client: Client) -> None:
         ("end", "float", 0),
         ("noise_profile", "{}", []),
     ]
+    assert all(p["python_type"]["description"].endswith(".") for p in told["parameters"])
     assert [(r["label"], r["component"]) for r in told["returns"]] == [
         ("denoised", "File"),
         ("removed", "File"),
