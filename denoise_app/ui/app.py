@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from denoise_app import resources
 from denoise_app.audio.errors import AudioError
@@ -34,6 +35,7 @@ from denoise_app.ui.worker.worker import Worker
 from denoise_app.version import __version__
 
 from . import api, header, service
+from .lean import Lean
 from .texts import LANGUAGES
 
 EXAMPLES = resources.folder("examples")
@@ -126,6 +128,7 @@ def launch(app: App, **options: Any) -> tuple[Any, str, Any]:
         "app_kwargs": {
             "routes": [*app.site.downloads.routes, *player.ROUTES],
             "lifespan": service.lifespan(app.site, app.limits),
+            "middleware": [Middleware(Lean)],
         },
         "favicon_path": static.path("icon.svg"),
         "max_file_size": min(Limits.from_environment().max_bytes, app.limits.max_upload),
