@@ -116,3 +116,17 @@ def test_the_first_load_is_light_and_the_next_lighter(browser: Any, served: Serv
         visit.page.wait_for_load_state("networkidle")
         assert 10_000 < sum(received) < most
     visit.close()
+
+
+def test_a_result_goes_on_to_the_blind_test(visit: base.Visit, talk: Path) -> None:
+    """With its recording and its denoiser, and nothing to press but Start."""
+    visit.page.locator("#recording input[type=file]").set_input_files(talk)
+    visit.page.wait_for_function("document.querySelector('#facts')?.innerText.includes('LUFS')")
+    visit.page.locator("#denoise").click()
+    wait_for_result(visit)
+    visit.page.get_by_role("button", name="Test this denoiser blind").click()
+    visit.page.wait_for_function("document.activeElement?.id === 'blind-start'", timeout=2 * PATIENCE)
+    assert "my talk.wav" in visit.page.locator("#compare-facts").inner_text()
+    assert visit.page.locator("#blind-versions input").count() >= 2
+    box = visit.page.locator("#blind").bounding_box()
+    assert 0 <= box["y"] < 900

@@ -419,8 +419,11 @@ class CleanTab:
 
     def on_measure(self, session: Session[Result] | None, request: gr.Request) -> Iterator[Updates]:
         """The numbers of what is shown, as they become known."""
+        if session is None:  # one that has begun meanwhile is not to be put out
+            yield {self.cards: gr.skip()}
+            return
         yield {self.session: session}
-        if session is None or session.result is None or session.result.preview:
+        if session.result is None or session.result.preview:
             return
         if set(keys("clean")) <= session.result.numbers.measured.keys():
             return
@@ -435,8 +438,10 @@ class CleanTab:
 
     def on_draw(self, session: Session[Result] | None, scale: str, theme: Theme, request: gr.Request) -> Updates:
         """The figures of what is shown."""
-        result = session.result if session else None
-        if session is None or result is None or result.preview:
+        if session is None:
+            return {self.figures: gr.Column(visible=False)}
+        result = session.result
+        if result is None or result.preview:
             return {self.session: session, self.figures: gr.Column(visible=False)}
         say = say_for(request)
         try:
