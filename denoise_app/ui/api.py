@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.utils import get_function_description
 
 from denoise_app.inference.selection import Selection
 from denoise_app.inference.settings import number, treatment
@@ -53,6 +54,15 @@ class Page(gr.Blocks):
             return
         if event_id not in getattr(self._queue, "event_ids_to_events", {}):
             raise gr.Error(self._say.get()("error.direct-call"), print_exception=False)
+
+    def get_api_info(self, *args: Any, **kwargs: Any) -> Any:
+        """What programs are told of `/denoise`, each parameter by its line in the function's docstring."""
+        info = super().get_api_info(*args, **kwargs)
+        described = {f"/{fn.api_name}": get_function_description(fn.fn)[1] for fn in self.fns.values() if fn.fn}
+        for name, told in info["named_endpoints"].items():
+            for parameter in told["parameters"]:
+                parameter["python_type"]["description"] = described[name].get(parameter["parameter_name"], "")
+        return info
 
     async def preprocess_data(self, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -102,8 +112,7 @@ def endpoint(worker: Worker, sessions: Sessions) -> Callable[..., Iterator[Answe
             track: Of several sound tracks which one, from 1; 0 for the first, with a note where there are others.
             start: Seconds: where the stretch begins that is denoised; all else stays as it is, bit for bit.
             end: Seconds: where it ends; 0 for the end of the recording.
-            noise_profile: [from, to] in seconds: a stretch that holds the noise alone, for spectral-subtraction, wiener
-                and mmse-lsa; [] without one.
+            noise_profile: [from, to] in seconds: the noise alone, for classical spectral methods; [] for none.
 
         Returns:
             The denoised sound, what was removed (both in the same format), and a report: recording, output, denoiser,

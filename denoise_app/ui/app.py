@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
 from denoise_app import resources
@@ -29,7 +30,7 @@ from denoise_app.ui.models.tab import ModelsTab
 from denoise_app.ui.parts import player
 from denoise_app.ui.parts.downloads import Downloads
 from denoise_app.ui.parts.orders import AT_ONCE
-from denoise_app.ui.parts.scripts import TO_TOP
+from denoise_app.ui.parts.scripts import TO_BLIND, TO_TOP
 from denoise_app.ui.parts.site import Examples, Site
 from denoise_app.ui.parts.votes import Votes
 from denoise_app.ui.worker.clients import Line
@@ -38,6 +39,7 @@ from denoise_app.ui.worker.worker import Worker
 from denoise_app.version import __version__
 
 from . import api, header, service
+from .lean import Lean
 from .texts import LANGUAGES
 
 EXAMPLES = resources.folder("examples")
@@ -108,12 +110,15 @@ def _hand_on(tabs: gr.Tabs, clean: CleanTab, compare: CompareTab, bench: BenchTa
     """Lets the recording of a result go on to other tabs; each is opened first, for Gradio puts it on the page then."""
     for button, key, audio, session in (
         (clean.to_compare, "compare", compare.audio, compare.session),
+        (clean.to_blind, "compare", compare.audio, compare.session),
         (clean.to_bench, "bench", bench.clean, bench.session),
     ):
         opened = button.click(partial(gr.Tabs, selected=key), None, tabs, **AT_ONCE)
         handed = opened.then(clean.on_hand, [clean.session, session], [audio, session], js=TO_TOP, **AT_ONCE)
         if key == "compare":
-            handed.then(compare.on_hand, [clean.checkpoint, compare.columns], compare.columns, **AT_ONCE)
+            chosen = handed.then(compare.on_hand, [clean.checkpoint, compare.columns], compare.columns, **AT_ONCE)
+        if button is clean.to_blind:
+            chosen.then(None, js=TO_BLIND, **AT_ONCE)
 
 
 def examples_of(folder: Path, recordings: Sequence[Path] | None = None) -> Examples:
@@ -137,6 +142,7 @@ def launch(app: App, **options: Any) -> tuple[Any, str, Any]:
         "app_kwargs": {
             "routes": [*app.routes, *health.routes(state, worker.metrics, app.token)],
             "lifespan": service.lifespan(app.site, app.limits),
+            "middleware": [Middleware(Lean)],
         },
         "favicon_path": static.path("icon.svg"),
         "max_file_size": min(Limits.from_environment().max_bytes, app.limits.max_upload),

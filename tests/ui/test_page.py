@@ -94,8 +94,9 @@ def test_denoise_is_all_that_programs_may_call(client: Client) -> None:
         ("track", "float", 0),
         ("start", "float", 0),
         ("end", "float", 0),
-        ("noise_profile", "{}", []),
+        ("noise_profile", "str | float | bool | list | dict", []),
     ]
+    assert all(p["python_type"]["description"].endswith(".") for p in told["parameters"])
     assert [(r["label"], r["component"]) for r in told["returns"]] == [
         ("denoised", "File"),
         ("removed", "File"),

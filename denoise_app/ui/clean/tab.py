@@ -15,7 +15,6 @@ from denoise_app.inference.engine import Cancelled, Selection, Settings
 from denoise_app.inference.noise_profile import takes_profile
 from denoise_app.inference.settings import treatment
 from denoise_app.metrics.table import keys
-from denoise_app.plots.page import page
 from denoise_app.plots.theme import Theme
 from denoise_app.ui.parts import denoiser
 from denoise_app.ui.parts.downloads import Bundle, OnDemand, links
@@ -35,7 +34,7 @@ from denoise_app.ui.worker.session import Job, Session
 from denoise_app.ui.worker.worker import Worker
 
 from . import html, link, work
-from .figures import figure
+from .figures import figure, figure_page
 from .settings import NO_LIMIT_DB, USUAL, settings_from
 from .stretch import Stretch
 from .work import Heard, Order, Result
@@ -161,6 +160,7 @@ class CleanTab:
             self.downloads = gr.HTML(elem_id="downloads")
             with gr.Row(elem_id="onward"):
                 self.to_compare = gr.Button(words("result.to-compare"), size="sm", elem_id="to-compare")
+                self.to_blind = gr.Button(words("result.to-blind"), size="sm", elem_id="to-blind")
                 self.to_bench = gr.Button(words("result.to-bench"), size="sm", elem_id="to-bench")
             self.fidelity = gr.HTML(elem_id="fidelity")
             self.cards = gr.HTML(elem_id="cards")
@@ -199,16 +199,13 @@ class CleanTab:
         kept = [self.address, self.visit, self.remembered]
         page.load(self.on_load, kept, restored, js=KEPT, **AT_ONCE)
         page.load(None, None, self.theme, js=f"() => {THEME}", api_visibility="private")
-        chosen = [
-            *(
-                button.click(self.preset_handler(name), None, choice, **AT_ONCE)
-                for name, button in self.presets.items()
-            ),
+        chosen: list[Any] = [
             self.model.input(self.on_model, self.model, choice, **AT_ONCE),
             self.checkpoint.input(self.on_checkpoint, self.checkpoint, self.about, **AT_ONCE),
         ]
-        choosing = [*(event.then for event in chosen), self.format.input, self.bits.input]
-        for then in choosing:
+        for name, button in self.presets.items():
+            chosen.append(button.click(self.preset_handler(name), None, choice, **AT_ONCE))
+        for then in (*(event.then for event in chosen), self.format.input, self.bits.input):
             then(None, [self.checkpoint, self.format, self.bits], None, js=KEEP_CHOICES, api_visibility="private")
         self.reset.click(self.on_reset, None, restored, js=FORGET_CHOICES, **AT_ONCE)
         self.hub.click(self.on_hub, {self.checkpoint}, [*choice, self.hub_said], **AT_ONCE)
@@ -423,8 +420,11 @@ class CleanTab:
 
     def on_measure(self, session: Session[Result] | None, request: gr.Request) -> Iterator[Updates]:
         """The numbers of what is shown, as they become known."""
+        if session is None:  # one that has begun meanwhile is not to be put out
+            yield {self.cards: gr.skip()}
+            return
         yield {self.session: session}
-        if session is None or session.result is None or session.result.preview:
+        if session.result is None or session.result.preview:
             return
         if set(keys("clean")) <= session.result.numbers.measured.keys():
             return
@@ -439,8 +439,10 @@ class CleanTab:
 
     def on_draw(self, session: Session[Result] | None, scale: str, theme: Theme, request: gr.Request) -> Updates:
         """The figures of what is shown."""
-        result = session.result if session else None
-        if session is None or result is None or result.preview:
+        if session is None:
+            return {self.figures: gr.Column(visible=False)}
+        result = session.result
+        if result is None or result.preview:
             return {self.session: session, self.figures: gr.Column(visible=False)}
         say = say_for(request)
         try:
@@ -570,5 +572,5 @@ def _write_figures(say: Say, worker: Worker, session: Session[Result], result: R
     """The figures of a result as a page of their own, beside it; returns where."""
     looked = work.look(worker, session, result)
     written = result.after.with_name("plots.html")
-    written.write_text(page(figure(looked, say, False, "light"), result.order.path.name, say.language), "utf-8")
+    written.write_text(figure_page(looked, say, result.order.path.name), "utf-8")
     return written

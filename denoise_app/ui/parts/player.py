@@ -62,7 +62,7 @@ TEXTS = tuple(
     for key in (
         "name", "versions", "play", "pause", "position", "seconds", "loop", "set-start", "set-end", "clear-loop",
         "control", "match", "match-help", "volume", "level", "window", "empty", "loading", "computing", "gain", "mixed",
-        "key-play", "key-switch", "key-switch-first", "key-seek", "key-region", "key-loop", "key-match",
+        "keys-where", "key-play", "key-switch", "key-switch-first", "key-seek", "key-region", "key-loop", "key-match",
         "said-version", "said-playing", "said-paused", "said-loop", "said-no-loop", "said-end", "said-window",
         "said-match-on", "said-match-off", "error-gone", "error-unreadable", "error-unreachable",
     )
