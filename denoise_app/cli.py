@@ -1,4 +1,4 @@
-"""The command line: denoise, replay, models, train, evaluate, export, speed.
+"""The command line: denoise, replay, models, train, evaluate, export, speed, loadtest.
 
 Results go to standard output, as text or with --json as JSON; progress, notes and errors go to standard error. The exit
 status is 0 when all went well, 1 when something failed, 2 for a wrong call, 130 after an interruption. Whatever names
@@ -119,7 +119,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"denoise-app {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for add in (add_denoise, add_replay, add_models, add_train, add_evaluate, add_export, add_speed):
+    for add in (add_denoise, add_replay, add_models, add_train, add_evaluate, add_export, add_speed, add_loadtest):
         add(commands)
     return parser
 
@@ -667,3 +667,59 @@ def run_bench(args: argparse.Namespace) -> int:
     """The name of `speed` up to version 0.1."""
     status("note: this command is called speed now; bench goes on working")
     return run_speed(args)
+
+
+# loadtest
+
+
+def add_loadtest(commands: Any) -> None:
+    command = add_command(commands, run_loadtest, "loadtest", "Use a running page by many at once, and check it.")
+    command.add_argument("url", metavar="URL", help="of the page: http://127.0.0.1:7860")
+    command.add_argument("--users", type=positive, default=50, metavar="N", help="at once; default: 50")
+    command.add_argument("--minutes", type=between(0.01, 1440), default=5.0, metavar="M", help="default: 5")
+    command.add_argument(
+        "--clip", type=between(0.1, 600), default=5.0, metavar="S", help="seconds of each clip; default: 5"
+    )
+    command.add_argument("--model", action="append", metavar="NAME", help="more than once; default: best, fast, live")
+    command.add_argument("--rest", type=between(0, 86_400), default=100.0, metavar="S", help="at the end; default: 100")
+    command.add_argument("--trouble", action="store_true", help="with floods, uploads that break off, a long recording")
+    command.add_argument("--yes", action="store_true", help="it is my page, though it is not on this machine")
+
+
+def run_loadtest(args: argparse.Namespace) -> int:
+    from denoise_app.scale import loadtest
+
+    if not args.url.startswith(("http://", "https://")):
+        raise Failure(f"{printable(args.url)} is no address of a page, such as http://127.0.0.1:7860")
+    if not (loadtest.is_local(args.url) or args.yes):
+        raise Failure(f"{printable(args.url)} is not on this machine; add --yes where it is yours to load")
+    plan = loadtest.Plan(
+        users=args.users,
+        seconds=60 * args.minutes,
+        clip_seconds=args.clip,
+        models=tuple(args.model or loadtest.Plan.models),
+        rest=args.rest,
+        trouble=args.trouble,
+        token=os.environ.get("DENOISE_API_TOKEN", "").strip(),
+    )
+    try:
+        figures = loadtest.run(args.url, plan, lambda line: status(line, passing=True))
+    except (loadtest.Refused, loadtest.Failed) as error:
+        raise Failure(f"a clip cannot be denoised even alone: {printable(str(error))}") from error
+    report(args, figures, loadtest_text(figures))
+    return FAILED if figures["problems"] else 0
+
+
+def loadtest_text(figures: dict[str, Any]) -> str:
+    """The figures of a load test in words."""
+    held = figures["held"]
+    shown = {name: " / ".join(str(held[when][name]) for when in held) for name in ("memory_mib", "files_mib")}
+    lines = [
+        f"{figures['users']} users, {figures['minutes']:g} minutes: {figures['exact']} exact, "
+        f"{figures['wrong']} wrong, {sum(figures['failed'].values())} failed, "
+        f"{sum(figures['refused'].values())} refused",
+        f"order to file: {figures['p50_s']} s in the middle, {figures['p95_s']} s for 95 %",
+        f"memory {shown['memory_mib']} MiB, files {shown['files_mib']} MiB: before / after / rested",
+        *(f"problem: {problem}" for problem in figures["problems"]),
+    ]
+    return "\n".join(lines)

@@ -16,6 +16,7 @@ import httpx
 import pytest
 from gradio.state_holder import SessionState
 
+from denoise_app.scale.loadtest import Plan, run
 from denoise_app.ui import app as page
 from denoise_app.ui.texts import ENGLISH
 from denoise_app.ui.visits import REST_SECONDS, Visit, Visits
@@ -336,6 +337,15 @@ def test_programs_need_the_token_where_there_is_one_and_the_page_does_not(
         assert httpx.post(f"{url}gradio_api/queue/join", json=joined).status_code == 200
     finally:
         server.app.blocks.close()
+
+
+@pytest.mark.slow
+def test_under_load_and_trouble_everybody_gets_their_own(server: Server) -> None:
+    plan = Plan(users=4, seconds=3.0, clip_seconds=0.5, models=("half", "wiener"), rest=0.0, trouble=True)
+    found = run(server.url, plan)
+    assert found["exact"] >= plan.users and found["wrong"] == 0 and not found["failed"] and not found["unclear"]
+    assert found["trouble"]["too large: 413"] > 0 or found["trouble"]["too large: URLError"] > 0
+    assert found["trouble"]["opened and left: 200"] > 0 and found["trouble"]["flood: some taken"] == 1
 
 
 # ------------------------------------------------------------------------------------------------------------- privacy
