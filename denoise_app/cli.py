@@ -1,4 +1,4 @@
-"""The command line: denoise, replay, models, train, evaluate, export, speed, loadtest.
+"""The command line: denoise, replay, models, train, evaluate, export, speed, publish, loadtest.
 
 Results go to standard output, as text or with --json as JSON; progress, notes and errors go to standard error. The exit
 status is 0 when all went well, 1 when something failed, 2 for a wrong call, 130 after an interruption. Whatever names
@@ -119,7 +119,17 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"denoise-app {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for add in (add_denoise, add_replay, add_models, add_train, add_evaluate, add_export, add_speed, add_loadtest):
+    for add in (
+        add_denoise,
+        add_replay,
+        add_models,
+        add_train,
+        add_evaluate,
+        add_export,
+        add_speed,
+        add_publish,
+        add_loadtest,
+    ):
         add(commands)
     return parser
 
@@ -667,6 +677,47 @@ def run_bench(args: argparse.Namespace) -> int:
     """The name of `speed` up to version 0.1."""
     status("note: this command is called speed now; bench goes on working")
     return run_speed(args)
+
+
+# publish
+
+
+def add_publish(commands: Any) -> None:
+    command = add_command(commands, run_publish, "publish", "Put a checkpoint on the Hugging Face Hub.")
+    command.add_argument("run", type=Path, metavar="RUN", help="its folder, <model>/<loss>, as training leaves it")
+    command.add_argument("--repo", required=True, metavar="AUTHOR/NAME", help="made where it is not there")
+    command.add_argument("--private", action="store_true", help="a repository that is made is yours alone to see")
+    command.add_argument("--no-onnx", action="store_true", help="without the ONNX file of a causal model")
+
+
+def run_publish(args: argparse.Namespace) -> int:
+    from tempfile import TemporaryDirectory
+
+    from denoise_app import resources
+    from denoise_app.audio.files import read
+    from denoise_app.checkpoints import hub, store
+
+    manifest = store.checked(args.run).manifest
+    with TemporaryDirectory() as place:
+        more: dict[str, Path | str] = {}
+        if manifest.causal and not args.no_onnx:
+            try:
+                from denoise_app.export import write
+
+                speech = read(resources.folder("examples") / "english-fan.flac")
+                status("writing the ONNX file, and comparing it with PyTorch", passing=True)
+                more["model.onnx"] = write.export(args.run, Path(place) / "model.onnx", speech, "any", False).path
+            except ModuleNotFoundError as error:
+                raise Failure(f"the ONNX file needs pip install {error.name}; or give --no-onnx") from error
+            except write.ExportError as error:
+                status(f"without an ONNX file: {error}")
+        status("sending", passing=True)
+        done = hub.publish(args.repo, args.run, more, args.private)
+    head = f"{done.repo}: {manifest.name} at {done.revision}, tag {done.tag}"
+    text = "\n".join([head, *(f"  {name}" for name in done.files)])
+    data = {"repo": done.repo, "revision": done.revision, "tag": done.tag, "files": list(done.files)}
+    report(args, data, text)
+    return 0
 
 
 # loadtest
