@@ -344,7 +344,8 @@ def test_under_load_and_trouble_everybody_gets_their_own(server: Server) -> None
     plan = Plan(users=4, seconds=3.0, clip_seconds=0.5, models=("half", "wiener"), rest=0.0, trouble=True)
     found = run(server.url, plan)
     assert found["exact"] >= plan.users and found["wrong"] == 0 and not found["failed"] and not found["unclear"]
-    assert found["trouble"]["too large: 413"] > 0 or found["trouble"]["too large: URLError"] > 0
+    refused = {told for told in found["trouble"] if told.startswith("too large: ")}
+    assert refused and refused <= {f"too large: {how}" for how in ("413", "URLError", "ConnectionResetError")}
     assert found["trouble"]["opened and left: 200"] > 0 and found["trouble"]["flood: some taken"] == 1
 
 
