@@ -1,4 +1,4 @@
-"""The command line: denoise, replay, models, train, evaluate, export, speed.
+"""The command line: denoise, replay, models, train, evaluate, export, speed, publish, loadtest.
 
 Results go to standard output, as text or with --json as JSON; progress, notes and errors go to standard error. The exit
 status is 0 when all went well, 1 when something failed, 2 for a wrong call, 130 after an interruption. Whatever names
@@ -119,7 +119,17 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"denoise-app {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for add in (add_denoise, add_replay, add_models, add_train, add_evaluate, add_export, add_speed):
+    for add in (
+        add_denoise,
+        add_replay,
+        add_models,
+        add_train,
+        add_evaluate,
+        add_export,
+        add_speed,
+        add_publish,
+        add_loadtest,
+    ):
         add(commands)
     return parser
 
@@ -706,3 +716,100 @@ def run_bench(args: argparse.Namespace) -> int:
     """The name of `speed` up to version 0.1."""
     status("note: this command is called speed now; bench goes on working")
     return run_speed(args)
+
+
+# publish
+
+
+def add_publish(commands: Any) -> None:
+    command = add_command(commands, run_publish, "publish", "Put a checkpoint on the Hugging Face Hub.")
+    command.add_argument("run", type=Path, metavar="RUN", help="its folder, <model>/<loss>, as training leaves it")
+    command.add_argument("--repo", required=True, metavar="AUTHOR/NAME", help="made where it is not there")
+    command.add_argument("--private", action="store_true", help="a repository that is made is yours alone to see")
+    command.add_argument("--no-onnx", action="store_true", help="without the ONNX file of a causal model")
+
+
+def run_publish(args: argparse.Namespace) -> int:
+    from tempfile import TemporaryDirectory
+
+    from denoise_app import resources
+    from denoise_app.audio.files import read
+    from denoise_app.checkpoints import hub, store
+
+    manifest = store.checked(args.run).manifest
+    with TemporaryDirectory() as place:
+        more: dict[str, Path | str] = {}
+        if manifest.causal and not args.no_onnx:
+            try:
+                from denoise_app.export import write
+
+                speech = read(resources.folder("examples") / "english-fan.flac")
+                status("writing the ONNX file, and comparing it with PyTorch", passing=True)
+                more["model.onnx"] = write.export(args.run, Path(place) / "model.onnx", speech, "any", False).path
+            except ModuleNotFoundError as error:
+                raise Failure(f"the ONNX file needs pip install {error.name}; or give --no-onnx") from error
+            except write.ExportError as error:
+                status(f"without an ONNX file: {error}")
+        status("sending", passing=True)
+        done = hub.publish(args.repo, args.run, more, args.private)
+    head = f"{done.repo}: {manifest.name} at {done.revision}, tag {done.tag}"
+    text = "\n".join([head, *(f"  {name}" for name in done.files)])
+    data = {"repo": done.repo, "revision": done.revision, "tag": done.tag, "files": list(done.files)}
+    report(args, data, text)
+    return 0
+
+
+# loadtest
+
+
+def add_loadtest(commands: Any) -> None:
+    command = add_command(commands, run_loadtest, "loadtest", "Use a running page by many at once, and check it.")
+    command.add_argument("url", metavar="URL", help="of the page: http://127.0.0.1:7860")
+    command.add_argument("--users", type=positive, default=50, metavar="N", help="at once; default: 50")
+    command.add_argument("--minutes", type=between(0.01, 1440), default=5.0, metavar="M", help="default: 5")
+    command.add_argument(
+        "--clip", type=between(0.1, 600), default=5.0, metavar="S", help="seconds of each clip; default: 5"
+    )
+    command.add_argument("--model", action="append", metavar="NAME", help="more than once; default: best, fast, live")
+    command.add_argument("--rest", type=between(0, 86_400), default=100.0, metavar="S", help="at the end; default: 100")
+    command.add_argument("--trouble", action="store_true", help="with floods, uploads that break off, a long recording")
+    command.add_argument("--yes", action="store_true", help="it is my page, though it is not on this machine")
+
+
+def run_loadtest(args: argparse.Namespace) -> int:
+    from denoise_app.scale import loadtest
+
+    if not args.url.startswith(("http://", "https://")):
+        raise Failure(f"{printable(args.url)} is no address of a page, such as http://127.0.0.1:7860")
+    if not (loadtest.is_local(args.url) or args.yes):
+        raise Failure(f"{printable(args.url)} is not on this machine; add --yes where it is yours to load")
+    plan = loadtest.Plan(
+        users=args.users,
+        seconds=60 * args.minutes,
+        clip_seconds=args.clip,
+        models=tuple(args.model or loadtest.Plan.models),
+        rest=args.rest,
+        trouble=args.trouble,
+        token=os.environ.get("DENOISE_API_TOKEN", "").strip(),
+    )
+    try:
+        figures = loadtest.run(args.url, plan, lambda line: status(line, passing=True))
+    except (loadtest.Refused, loadtest.Failed) as error:
+        raise Failure(f"a clip cannot be denoised even alone: {printable(str(error))}") from error
+    report(args, figures, loadtest_text(figures))
+    return FAILED if figures["problems"] else 0
+
+
+def loadtest_text(figures: dict[str, Any]) -> str:
+    """The figures of a load test in words."""
+    held = figures["held"]
+    shown = {name: " / ".join(str(held[when][name]) for when in held) for name in ("memory_mib", "files_mib")}
+    lines = [
+        f"{figures['users']} users, {figures['minutes']:g} minutes: {figures['exact']} exact, "
+        f"{figures['wrong']} wrong, {sum(figures['failed'].values())} failed, "
+        f"{sum(figures['refused'].values())} refused",
+        f"order to file: {figures['p50_s']} s in the middle, {figures['p95_s']} s for 95 %",
+        f"memory {shown['memory_mib']} MiB, files {shown['files_mib']} MiB: before / after / rested",
+        *(f"problem: {problem}" for problem in figures["problems"]),
+    ]
+    return "\n".join(lines)

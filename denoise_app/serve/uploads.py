@@ -61,7 +61,7 @@ class Uploads(os.PathLike[str]):
             return "upload-too-large"
         if self.held_by(client) + size > self.limits.max_uploaded_each + FORM_BYTES:
             return "too-many-bytes"
-        coming = size + sum(self._arriving.values())
+        coming = size + sum(list(self._arriving.values()))
         full = self._free(self.root) - coming < self.limits.min_free
         return "disk-full" if full or self.held() + coming > self.limits.max_disk else None
 
@@ -111,12 +111,12 @@ class Uploads(os.PathLike[str]):
         before = (time.time() if now is None else now) - seconds
         for folder, _, names in os.walk(self.root, topdown=False):
             place = Path(folder)
-            if any(room in (place, *place.parents) for room in self._arriving):
+            if any(room in (place, *place.parents) for room in list(self._arriving)):
                 continue
             for name in names:
                 _delete_old(place / name, before)
-            if place != self.root and place.stat().st_ctime < before:
-                _remove_empty(place)
+            if place != self.root:
+                _remove_empty(place, before)
 
 
 def _bytes_in(*folders: Path) -> int:
@@ -144,8 +144,9 @@ def _delete_old(path: Path, before: float) -> None:
         return
 
 
-def _remove_empty(folder: Path) -> None:
+def _remove_empty(folder: Path, before: float) -> None:
     try:
-        folder.rmdir()
+        if folder.stat().st_ctime < before:
+            folder.rmdir()
     except OSError:  # not empty, or gone meanwhile
         return

@@ -11,6 +11,7 @@ from typing import Any
 import gradio as gr
 from gradio.utils import get_function_description
 
+from denoise_app.inference.progress import Cancelled
 from denoise_app.inference.selection import Selection
 from denoise_app.inference.settings import number, treatment
 from denoise_app.serve.clients import CURRENT
@@ -157,6 +158,8 @@ def shown(error: Exception, say: Say) -> gr.Error:
     """The error that a program or a person is shown; what is nobody's but ours goes to the log, and no further."""
     if isinstance(error, gr.Error):
         return error
+    if isinstance(error, Cancelled):  # whoever asked has gone, or asked for something else
+        return gr.Error(say("run.cancelled"), print_exception=False)
     if not hasattr(error, "reason"):
         logger.error("unexpected", exc_info=error)
     return gr.Error(say.problem(error), title=say("error.title"), print_exception=False)

@@ -1596,6 +1596,8 @@ CHINESE: dict[str, str] = {
     "error.hub-failed": "向 Hub 请求 {name} 时返回错误（{status}）。请稍后重试。",
     "error.hub-busy": "Hub 要求稍候再获取 {name}（请求过多）。请几分钟后重试。",
     "error.hub-refused": "没有权限从 Hub 获取 {name}：它是私有的，或需要申请。",
+    "error.hub-not-permitted": "Hub 不允许您写入 {name}。请用有写入权限的令牌登录（HF_TOKEN 或 "
+    "hf auth login），并检查作者名。",
     "error.hub-not-found": "Hub 上没有 {name}，或者它是私有的。请检查名称。",
     "error.hub-not-a-hub": "请求 {name} 时，应答的不是 Hub，可能是网络的登录页。请检查网络或 HF_ENDPOINT。",
     "error.hub-cut-off": "{name} 的下载中断了。请重试。",

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +16,14 @@ import httpx
 import pytest
 from gradio.state_holder import SessionState
 
+from denoise_app.scale.loadtest import Plan, run
 from denoise_app.ui import app as page
 from denoise_app.ui.texts import ENGLISH
 from denoise_app.ui.visits import REST_SECONDS, Visit, Visits
 from denoise_app.ui.worker.clients import Line
 from denoise_app.ui.worker.session import Job, Sessions
+
+from .served import answer_of, counted, files, order, started, until
 
 Make = Callable[..., Path]
 EACH = 4
@@ -49,13 +47,6 @@ class Server:
         return order(self.url, path)
 
 
-def order(url: str, path: str) -> httpx.Response:
-    """Begins a call of the API."""
-    file = {"path": path, "meta": {"_type": "gradio.FileData"}}
-    data = [file, "", "", 100, 60, "follow", 0, -1, "each", "", 0, 0]
-    return httpx.post(f"{url}gradio_api/call/denoise", json={"data": data})
-
-
 @pytest.fixture
 def server(tmp_path: Path, make_worker: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
@@ -67,19 +58,6 @@ def server(tmp_path: Path, make_worker: Callable[[], Any], monkeypatch: pytest.M
     if running.worker.offers.gate is not None:
         running.worker.offers.gate.set()
     running.app.blocks.close()
-
-
-def until(holds: Callable[[], bool], seconds: float = 30) -> None:
-    """Waits for the server, which works in other threads."""
-    for _ in range(int(seconds / 0.01)):
-        if holds():
-            return
-        threading.Event().wait(0.01)
-    raise AssertionError("it never came to that")
-
-
-def files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
 
 
 # --------------------------------------------------------------------------------------------------------------- disk
@@ -267,16 +245,6 @@ def test_what_is_more_than_the_server_keeps_goes_with_its_files(blocks: gr.Block
 # ------------------------------------------------------------------------------------------------- health, token, drain
 
 
-def counted(url: str, sample: str) -> float:
-    """The value of a sample of /metrics, by its name and labels; 0 where there is none yet."""
-    lines = httpx.get(f"{url}metrics", timeout=20).text.splitlines()
-    return next((float(line.split()[-1]) for line in lines if line.startswith(f"{sample} ")), 0.0)
-
-
-def answer_of(url: str, call: httpx.Response) -> str:
-    return httpx.get(f"{url}gradio_api/call/denoise/{call.json()['event_id']}", timeout=60).text
-
-
 def test_a_page_tells_how_it_does(server: Server, recording: Make) -> None:
     states = [httpx.get(f"{server.url}{path}") for path in ("livez", "healthz", "readyz")]
     assert [(state.status_code, state.text.strip()) for state in states] == [(200, "ok"), (200, "ok"), (200, "ready")]
@@ -371,40 +339,17 @@ def test_programs_need_the_token_where_there_is_one_and_the_page_does_not(
         server.app.blocks.close()
 
 
+@pytest.mark.slow
+def test_under_load_and_trouble_everybody_gets_their_own(server: Server) -> None:
+    plan = Plan(users=4, seconds=3.0, clip_seconds=0.5, models=("half", "wiener"), rest=0.0, trouble=True)
+    found = run(server.url, plan)
+    assert found["exact"] >= plan.users and found["wrong"] == 0 and not found["failed"] and not found["unclear"]
+    refused = {told for told in found["trouble"] if told.startswith("too large: ")}
+    assert refused and refused <= {f"too large: {how}" for how in ("413", "URLError", "ConnectionResetError")}
+    assert found["trouble"]["opened and left: 200"] > 0 and found["trouble"]["flood: some taken"] == 1
+
+
 # ------------------------------------------------------------------------------------------------------------- privacy
-
-PAGE = """
-import sys
-sys.path.insert(0, "tests/ui")
-import conftest
-from denoise_app.ui import app
-app.Worker = conftest.FakeWorker
-conftest.FakeWorker.warm_up = lambda self: None
-app.serve()
-"""
-
-
-def started(place: Path) -> tuple[subprocess.Popen[bytes], str]:
-    """A page in a process of its own, and its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = os.environ | {"GRADIO_TEMP_DIR": str(place), "GRADIO_SERVER_PORT": str(port), "GRADIO_NUM_PORTS": "1"}
-    running = subprocess.Popen(
-        [sys.executable, "-c", PAGE],
-        env=environment,
-        cwd=Path(__file__).parents[2],
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # whatever started the tests may ignore it
-    )
-    url = f"http://127.0.0.1:{port}/"
-    for _ in range(600):
-        try:
-            httpx.get(url, timeout=5)
-            return running, url
-        except httpx.TransportError:
-            assert running.poll() is None
-            time.sleep(0.1)
-    raise AssertionError("it never started")
 
 
 def left(place: Path) -> list[Path]:
