@@ -29,7 +29,7 @@ from denoise_app.ui.worker.worker import Worker
 
 from . import assets
 
-SCRIPTS = ("live-sound.js", "live-engine.js")
+SCRIPTS = {name: static.path(name) for name in ("live-sound.js", "live-engine.js")}
 ADDRESSES = {"module": f"files/{assets.VERSION}/{assets.MODULE}", "wasm": f"files/{assets.VERSION}/{assets.WASM}"}
 TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm"}
 FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
@@ -164,8 +164,8 @@ class Files:
         ]
 
     def _script(self, request: Request) -> Response:
-        name = request.path_params["name"]
-        return _sent(static.path(name), {"Cache-Control": "no-cache"}) if name in SCRIPTS else _missing()
+        path = SCRIPTS.get(request.path_params["name"])
+        return _sent(path, {"Cache-Control": "no-cache"}) if path else _missing()
 
     def _runtime(self, request: Request) -> Response:
         name = request.path_params["name"]

@@ -19,6 +19,7 @@ from denoise_app.checkpoints.manifest import CheckpointError
 from denoise_app.inference import catalog
 from denoise_app.inference.catalog import GRAPH, Entry
 from denoise_app.inference.errors import EngineError
+from denoise_app.ui import static
 from denoise_app.ui.live import assets, html, work
 from denoise_app.ui.parts.site import Site
 from denoise_app.ui.texts import LANGUAGES, Say
@@ -60,7 +61,7 @@ def test_names_are_escaped_and_the_script_finds_its_sentences(language: str) -> 
     panel = str(html.panel(say, [EVIL], EVIL.key, work.ADDRESSES))
     assert EVIL.model not in panel and "</input>" not in panel
     texts = json.loads(unescape(re.search(r'data-texts="([^"]*)"', panel)[1]))  # type: ignore[index]
-    script = (Path(work.static.path("live.js"))).read_text("utf-8")
+    script = (Path(static.path("live.js"))).read_text("utf-8")
     asked = set(re.findall(r'say\("([a-z-]+)"', script)) | {f"failed-{why}" for why in ("slow", "rate", "assets")}
     assert asked <= texts.keys()
     classes = {name for name in re.findall(r'part\("([a-z-]+)"\)', script)}
