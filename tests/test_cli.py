@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -105,22 +106,21 @@ def test_no_strength_changes_nothing(recordings: Path, tmp_path: Path, capsys: p
 def test_every_setting_reaches_the_engine(
     recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from denoise_app.inference import batch
+    from denoise_app.scale import run as scale
+    from denoise_app.scale.work import Work
 
-    seen: list[tuple[Settings, dict[str, object]]] = []
+    seen: list[Work] = []
 
-    def run(jobs: object, denoiser: object, settings: Settings, *, progress: object, **options: object) -> list[object]:
-        seen.append((settings, options))
-        return []
+    def run(items: object, work: Work, *_: object) -> Iterator[object]:
+        seen.append(work)
+        yield from ()
 
-    monkeypatch.setattr(batch, "run", run)
+    monkeypatch.setattr(scale, "run", run)
     options = "--strength 50 --max-attenuation 12 --high-band keep --loudness -23 --true-peak -2 --channels mid"
-    more = "--format flac --bit-depth 24 --strict --track 2 --model wiener"
-    status, _, _ = call(capsys, "denoise", recordings, "-o", tmp_path, *options.split(), *more.split())
-    assert status == 0
-    assert seen == [
-        (Settings(50, 12.0, "keep", -23.0, -2.0, "flac", 24), {"channels": "mid", "strict": True, "track": 2})
-    ]
+    more = "--format flac --bit-depth 24 --strict --track 2 --model wiener --device cpu"
+    call(capsys, "denoise", recordings, "-o", tmp_path, *options.split(), *more.split())
+    settings = Settings(50, 12.0, "keep", -23.0, -2.0, "flac", 24)
+    assert seen == [Work("wiener", None, None, settings, "mid", track=2, strict=True, device="cpu")]
 
 
 @pytest.fixture

@@ -65,7 +65,7 @@ class Outcome:
     """What became of one job.
 
     Attributes:
-        output: The file that was written; None where it failed.
+        output: The file that was written, or its address elsewhere; None where it failed.
         error: Why it failed; None where it was written.
         seconds: Length of the sound, 0 where it failed.
         computing: Seconds it took from reading to writing.
@@ -73,22 +73,26 @@ class Outcome:
     """
 
     job: Job
-    output: Path | None
+    output: Path | str | None
     error: AudioError | OSError | None
     seconds: float
     computing: float
     notes: tuple[Note, ...] = ()
 
 
-def plan(inputs: Sequence[Path | str], out: Path) -> Plan:
+def plan(inputs: Sequence[Path | str], out: Path, alone: bool | None = None) -> Plan:
     """Every sound file that is named, or lies below a folder that is named.
 
     A folder's tree is mirrored in `out`, below the folder's own name when it is not the only input. In folders,
     hidden files, other kinds of files, links to folders, and an `out` that lies in it are passed over; a file that is
     named is always tried, and once where it is named twice. A pattern, such as `in/**/*.wav`, stands for what it
     matches, unless there is a file of that very name.
+
+    Args:
+        alone: Whether a folder's own name is left out of its targets; None for where it is the only input.
     """
     inputs = [path for named in inputs for path in _matching(named)]
+    alone = len(inputs) == 1 if alone is None else alone
     jobs: list[Job] = []
     passed_over: Counter[str] = Counter()
     for named in inputs:
@@ -98,7 +102,7 @@ def plan(inputs: Sequence[Path | str], out: Path) -> Plan:
                 Job(named, out / (path.name or "unnamed"))
             )  # an address on the web would not be known from its Path any more
             continue
-        root = out if len(inputs) == 1 else out / os.path.basename(os.path.realpath(path))
+        root = out if alone else out / os.path.basename(os.path.realpath(path))
         found = look(path, out)
         jobs += [_refused(folder, problem) for folder, problem in found.closed]
         jobs += [Job(file, root / file.relative_to(path)) for file in found.sounds]

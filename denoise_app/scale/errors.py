@@ -1,0 +1,28 @@
+"""Why work on many files cannot go on."""
+
+from __future__ import annotations
+
+from denoise_app.audio.errors import AudioError
+
+SENTENCES: dict[str, str] = {
+    "not-a-manifest": "{name} is no manifest of a batch, and is left as it is. Name another file.",
+    "manifest-in-use": "{name} is being written by another run. Wait for its end, or name another file.",
+    "worker-lost": "The process that denoised {name} was killed twice ({status}). It may need more memory than "
+    "there is: try it alone, or with fewer processes.",
+    "workers-fail": "The processes end before they can begin ({status}). Try fewer of them.",
+    "no-remote": "{name} lies elsewhere: that needs the package {package}. Install it by pip install "
+    "'denoise-app[remote]'.",
+    "remote-missing": "There is no file {name}. Check the name, and who may read it.",
+    "remote-fails": "{name} cannot be reached: {problem}. It was tried {tries} times; run the same command again.",
+}
+"""Reason -> the English sentence of every error of this room, with the names of its facts in braces."""
+
+
+class ScaleError(AudioError):
+    """A batch, or one of its files, that cannot be done for a reason beside its sound.
+
+    >>> str(ScaleError.of("not-a-manifest", name="talk.wav"))
+    'talk.wav is no manifest of a batch, and is left as it is. Name another file.'
+    """
+
+    sentences = SENTENCES
