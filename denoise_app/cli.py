@@ -298,7 +298,7 @@ def denoised(args: argparse.Namespace, todo: Any, asked: Any, engine: Any, manif
         raise
     left = tally.files - tally.done - tally.failed
     if left and error is not None:
-        status(f"{left} files were not tried: {error} What is done is kept; --resume goes on.")
+        status(f"{left} more not tried: {error} What is done is kept; --resume goes on.")
     loss = f" ({asked.loss})" if asked.loss else ""
     before = f", {todo.standing} done before" if todo.standing else ""
     summary = f"{tally.done} denoised with {asked.model}{loss}, {tally.failed} failed{before}"

@@ -58,7 +58,7 @@ class Sound:
 
 @dataclass(frozen=True)
 class Found:
-    """What an address leads to: the last part of its name, sound files, and what is not taken as `folders.Found`."""
+    """What an address leads to: a folder's own name, sound files, and what is not taken as `folders.Found` has it."""
 
     name: str
     sounds: tuple[Sound, ...]
@@ -85,18 +85,25 @@ def find(address: str) -> Found:
         ScaleError: "no-remote", "remote-fails".
     """
     store, path = _opened(address)
-    name = PurePosixPath(path).name or "remote"
     if any(sign in path for sign in "*?["):
         listed = _tried(address, lambda: store.glob(path, detail=True))
         files = {each: info for each, info in listed.items() if info["type"] == "file"}
-        return Found(name, _sounds(store, files, None), {})
-    info = _tried(address, lambda: store.info(path) if store.exists(path) else None)
-    if info is None or info["type"] == "file":
-        return Found(name, (Sound(address, _state(info) if info else "", Path(name)),), {})
+        return Found("", _sounds(store, files, None), {})
+    try:
+        info = _tried(address, lambda: store.info(path))
+    except ScaleError as error:
+        if error.reason != "remote-missing":
+            raise
+        info = {"type": "file"}  # to fetch it tells that it is missing
+    if info["type"] == "file":
+        is_there = "name" in info
+        name = Path(PurePosixPath(path).name or "unnamed")
+        return Found("", (Sound(address, _state(info) if is_there else "", name),), {})
     listed = _tried(address, lambda: store.find(path, detail=True))
     kinds = {each: _kind(each[len(path.rstrip("/")) + 1 :]) for each in listed}
     sounds = {each: listed[each] for each, kind in kinds.items() if kind == "sound"}
-    return Found(name, _sounds(store, sounds, path), Counter(kind for kind in kinds.values() if kind != "sound"))
+    others = Counter(kind for kind in kinds.values() if kind != "sound")
+    return Found(PurePosixPath(path).name, _sounds(store, sounds, path), others)
 
 
 def _sounds(store: Any, files: Mapping[str, Mapping[str, Any]], top: str | None) -> tuple[Sound, ...]:
