@@ -10,6 +10,14 @@ SENTENCES: dict[str, str] = {
     "worker-lost": "The process that denoised {name} was killed twice ({status}). It may need more memory than "
     "there is: try it alone, or with fewer processes.",
     "workers-fail": "The processes end before they can begin ({status}). Try fewer of them.",
+    "too-many-files": "{count} files are more than the {limit} of one batch. Take fewer, or use the command line.",
+    "batch-too-large": "All files together have {size}; at most {limit} go into one batch. Take fewer.",
+    "zip-damaged": "{name} is no zip file that can be read: {problem}. Make it again.",
+    "zip-too-many": "{name} has more than {limit} entries. Make several smaller ones.",
+    "zip-bomb": "{name} would unpack to {size}, more than {limit} times its own size. It was not unpacked.",
+    "zip-encrypted": "{name} is encrypted. Make the zip without a password.",
+    "zip-outside": "{name} names a place outside the zip, and was left out.",
+    "zip-nested": "{name} is an archive within the zip, which is not opened. Upload it by itself.",
     "no-remote": "{name} lies elsewhere: that needs the package {package}. Install it by pip install "
     "'denoise-app[remote]'.",
     "remote-missing": "There is no file {name}. Check the name, and who may read it.",

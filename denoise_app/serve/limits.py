@@ -22,6 +22,8 @@ class ServiceLimits:
         min_free: Bytes that stay free on the disk.
         max_waiting: Orders under way and waiting, of everybody.
         max_waiting_each: ... of one client.
+        max_batch: Files of one batch.
+        max_batch_bytes: Bytes of all of them, unpacked.
     """
 
     max_upload: int = 1536 << 20  # two hours of 16-bit stereo at 48 kHz
@@ -29,6 +31,8 @@ class ServiceLimits:
     min_free: int = 1 << 30
     max_waiting: int = 64
     max_waiting_each: int = 12  # a few people behind one address, each with an order in each tab
+    max_batch: int = 500
+    max_batch_bytes: int = 4 << 30
 
     @classmethod
     def from_environment(cls) -> ServiceLimits:

@@ -18,6 +18,7 @@ from denoise_app.audio.limits import Limits
 from denoise_app.inference.device import choose
 from denoise_app.serve.limits import ServiceLimits
 from denoise_app.ui import static
+from denoise_app.ui.batch.tab import BatchTab
 from denoise_app.ui.bench.tab import BenchTab
 from denoise_app.ui.clean.tab import CleanTab
 from denoise_app.ui.compare.tab import CompareTab
@@ -85,6 +86,8 @@ def build(
                 compare = CompareTab(site, blocks, tab)
             with gr.Tab(words("tab.bench"), id="bench"):
                 bench = BenchTab(site, blocks)
+            with gr.Tab(words("tab.batch"), id="batch"):
+                BatchTab(site, blocks, limits)
             with gr.Tab(words("tab.models"), id="models"):
                 ModelsTab(site, blocks)
         _hand_on(tabs, clean, compare, bench)
