@@ -439,8 +439,8 @@ ENGLISH: dict[str, str] = OF_OTHER_ROOMS | {
     "batch.heard": "{time} of sound",
     "batch.keeps": "You can cancel or reload this page: finished files are kept.",
     "batch.cancelled": "Cancelled. Finished files are kept; press Denoise all to go on with the others.",
-    "batch.interrupted": "This batch stopped when the page was reloaded. {left} files are left: press Denoise all to "
-    "go on. A restart of the server deletes all files.",
+    "batch.interrupted": "This batch stopped when the page was reloaded. Files left: {left}. Press Denoise all to go "
+    "on. A restart of the server deletes all files.",
     "batch.refused": "Your batch could not start: too many people are waiting, or the server was restarted and deleted "
     "its files. Wait a minute and try again; if that does not help, reload the page.",
     "batch.result": "Batch",

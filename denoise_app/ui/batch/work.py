@@ -171,7 +171,8 @@ def carry_out(worker: Worker, made: Batch, offer: Entry, settings: Settings, job
         AudioError, CheckpointError: the denoiser cannot be loaded; the disk is full.
     """
     work = _work(offer, settings)
-    todo = run.divided(made.items, work, made.manifest, resume=True).todo
+    changed = {item.target for item in run.divided(made.items, work, made.manifest, resume=True).todo}
+    todo = [item for item in made.items if item.target in changed or item.target not in made.done]
     for item in todo:
         made.done.pop(item.target, None)
     tally = run.Tally.of(todo)
