@@ -175,7 +175,16 @@ def add_denoise(commands: Any) -> None:
     command.add_argument(
         "-o", "--out", required=True, metavar="FOLDER", help="or an address; keeps names and subfolders"
     )
-    command.add_argument("--jobs", type=positive, default=1, metavar="N", help="processes side by side (default: 1)")
+    command.add_argument(
+        "--jobs", type=positive, metavar="N", help="processes side by side; default: 1, of a cluster all"
+    )
+    command.add_argument(
+        "--engine", choices=("processes", "ray"), default="processes", help="of this machine (default), or of a cluster"
+    )
+    command.add_argument("--address", metavar="HOST:PORT", help="of a Ray cluster; default: one on this machine")
+    command.add_argument(
+        "--patience", type=between(1, 1e6), metavar="SECONDS", help="without a result of the cluster; default: 3600"
+    )
     command.add_argument(
         "--manifest", type=Path, metavar="FILE", help="what became of each file, a line of JSON each, added to it"
     )
@@ -249,12 +258,23 @@ def run_denoise(args: argparse.Namespace) -> int:
         status(f"{passed_over} file{'s' if passed_over > 1 else ''} passed over: {kinds}")
     if not planned.items:
         raise Failure("there is no sound file in " + ", ".join(map(printable, inputs)))
-    engine = run.here if args.jobs == 1 else run.in_processes(args.jobs)
+    engine = chosen_engine(args)
     with opened_manifest(args) as manifest:
         todo = run.divided(planned.items, asked, manifest, args.resume)
         if todo.standing:
             status(f"{todo.standing} of {len(planned.items)} files are done already")
         return denoised(args, todo, asked, engine, manifest, planned.passed_over)
+
+
+def chosen_engine(args: argparse.Namespace) -> Any:
+    """What denoises the files of a batch."""
+    from denoise_app.scale import ray_batch, run
+
+    if args.engine == "ray":
+        return ray_batch.on_cluster(args.address, args.jobs, args.patience or ray_batch.PATIENCE)
+    if args.address or args.patience:
+        raise Failure("--address and --patience belong to --engine ray")
+    return run.here if args.jobs in (None, 1) else run.in_processes(args.jobs)
 
 
 def opened_manifest(args: argparse.Namespace) -> Any:
@@ -277,7 +297,7 @@ def denoised(args: argparse.Namespace, todo: Any, asked: Any, engine: Any, manif
     from denoise_app.scale import run
 
     tally = run.Tally.of(todo.todo)
-    brief = manifest is not None or args.jobs > 1  # the manifest tells of each file
+    brief = manifest is not None or engine is not run.here  # the manifest tells of each file
     files: list[dict[str, Any]] = []
     error: Any = None
 

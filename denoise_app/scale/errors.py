@@ -10,6 +10,10 @@ SENTENCES: dict[str, str] = {
     "worker-lost": "The process that denoised {name} was killed twice ({status}). It may need more memory than "
     "there is: try it alone, or with fewer processes.",
     "workers-fail": "The processes end before they can begin ({status}). Try fewer of them.",
+    "no-ray": "A batch on a cluster needs the package ray. Install it by pip install 'denoise-app[ray]'.",
+    "cluster-silent": "The cluster did not answer for {seconds} s, with {left} files left. Look whether its nodes are "
+    "up; what is done is kept, and --resume goes on.",
+    "cluster-fails": "The cluster cannot be used: {problem}. What is done is kept, and --resume goes on.",
     "too-many-files": "{count} files are more than the {limit} of one batch. Take fewer, or use the command line.",
     "batch-too-large": "All files together have {size}; at most {limit} go into one batch. Take fewer.",
     "zip-damaged": "{name} is no zip file that can be read: {problem}. Make it again.",

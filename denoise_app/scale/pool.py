@@ -66,7 +66,7 @@ def run(
         ScaleError: "workers-fail".
     """
     waiting = deque(items)
-    lost, false_starts = Counter[str](), 0
+    killed, false_starts = Counter[str](), 0
     with closing(_Crew(work, batch.endangered([item.job for item in items]), scratch)) as crew:
         for _ in range(min(jobs, len(waiting))):
             crew.hire()
@@ -83,11 +83,11 @@ def run(
                         if false_starts >= FALSE_STARTS:
                             raise ScaleError.of("workers-fail", status=status) from None
                     else:
-                        lost[item.target] += 1
-                        if lost[item.target] < TRIES:
+                        killed[item.target] += 1
+                        if killed[item.target] < TRIES:
                             waiting.appendleft(item)
                         else:
-                            yield item, _lost(item, status)
+                            yield item, lost(item, status)
                     if waiting:
                         crew.hire()
                     continue
@@ -109,7 +109,8 @@ def run(
                     pipe.send(hand.item)
 
 
-def _lost(item: Item, status: str) -> batch.Outcome:
+def lost(item: Item, status: str) -> batch.Outcome:
+    """The outcome of a file that has taken TRIES processes with it."""
     error = ScaleError.of("worker-lost", name=str(item.job.source), status=status)
     return batch.Outcome(item.job, None, error, 0.0, 0.0)
 

@@ -1326,6 +1326,10 @@ CHINESE: dict[str, str] = {
     "error.manifest-in-use": "{name} 正被另一个运行写入。请等它结束，或换一个文件名。",
     "error.worker-lost": "处理 {name} 的进程两次被终止（{status}）。可能内存不足：请单独处理它，或减少进程数。",
     "error.workers-fail": "进程还没开始就结束了（{status}）。请减少进程数。",
+    "error.no-ray": "在集群上批处理需要软件包 ray。请运行 pip install 'denoise-app[ray]' 安装。",
+    "error.cluster-silent": "集群 {seconds} 秒没有应答，还剩 {left} 个文件。请检查节点；"
+    "已完成的会保留，用 --resume 继续。",
+    "error.cluster-fails": "无法使用集群：{problem}。已完成的会保留，用 --resume 继续。",
     "error.too-many-files": "{count} 个文件超过了一批最多 {limit} 个的限制。请减少文件，或使用命令行。",
     "error.batch-too-large": "所有文件合计 {size}，一批最多 {limit}。请减少文件。",
     "error.zip-damaged": "{name} 不是可以读取的 zip 文件：{problem}。请重新制作。",
