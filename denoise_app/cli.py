@@ -530,6 +530,7 @@ def add_train(commands: Any) -> None:
     option("--minutes", float, "N", help="train for this long, without what validation takes; default: --steps")
     option("--steps", int, "N")
     option("--init", metavar="MODEL/LOSS", help="start from a checkpoint in the folder of weights, or from a folder")
+    option("--prune", float, "SHARE", help="leave out this share of the channels of --init, the weakest: 0.5 for half")
     option("--teacher", metavar="MODEL/LOSS", help="a better checkpoint, whose output is a second target")
     option("--device", str, None, help="default: the fastest that is there")
     option("--seed", int, "N")

@@ -119,6 +119,7 @@ class TrainConfig:
         valid_pairs: How many of them are used.
         init: A checkpoint to start from (fine-tuning), a folder or <model>/<loss> in the folder of weights; None for
             a fresh start. One of a narrower `light-crn` is widened.
+        prune: Share of the channels of `init` to be left out; `model_config` is then that of `init`, narrowed.
         teacher: A checkpoint, given as `init` is, whose output is a second target; None for the clean speech alone.
         teacher_share: How much of the loss is against the teacher's output.
         resume: Go on from the state in `out`.
@@ -149,6 +150,7 @@ class TrainConfig:
     valid_pairs: int = 40
     validate_minutes: float = 8.0
     init: Path | None = None
+    prune: float = 0.0
     teacher: Path | None = None
     teacher_share: float = 0.5
     resume: bool = False
@@ -167,6 +169,7 @@ class TrainConfig:
             seed=(0, 2**32 - 1),
             valid_pairs=(1, 10**6),
             validate_minutes=(0.01, 1e9),
+            prune=(0.0, 0.95),
             teacher_share=(0.0, 1.0),
         )
         if self.minutes is not None:

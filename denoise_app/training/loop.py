@@ -22,7 +22,7 @@ from .mixing import Mixer, Sampler, rms
 from .recorder import Recorder
 from .rooms import draw_rooms, from_recording
 from .run import Outcome, Run
-from .start import check
+from .start import check, sized
 from .teacher import Teacher, shared
 from .validation import Validator
 
@@ -47,6 +47,7 @@ def train(config: TrainConfig, say: Callable[[str], None] = print) -> Outcome:
         DataError: a folder that cannot be used.
         CheckpointError: the start is broken, or the best state cannot be written.
     """
+    config = sized(config)
     check(config)
     with joined(config.device) as ranks:
         tell = say if ranks.leads else _silent

@@ -26,7 +26,7 @@ from .config import Table, TrainConfig, TrainingError, merged, parse, read_table
 from .distributed import Ranks, launched
 from .loop import interruptible, load_corpora, train
 from .run import STATE, Outcome, Run, standing
-from .start import check
+from .start import check, sized
 from .validation import Validator
 
 NAME = re.compile(f"({SLUG.pattern})/({SLUG.pattern})")
@@ -106,7 +106,8 @@ def _planned(name: Any, table: Table, found: dict[str, Planned]) -> Planned:
         raise TrainingError("there is an earlier run of that name; give this one a `name`")
     after = found.get(config.init.as_posix()) if config.init else None
     config = replace(config, out=config.out / name, init=after.config.out if after else config.init)
-    check(config, after.config if after else None)
+    before = after.config if after else None
+    check(sized(config, before), before)
     return Planned(name, config, after)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,29 @@ from denoise_app.losses.perceptual import LossUnavailable
 from denoise_app.models.registry import build
 
 from .config import TrainConfig, TrainingError
+from .prune import can_prune, prune, smaller
 from .widen import can_widen, widen
+
+
+def sized(config: TrainConfig, before: TrainConfig | None = None) -> TrainConfig:
+    """The run with the sizes of its model, where they follow from the checkpoint that is pruned.
+
+    Args:
+        before: The run that will have made `config.init` by then, where it is not there yet.
+
+    Raises:
+        TrainingError: nothing to prune, or it cannot be pruned.
+    """
+    if not config.prune:
+        return config
+    if config.init is None:
+        raise TrainingError("--prune leaves channels of a trained model out: name it by --init")
+    model, theirs = _start(config.init, before)
+    try:
+        sizes = smaller(_sketch(model, theirs), config.prune)
+    except ValueError as error:
+        raise TrainingError(f"{config.init} cannot be pruned so: {error}") from error
+    return replace(config, model_config={**theirs, **sizes, **config.model_config})
 
 
 def check(config: TrainConfig, before: TrainConfig | None = None) -> None:
@@ -48,17 +71,24 @@ def check(config: TrainConfig, before: TrainConfig | None = None) -> None:
         _read(config.teacher)
     if config.init is None:
         return
-    if before is not None:
-        model, theirs = before.model, _sketch(before.model, before.model_config)
-    else:
-        manifest = _read(config.init)
-        model, theirs = manifest.model, _sketch(manifest.model, manifest.config)
+    model, sizes = _start(config.init, before)
+    theirs = _sketch(model, sizes)
     if can_widen(theirs, ours):
         return
     if model != config.model:
         raise TrainingError(f"{config.init} holds a {model}, not a {config.model}")
+    if config.prune and can_prune(theirs, ours):
+        return
     if _shapes(theirs) != _shapes(ours):
         raise TrainingError(f"{config.init} holds a {model} of other sizes: give it the same model_config")
+
+
+def _start(init: Path, before: TrainConfig | None) -> tuple[str, dict[str, Any]]:
+    """Model and settings of a start, which the run before this one makes if there is one."""
+    if before is not None:
+        return before.model, dict(before.model_config)
+    manifest = _read(init)
+    return manifest.model, dict(manifest.config)
 
 
 def _read(checkpoint: Path) -> Manifest:
@@ -96,7 +126,7 @@ def checkpoint_folder(init: Path) -> Path:
 
 
 def initialise(model: nn.Module, init: Path) -> float:
-    """Give a model the weights of a checkpoint, widened where it is wider.
+    """Give a model the weights of a checkpoint, widened where it is wider, pruned where it is narrower.
 
     Returns:
         Hours of noisy speech that the checkpoint was trained on.
@@ -108,6 +138,8 @@ def initialise(model: nn.Module, init: Path) -> float:
     source, manifest = store.load(checkpoint_folder(init))
     if _shapes(source) == _shapes(model):
         model.load_state_dict(source.state_dict())
+    elif can_prune(source, model):
+        prune(source, model)
     else:
         widen(source, model)
     hours = manifest.training.get("hours_seen")

@@ -135,6 +135,7 @@ def launch(app: App, **options: Any) -> tuple[Any, str, Any]:
         "show_error": False,
         "pwa": True,
         "ssr_mode": False,  # the routes of the downloads are Python's own
+        "_frontend": False,  # else a first page that takes 3 s, as on a busy machine, ends the server before it began
     }
     return app.blocks.launch(**usual | options)
 

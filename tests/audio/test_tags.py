@@ -6,6 +6,7 @@ import base64
 import errno
 import json
 import os
+import shutil
 import struct
 import subprocess
 import zlib
@@ -17,7 +18,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from denoise_app.audio import files, tags
+from denoise_app.audio import extras, files, id3, riff, tags, vorbis
 from denoise_app.audio.clip import Clip, FileInfo
 from denoise_app.audio.files import encoding_for, open_writer
 from denoise_app.audio.notes import Note
@@ -60,7 +61,7 @@ def chunk(id: bytes, body: bytes) -> bytes:
     return id + struct.pack("<I", len(body)) + body + bytes(len(body) % 2)
 
 
-def riff(*chunks: bytes) -> bytes:
+def riff_file(*chunks: bytes) -> bytes:
     return chunk(b"RIFF", b"WAVE" + b"".join(chunks))
 
 
@@ -98,7 +99,7 @@ LATE: Chunks = [(b"cue ", cue(16_000, 32_000)), (b"LIST", LABELS), (b"LIST", NAM
 
 def field_wav(path: Path, late: Chunks = LATE, early: Chunks = EARLY, sound: bytes = PCM) -> Path:
     before = [*(chunk(*piece) for piece in early), chunk(b"fmt ", FORMAT), chunk(b"levl", bytes(12))]
-    path.write_bytes(riff(*before, chunk(b"data", sound), *(chunk(*piece) for piece in late)))
+    path.write_bytes(riff_file(*before, chunk(b"data", sound), *(chunk(*piece) for piece in late)))
     return path
 
 
@@ -147,7 +148,7 @@ Made = Callable[[str], Path]
 def made(tmp_path: Path) -> Made:
     """made("mp3"): a recording with tags, chapters and a cover, written by ffmpeg; the last change was long ago."""
     plain, text, cover = tmp_path / "plain.wav", tmp_path / "chapters.txt", tmp_path / "cover.png"
-    plain.write_bytes(riff(chunk(b"fmt ", FORMAT), chunk(b"data", PCM)))
+    plain.write_bytes(riff_file(chunk(b"fmt ", FORMAT), chunk(b"data", PCM)))
     cover.write_bytes(COVER)
     ends = [start for start, _ in CHAPTERS[1:]] + [4.0]
     text.write_text(
@@ -319,7 +320,7 @@ def read_chunks_of_rf64(data: bytes) -> Chunks:
 
 def test_what_a_wav_header_cannot_count_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = denoised(tmp_path / "out.wav")
-    monkeypatch.setattr(tags, "RIFF_BYTES", target.stat().st_size + 700)  # room for bext and cue
+    monkeypatch.setattr(riff, "RIFF_BYTES", target.stat().st_size + 700)  # room for bext and cue
     assert lost(carried(field_wav(tmp_path / "field.wav"), target)[0]) == ["list of tags or labels", "iXML", "smpl"]
 
 
@@ -485,7 +486,7 @@ def test_markers_of_aiff_become_cue_points(tmp_path: Path) -> None:
 
 def test_a_bare_file_is_left_alone(tmp_path: Path) -> None:
     source = tmp_path / "bare.wav"
-    source.write_bytes(riff(chunk(b"fmt ", FORMAT), chunk(b"JUNK", bytes(28)), chunk(b"data", PCM)))
+    source.write_bytes(riff_file(chunk(b"fmt ", FORMAT), chunk(b"JUNK", bytes(28)), chunk(b"data", PCM)))
     for kind in ("wav", "flac", "ogg", "mp3", "m4a"):
         target = denoised(tmp_path / f"out.{kind}")
         before = target.read_bytes(), target.stat().st_ino
@@ -528,7 +529,7 @@ def test_ten_thousand_chunks_are_bounded(kind: str, tmp_path: Path) -> None:
     assert len(lost(notes)) == tags.MOST_NAMED + 1
     assert len(notes[0].message) < 1000
     if kind == "wav":
-        assert read_chunks(tmp_path / "out.wav")[3:] == many[: tags.MOST_ENTRIES - 1]  # bext was the first
+        assert read_chunks(tmp_path / "out.wav")[3:] == many[: extras.MOST_ENTRIES - 1]  # bext was the first
 
 
 def test_a_huge_chunk_is_told(tmp_path: Path) -> None:
@@ -541,7 +542,8 @@ def test_a_huge_chunk_is_told(tmp_path: Path) -> None:
 def test_a_huge_cover_is_told(
     origin: str, kind: str, made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tags, "MOST_BYTES", 800)  # the cover has 852 bytes
+    for reader in (tags, id3, riff, vorbis):
+        monkeypatch.setattr(reader, "MOST_BYTES", 800)  # the cover has 852 bytes
     source = made(origin)
     notes, found = carried(source, tmp_path / f"out.{kind}")
     assert lost(notes) == ["cover"]
@@ -624,7 +626,7 @@ def test_without_ffmpeg_families_keep_their_own_and_the_rest_is_told(
 ) -> None:
     sources = {kind: made(kind) for kind in ("flac", "ogg", "mp3")} | {"wav": field_wav(tmp_path / "field.wav")}
     bare = tmp_path / "bare.wav"
-    bare.write_bytes(riff(chunk(b"fmt ", FORMAT), chunk(b"data", PCM)))
+    bare.write_bytes(riff_file(chunk(b"fmt ", FORMAT), chunk(b"data", PCM)))
     targets = {kind: denoised(tmp_path / f"out.{kind}") for kind in ("flac", "ogg", "mp3", "wav")}
     plain = {kind: path.read_bytes() for kind, path in targets.items()}
     with monkeypatch.context() as patch:
@@ -660,7 +662,7 @@ def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
     source, target = field_wav(tmp_path / "field.wav"), denoised(tmp_path / "out.wav")
     before = target.read_bytes()
-    monkeypatch.setattr(tags.shutil, "copyfileobj", full)
+    monkeypatch.setattr(shutil, "copyfileobj", full)
     assert told(carry(source, target)) == os.strerror(errno.ENOSPC)
     assert target.read_bytes() == before
     assert list(tmp_path.glob(".*")) == []

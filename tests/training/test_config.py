@@ -36,6 +36,7 @@ validate_minutes = 2.5
 init = "gru/hybrid"
 teacher = "transformer/perceptual"
 teacher_share = 0.3
+prune = 0.5
 resume = true
 device = "cpu"
 model_config = { hidden = 64, memory = 0.5 }
@@ -76,7 +77,7 @@ def test_a_file_can_say_everything() -> None:
     assert parse(table) == TrainConfig(
         "gru", "mse", Path("speech"), Path("noise"), Path("runs/gru/mse"), Path("rooms"), Path("cache"),
         {"hidden": 64, "memory": 0.5}, recipe, 30.0, 7, 1e-3, 0.02, 0.1, 0.02, 3.0, 0.99, 5, Path("dev/clean"),
-        Path("dev/noisy"), 12, 2.5, Path("gru/hybrid"), Path("transformer/perceptual"), 0.3, True, "cpu",
+        Path("dev/noisy"), 12, 2.5, Path("gru/hybrid"), 0.5, Path("transformer/perceptual"), 0.3, True, "cpu",
     )  # fmt: skip
 
 
