@@ -26,6 +26,8 @@ class ServiceLimits:
         max_minutes_each: Minutes of sound under way and waiting, of one client.
         drain_seconds: How long work under way has to end after SIGTERM.
         live_sessions: Of microphones that are denoised here at once.
+        max_batch: Files of one batch.
+        max_batch_bytes: Bytes of all of them, unpacked.
     """
 
     max_upload: int = 1536 << 20  # two hours of 16-bit stereo at 48 kHz
@@ -37,6 +39,8 @@ class ServiceLimits:
     max_minutes_each: int = 240  # two recordings of the longest that are read
     drain_seconds: int = 20  # of the 30 that most hosts give between SIGTERM and SIGKILL
     live_sessions: int = field(default_factory=lambda: 2 * (os.cpu_count() or 1))  # measured: docs/deploy.md
+    max_batch: int = 500
+    max_batch_bytes: int = 4 << 30
 
     @classmethod
     def from_environment(cls) -> ServiceLimits:

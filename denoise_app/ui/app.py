@@ -22,6 +22,7 @@ from denoise_app.serve import health, logs, token
 from denoise_app.serve.limits import ServiceLimits
 from denoise_app.serve.live import MESSAGE_BYTES
 from denoise_app.ui import static
+from denoise_app.ui.batch.tab import BatchTab
 from denoise_app.ui.bench.tab import BenchTab
 from denoise_app.ui.clean.tab import CleanTab
 from denoise_app.ui.compare.tab import CompareTab
@@ -95,6 +96,8 @@ def build(
                 bench = BenchTab(site, blocks)
             with gr.Tab(words("tab.live"), id="live"):
                 live = LiveTab(site, limits)
+            with gr.Tab(words("tab.batch"), id="batch"):
+                BatchTab(site, blocks, limits)
             with gr.Tab(words("tab.models"), id="models"):
                 ModelsTab(site, blocks)
         _hand_on(tabs, clean, compare, bench)
