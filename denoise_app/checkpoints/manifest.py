@@ -49,6 +49,7 @@ SENTENCES: dict[str, str] = {
     "weights-do-not-fit": "The weights of {name} do not fit its model: {problem}.",
     # ONNX files
     "graph-refused": "The ONNX file {name} is refused: {problem}.",
+    "no-graph": "{name} has no ONNX graph that a browser could run, and none can be made of it here.",
     # the Hub
     "hub-offline": "Offline mode is on (HF_HUB_OFFLINE), and {name} is not in the cache. Bundled models still work.",
     "hub-unreachable": "The Hub could not be reached for {name}. Bundled and cached models still work; check the "
@@ -56,6 +57,8 @@ SENTENCES: dict[str, str] = {
     "hub-failed": "The Hub answered with an error ({status}) when asked for {name}. Try again later.",
     "hub-busy": "The Hub asks to wait before {name} is fetched (too many requests). Try again in a few minutes.",
     "hub-refused": "The Hub does not give out {name} without permission: it is private or gated.",
+    "hub-not-permitted": "The Hub does not let you write to {name}. Log in with a token that may write (HF_TOKEN, or "
+    "hf auth login), and check the author's name.",
     "hub-not-found": "The Hub has no {name}, or it is private. Check the name.",
     "hub-not-a-hub": "What answered when the Hub was asked for {name} is not a Hub, perhaps a sign-in page of the "
     "network. Check the connection, or HF_ENDPOINT.",

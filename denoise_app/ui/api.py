@@ -11,6 +11,7 @@ from typing import Any
 import gradio as gr
 from gradio.utils import get_function_description
 
+from denoise_app.inference.progress import Cancelled
 from denoise_app.inference.selection import Selection
 from denoise_app.inference.settings import number, treatment
 from denoise_app.serve.clients import CURRENT
@@ -43,9 +44,17 @@ class Page(gr.Blocks):
         if request is not None:
             CURRENT.set(client_of(request))
         try:
+            self._check_order(kwargs.get("block_fn", args[0] if args else None), request, kwargs.get("event_id"))
             return await super().process_api(*args, **kwargs)
         except Exception as error:  # before, in or after the function
             raise shown(error, say) from error
+
+    def _check_order(self, function: Any, request: Any, event_id: str | None) -> None:
+        """That what computes was let in as an order: Gradio's own address for direct calls knows no limits."""
+        if request is None or not getattr(function, "queue", False):
+            return
+        if event_id not in getattr(self._queue, "event_ids_to_events", {}):
+            raise gr.Error(self._say.get()("error.direct-call"), print_exception=False)
 
     def get_api_info(self, *args: Any, **kwargs: Any) -> Any:
         """What programs are told of `/denoise`, each parameter by its line in the function's docstring."""
@@ -152,6 +161,8 @@ def shown(error: Exception, say: Say) -> gr.Error:
     """The error that a program or a person is shown; what is nobody's but ours goes to the log, and no further."""
     if isinstance(error, gr.Error):
         return error
+    if isinstance(error, Cancelled):  # whoever asked has gone, or asked for something else
+        return gr.Error(say("run.cancelled"), print_exception=False)
     if not hasattr(error, "reason"):
         logger.error("unexpected", exc_info=error)
     return gr.Error(say.problem(error), title=say("error.title"), print_exception=False)

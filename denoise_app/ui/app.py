@@ -12,16 +12,21 @@ from typing import Any
 
 import gradio as gr
 from starlette.middleware import Middleware
+from starlette.routing import BaseRoute
 
 from denoise_app import resources
 from denoise_app.audio.errors import AudioError
 from denoise_app.audio.limits import Limits
 from denoise_app.inference.device import choose
+from denoise_app.serve import health, logs, token
 from denoise_app.serve.limits import ServiceLimits
+from denoise_app.serve.live import MESSAGE_BYTES
 from denoise_app.ui import static
+from denoise_app.ui.batch.tab import BatchTab
 from denoise_app.ui.bench.tab import BenchTab
 from denoise_app.ui.clean.tab import CleanTab
 from denoise_app.ui.compare.tab import CompareTab
+from denoise_app.ui.live.tab import LiveTab
 from denoise_app.ui.models.tab import ModelsTab
 from denoise_app.ui.parts import player
 from denoise_app.ui.parts.downloads import Downloads
@@ -49,6 +54,8 @@ class App:
     blocks: gr.Blocks
     site: Site
     limits: ServiceLimits
+    token: str
+    routes: list[BaseRoute]
 
 
 def build(
@@ -87,14 +94,19 @@ def build(
                 compare = CompareTab(site, blocks, tab)
             with gr.Tab(words("tab.bench"), id="bench"):
                 bench = BenchTab(site, blocks)
+            with gr.Tab(words("tab.live"), id="live"):
+                live = LiveTab(site, limits)
+            with gr.Tab(words("tab.batch"), id="batch"):
+                BatchTab(site, blocks, limits)
             with gr.Tab(words("tab.models"), id="models"):
                 ModelsTab(site, blocks)
         _hand_on(tabs, clean, compare, bench)
         gr.HTML(words.made("html.version", lambda say: header.version(say, __version__)))
         api.build(site.worker, site.sessions)
     blocks.queue()
-    blocks._queue = Line(blocks, limits)
-    return App(blocks, site, limits)
+    key = token.from_environment()
+    blocks._queue = Line(blocks, limits, site.worker.quota, key)
+    return App(blocks, site, limits, key, [*downloads.routes, *player.ROUTES, *live.routes])
 
 
 def _hand_on(tabs: gr.Tabs, clean: CleanTab, compare: CompareTab, bench: BenchTab) -> None:
@@ -120,13 +132,18 @@ def examples_of(folder: Path, recordings: Sequence[Path] | None = None) -> Examp
 
 def launch(app: App, **options: Any) -> tuple[Any, str, Any]:
     """Serves the page; `options` go to Gradio's launch. Returns what that returns."""
+    worker = app.site.worker
+
+    def state() -> str:
+        return worker.state
+
     usual: dict[str, Any] = {
         "theme": theme(),
         "css": static.text("page.css"),
         "head": head(),
         "i18n": app.site.words.translations,
         "app_kwargs": {
-            "routes": [*app.site.downloads.routes, *player.ROUTES],
+            "routes": [*app.routes, *health.routes(state, worker.metrics, app.token)],
             "lifespan": service.lifespan(app.site, app.limits),
             "middleware": [Middleware(Lean)],
         },
@@ -140,21 +157,27 @@ def launch(app: App, **options: Any) -> tuple[Any, str, Any]:
         "ssr_mode": False,  # the routes of the downloads are Python's own
         "_frontend": False,  # else a first page that takes 3 s, as on a busy machine, ends the server before it began
     }
-    return app.blocks.launch(**usual | options)
+    told = app.blocks.launch(**usual | options | {"prevent_thread_lock": True})
+    # which Gradio lets nobody set; each connection reads it when it is made, and no live session has begun yet
+    app.blocks.server.config.ws_max_size, app.blocks.server.config.ws_per_message_deflate = MESSAGE_BYTES, False
+    if not options.get("prevent_thread_lock"):
+        app.blocks.block_thread()
+    return told
 
 
 def serve() -> None:
     """Serves the page until it is stopped."""
     try:
+        quiet = logs.from_environment()
         Limits.from_environment()
         worker = Worker()
         app = build(worker)
     except AudioError as error:  # a variable such as DENOISE_DEVICE or DENOISE_JOBS holds what cannot be
         raise SystemExit(f"error: {error}") from error
     try:
-        with service.ended_by_sigterm(worker):
+        with service.ended_by_sigterm(worker, app.limits.drain_seconds):
             worker.warm_up()
-            launch(app)
+            launch(app, quiet=quiet)
     finally:
         worker.close()  # first, for its work writes into the folder
         service.own_folder().remove()

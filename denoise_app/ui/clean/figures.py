@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,8 +42,11 @@ class Survey:
     change: Change
 
 
-def survey(separation: Separation, settings: Settings) -> Survey:
+def survey(separation: Separation, settings: Settings, between: Callable[[], None] = lambda: None) -> Survey:
     """Looks at a recording, its result and what was removed, in one pass over the recording.
+
+    Args:
+        between: Called between two blocks of it.
 
     Raises:
         AudioError: The recording is gone.
@@ -53,6 +57,7 @@ def survey(separation: Separation, settings: Settings) -> Survey:
         before, after = mid(sound)[0], mid(mixed)[0]
         for builder, samples in zip(builders, (before, after, before - after), strict=True):
             builder.push(samples)
+        between()
     before, after, removed = (builder.data() for builder in builders)
     return Survey(before, after, removed, speech_attenuation(before, after), describe(before, after))
 

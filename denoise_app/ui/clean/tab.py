@@ -31,6 +31,7 @@ from denoise_app.ui.texts import LANGUAGES, Say
 from denoise_app.ui.worker.background import Step
 from denoise_app.ui.worker.offers import hub_is_named
 from denoise_app.ui.worker.session import Job, Session
+from denoise_app.ui.worker.worker import Worker
 
 from . import html, link, work
 from .figures import figure, figure_page
@@ -452,7 +453,7 @@ class CleanTab:
             return {self.session: session, self.figures: gr.Column(visible=False)}
         say = say_for(request)
         try:
-            looked = work.look(session, result)
+            looked = work.look(self._site.worker, session, result)
         except Exception as error:
             return {self.session: session, self.figures_said: alert(explained(say, error))}
         return {
@@ -514,7 +515,7 @@ class CleanTab:
         }
         if measured:
             names |= {"plots": result.copy_name("plots"), "report": result.copy_name("report")}
-            files[names["plots"]] = self._on_demand(lambda: _write_figures(say, session, result))
+            files[names["plots"]] = self._on_demand(lambda: _write_figures(say, self._site.worker, session, result))
             files[names["report"]] = self._on_demand(lambda: work.write_report(result))
             names["all"] = result.copy_name("zip")
         here = _link(result)
@@ -574,9 +575,9 @@ def _link(result: Result) -> str:
     return link.query(result.order.offer.key, result.order.settings, result.order.channels)
 
 
-def _write_figures(say: Say, session: Session[Result], result: Result) -> Path:
+def _write_figures(say: Say, worker: Worker, session: Session[Result], result: Result) -> Path:
     """The figures of a result as a page of their own, beside it; returns where."""
-    looked = work.look(session, result)
+    looked = work.look(worker, session, result)
     written = result.after.with_name("plots.html")
     written.write_text(figure_page(looked, say, result.order.path.name), "utf-8")
     return written

@@ -170,12 +170,23 @@ def denoise(
 
     Raises:
         AudioError, CheckpointError: The recording or the denoiser cannot be used; what was shown before stays.
+        QuotaError: The client has too much sound under way.
         Cancelled: The job was told to stop.
     """
-    paths = [order.path]
+    yield Step("loading")
     try:
-        yield Step("loading")
         info = files.probe(order.path, track=order.track)
+        with worker.order(job.client, info.seconds):
+            yield from _previewed(worker, session, order, info, job, preview)
+    finally:
+        session.discard_unshown(order.path)
+
+
+def _previewed(
+    worker: Worker, session: Session[Result], order: Order, info: FileInfo, job: Job, preview: bool
+) -> Iterator[Step | Heard | Result]:
+    paths: list[Path] = []
+    try:
         loading = Background(worker, lambda report, stopped: worker.offers.load(order.offer), job)
         yield from (Step("loading", progress) for progress in loading)
         is_long = preview and info.seconds > LONG_SECONDS and order.selection == EVERYTHING
@@ -308,7 +319,7 @@ def measure(
         yield shown
 
 
-def look(session: Session[Result], result: Result) -> Survey:
+def look(worker: Worker, session: Session[Result], result: Result) -> Survey:
     """What the figures of a result show; computed once, however often they are drawn.
 
     Raises:
@@ -317,7 +328,8 @@ def look(session: Session[Result], result: Result) -> Survey:
     shown = session.latest(result)
     if shown is not None and shown.looked is not None:
         return shown.looked
-    looked = survey(result.separation, result.order.settings)
+    with worker.at_work() as turn:
+        looked = survey(result.separation, result.order.settings, turn.hand_on)
     session.update(result, lambda now: replace(now, looked=looked))
     return looked
 

@@ -113,19 +113,22 @@ class Source:
             info = files.probe(path)
             if info.seconds > MEASURED_AT_ONCE_SECONDS:
                 return gr.skip()
-            facts = recording.facts(say, info, levels(Path(path)), "", Path(path).name)
+            with self._site.worker.at_work() as turn:
+                found_levels = levels(Path(path), turn.hand_on)
+            facts = recording.facts(say, info, found_levels, "", Path(path).name)
             found = self._site.worker.score(excerpts.heard(Path(path), info), info.sample_rate, ["snr_estimated"])
             return facts + recording.already_clean(say, found["snr_estimated"])
         except Exception as error:
             return alert(explained(say, error), say("error.title-file"))
 
 
-def levels(path: Path) -> Levels:
-    """Peak, loudness and oddities of a whole file, which is decoded for it by block."""
+def levels(path: Path, between: Callable[[], None] = lambda: None) -> Levels:
+    """Peak, loudness and oddities of a whole file, which is decoded for it by block; `between` is called after each."""
     with files.open_reader(path) as reader:
         meter = LevelMeter(reader.info.channels, reader.info.sample_rate)
         for block in reader.blocks():
             meter.push(block)
+            between()
     return meter.levels()
 
 

@@ -24,10 +24,12 @@ class Job:
 
     Attributes:
         client: For whom it is: whose request is being answered where it begins.
+        begun: Whether anything of it was computed; what has begun is waited for when the program ends.
     """
 
     def __init__(self) -> None:
         self.client = CURRENT.get()
+        self.begun = False
         self._stop = threading.Event()
         self._end = threading.Event()
 
