@@ -159,6 +159,7 @@ def serve() -> None:
     try:
         with service.ended_by_sigterm(worker):
             worker.warm_up()
+            service.settle()
             launch(app)
     finally:
         worker.close()  # first, for its work writes into the folder

@@ -78,6 +78,15 @@ async def _tidy_regularly(site: Site, line: Line, visits: Visits, uploads: Uploa
             logger.exception("tidying up failed")  # and is tried again
 
 
+def settle() -> None:
+    """What is there now stays as long as the program: it is no more looked through for garbage.
+
+    Otherwise each look, every half minute and more, stops all threads for a fifth of a second, which live sound hears.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 def give_memory_back() -> None:
     """Returns to the system what was freed; elsewhere than with the GNU C library that happens by itself or not."""
     gc.collect()
