@@ -177,6 +177,7 @@ def serve() -> None:
     try:
         with service.ended_by_sigterm(worker, app.limits.drain_seconds):
             worker.warm_up()
+            service.settle()
             launch(app, quiet=quiet)
     finally:
         worker.close()  # first, for its work writes into the folder

@@ -28,13 +28,9 @@ class LiveTab:
     def __init__(self, site: Site, limits: ServiceLimits) -> None:
         worker, offers = site.worker, work.causal(site.worker.offers)
         chosen = work.recommended(site.worker.offers, offers)
-        live = Live(
-            lambda key: work.load(worker.offers, key),
-            LiveLimits(sessions=limits.live_sessions),
-            say_in,
-            lambda: worker.ending,
-        )
-        self.routes: list[BaseRoute] = [*live.routes, *work.Files(worker, site.examples.recordings).routes]
+        graphs = work.Graphs(worker, site.examples.recordings)
+        live = Live(graphs.denoiser, LiveLimits(sessions=limits.live_sessions), say_in, lambda: worker.ending)
+        self.routes: list[BaseRoute] = [*live.routes, *work.Files(graphs).routes]
         gr.HTML(
             site.words.made("html.live", lambda say: html.panel(say, offers, chosen, work.ADDRESSES)),
             js_on_load=static.text("live.js"),

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
@@ -37,7 +38,7 @@ def real() -> Worker:
 
 @pytest.fixture
 def client(real: Worker) -> TestClient:
-    return TestClient(Starlette(routes=work.Files(real, EXAMPLES).routes))
+    return TestClient(Starlette(routes=work.Files(work.Graphs(real, EXAMPLES)).routes))
 
 
 def test_only_causal_denoisers_at_hand_are_offered(site: Site) -> None:
@@ -45,7 +46,7 @@ def test_only_causal_denoisers_at_hand_are_offered(site: Site) -> None:
     assert work.recommended(site.worker.offers, work.causal(site.worker.offers)) == "wiener"
     assert work.recommended(site.worker.offers, []) == ""
     with pytest.raises(EngineError) as error:
-        work.load(site.worker.offers, "half/hybrid")
+        work.Graphs(site.worker, EXAMPLES).denoiser("half/hybrid")
     assert error.value.reason == "not-causal"
 
 
@@ -78,6 +79,17 @@ def test_a_graph_is_made_once_and_is_the_model(client: TestClient, monkeypatch: 
     assert manifest is not None and form.metadata["network_sha256"] == manifest.network_sha256
     monkeypatch.setattr(work.Graphs, "_exported", None)  # a second export would fail
     assert client.get("/live/graph", params={"key": "gru/hybrid"}).json() == facts
+
+
+def test_the_server_runs_the_graph_where_there_is_one(real: Worker) -> None:
+    graphs = work.Graphs(real, EXAMPLES)
+    found = graphs.denoiser("gru/hybrid")
+    assert isinstance(found, work.onnx.OnnxDenoiser) and graphs.denoiser("gru/hybrid") is found
+    noise = 0.1 * torch.randn(1, 16_000, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        torch.testing.assert_close(found(noise), catalog.load("gru", "hybrid")(noise), rtol=0, atol=1e-4)
+    assert not isinstance(graphs.denoiser("waveform/hybrid"), work.onnx.OnnxDenoiser)
+    assert graphs.denoiser("wiener").causal
 
 
 def test_without_the_exporter_the_graph_beside_the_weights_serves(
