@@ -32,6 +32,9 @@ logger = logging.getLogger(__name__)
 Answer = tuple[str, str, dict[str, Any]]
 
 
+NEWEST = 3  # parameters of `/denoise` that version 0.2.0 did not have
+
+
 class Page(gr.Blocks):
     """Blocks that know who asks, and answer in a sentence whatever goes wrong; Gradio itself answers null."""
 
@@ -66,8 +69,8 @@ class Page(gr.Blocks):
         return info
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any, **kwargs: Any) -> Any:
-        """The checked inputs; a call of `/denoise` may leave out the last ones, as calls older than these do."""
-        if block_fn.api_name == "denoise":
+        """The checked inputs; a call of `/denoise` may leave out the newest ones, as calls older than these do."""
+        if block_fn.api_name == "denoise" and 0 < len(block_fn.inputs) - len(inputs) <= NEWEST:
             inputs = [*inputs, *(widget.value for widget in block_fn.inputs[len(inputs) :])]
         try:
             return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
