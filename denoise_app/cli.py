@@ -14,7 +14,7 @@ import math
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, nullcontext, suppress
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 from urllib.parse import quote
@@ -25,6 +25,8 @@ from denoise_app.version import __version__
 FAILED, INTERRUPTED = 1, 130
 LEADERBOARD = Path("results/leaderboard.json")
 PAIRS = Path("../shared/data/dev")  # the leaderboard's recordings, which are not the project's to give away
+MANIFEST = "denoise-manifest.jsonl"  # of a batch that can be resumed
+BAR, LINES = 20, 20  # characters of the bar, and how often it is written where it cannot be redrawn
 INSTALLED = "denoise-app"  # the command that `pip install` makes
 SPEECH = Path("tests/golden/speech.flac")  # the recording on the page on the losses
 
@@ -166,18 +168,63 @@ def between(low: float, high: float) -> Any:
     return number
 
 
+def time(text: str) -> float:
+    """Seconds, as 75.5 or 1:15.5 say them."""
+    from denoise_app.inference.errors import SettingError
+    from denoise_app.inference.selection import seconds
+
+    try:
+        return seconds(text)
+    except SettingError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def interval(text: str) -> tuple[float, float]:
+    """Two times, as 1-3 or 0:01-0:03 say them."""
+    start, dash, end = text.partition("-")
+    if not dash:
+        raise argparse.ArgumentTypeError(f"{text} is no stretch: give FROM-TO, as 0:01-0:03")
+    return time(start), time(end)
+
+
 # denoise
+
+
+STRETCH = "from here on (seconds or mm:ss); the rest stays as it is, bit for bit"
 
 
 def add_denoise(commands: Any) -> None:
     command = add_command(commands, run_denoise, "denoise", "Denoise files, and all sound files in folders.")
     command.add_argument(
-        "inputs", nargs="*", metavar="IN", help="a sound file, a folder of them, or a pattern: '*.wav'"
+        "inputs",
+        nargs="*",
+        metavar="IN",
+        help="a sound file, a folder of them, or a pattern: '*.wav'; or their address, as s3://bucket/folder",
     )
     command.add_argument(
         "--from-file", metavar="FILE", help="a list of inputs, one a line or as find -print0 writes it; - for stdin"
     )
-    command.add_argument("-o", "--out", type=Path, required=True, metavar="FOLDER", help="keeps names and subfolders")
+    command.add_argument(
+        "-o", "--out", required=True, metavar="FOLDER", help="or an address; keeps names and subfolders"
+    )
+    command.add_argument(
+        "--jobs", type=positive, metavar="N", help="processes side by side; default: 1, of a cluster all"
+    )
+    command.add_argument(
+        "--engine", choices=("processes", "ray"), default="processes", help="of this machine (default), or of a cluster"
+    )
+    command.add_argument("--address", metavar="HOST:PORT", help="of a Ray cluster; default: one on this machine")
+    command.add_argument(
+        "--patience", type=between(1, 1e6), metavar="SECONDS", help="without a result of the cluster; default: 3600"
+    )
+    command.add_argument(
+        "--manifest", type=Path, metavar="FILE", help="what became of each file, a line of JSON each, added to it"
+    )
+    command.add_argument(
+        "--resume",
+        action="store_true",
+        help=f"leave out what the manifest has as done, unchanged since; default: {MANIFEST} in the folder of results",
+    )
     command.add_argument("--model", help="or best, fast, live; default: the recommended one; `models` lists all")
     command.add_argument("--loss", help="the training loss of the checkpoint; default: the model's best")
     command.add_argument("--device", help="cpu, cuda, cuda:1, mps; default: the fastest that is there")
@@ -201,6 +248,14 @@ def add_denoise(commands: Any) -> None:
         default="each",
         help="each on its own, their mean, or the second one as a noise reference (nlms)",
     )
+    command.add_argument("--from", dest="start", type=time, default=0.0, metavar="TIME", help=f"denoise only {STRETCH}")
+    command.add_argument("--to", dest="end", type=time, metavar="TIME", help="to here; default: the end")
+    command.add_argument(
+        "--noise-profile",
+        type=interval,
+        metavar="FROM-TO",
+        help="the noise alone, as 0:01-0:03, for spectral-subtraction, wiener and mmse-lsa",
+    )
     add_threads(command)
     command.add_argument("--format", choices=("wav", "flac", "ogg", "mp3", "m4a"), help="default: as the input")
     command.add_argument("--bit-depth", type=int, choices=(16, 24, 32), help="default: as the input")
@@ -209,15 +264,14 @@ def add_denoise(commands: Any) -> None:
 
 
 def run_denoise(args: argparse.Namespace) -> int:
-    from denoise_app.inference import batch, catalog
-    from denoise_app.inference.engine import Progress, Settings
+    from denoise_app.inference import catalog
+    from denoise_app.inference.engine import Selection, Settings
+    from denoise_app.scale import items, run, work
 
     inputs = args.inputs + (listed(args.from_file) if args.from_file else [])
     if not inputs:
         raise Failure("nothing is named: give files, folders or --from-file")
     entry = catalog.find(args.model or catalog.recommended()[0], args.loss)
-    model, loss = entry.model, entry.loss
-    denoiser = catalog.load(model, loss, args.device)
     settings = Settings(
         strength=args.strength,
         max_attenuation_db=args.max_attenuation,
@@ -227,34 +281,118 @@ def run_denoise(args: argparse.Namespace) -> int:
         container=args.format,
         bit_depth=args.bit_depth,
     )
-    plan = batch.plan(inputs, args.out)
-    passed_over = sum(plan.passed_over.values())
+    asked = work.Work(
+        model=entry.model,
+        loss=entry.loss,
+        weights=entry.manifest.sha256 if entry.manifest else None,
+        settings=settings,
+        channels=args.channels,
+        track=args.track,
+        selection=Selection(args.start, args.end, args.noise_profile),
+        strict=args.strict,
+        device=args.device,
+    )
+    planned = items.plan(inputs, args.out)
+    passed_over = sum(planned.passed_over.values())
     if passed_over:
-        kinds = ", ".join(f"{kind} {count}" for kind, count in plan.passed_over.items())
+        kinds = ", ".join(f"{kind} {count}" for kind, count in planned.passed_over.items())
         status(f"{passed_over} file{'s' if passed_over > 1 else ''} passed over: {kinds}")
-    if not plan.jobs:
+    if not planned.items:
         raise Failure("there is no sound file in " + ", ".join(map(printable, inputs)))
+    engine = chosen_engine(args)
+    with opened_manifest(args) as manifest:
+        todo = run.divided(planned.items, asked, manifest, args.resume)
+        if todo.standing:
+            status(f"{todo.standing} of {len(planned.items)} files are done already")
+        return denoised(args, todo, asked, engine, manifest, planned.passed_over)
 
-    def show(job: batch.Job, step: Progress) -> None:
-        left = "" if step.seconds_left is None else f", {step.seconds_left:.0f} s left"
-        speed = "" if step.speed is None else f", {step.speed:.0f} times real time"
-        status(f"{printable(job.target.name)}: {step.fraction:.0%}{left}{speed}", passing=True)
 
-    outcomes = []
-    for outcome in batch.run(
-        plan.jobs, denoiser, settings, channels=args.channels, track=args.track, strict=args.strict, progress=show
-    ):
-        outcomes.append(outcome)
-        name = printable(str(outcome.job.source))
-        status(f"[{len(outcomes)}/{len(plan.jobs)}] {name} {outcome_text(outcome)}")
-        for note in outcome.notes:
-            status(f"note: {name}: {note.message}")
-    failed = sum(outcome.error is not None for outcome in outcomes)
-    summary = f"{len(outcomes) - failed} denoised with {model}{f' ({loss})' if loss else ''}, {failed} failed"
-    files = [outcome_data(outcome) for outcome in outcomes]
-    data = {"model": model, "loss": loss, "failed": failed, "passed_over": plan.passed_over, "files": files}
-    report(args, data, summary)
-    return FAILED if failed else 0
+def chosen_engine(args: argparse.Namespace) -> Any:
+    """What denoises the files of a batch."""
+    from denoise_app.scale import ray_batch, run
+
+    if args.engine == "ray":
+        return ray_batch.on_cluster(args.address, args.jobs, args.patience or ray_batch.PATIENCE)
+    if args.address or args.patience:
+        raise Failure("--address and --patience belong to --engine ray")
+    return run.here if args.jobs in (None, 1) else run.in_processes(args.jobs)
+
+
+def opened_manifest(args: argparse.Namespace) -> Any:
+    """The manifest that is asked for, as a context; None without one."""
+    from denoise_app.scale.manifest import Manifest
+    from denoise_app.scale.places import is_remote
+
+    if args.manifest is None and not args.resume:
+        return nullcontext()
+    if args.manifest is None and is_remote(args.out):
+        raise Failure(f"results go to {printable(args.out)}: name a file of this machine with --manifest")
+    manifest = Manifest(args.manifest or Path(args.out) / MANIFEST)
+    if manifest.unreadable:
+        status(f"{manifest.unreadable} lines of {printable(str(manifest.path))} cannot be read and count as not done")
+    return manifest
+
+
+def denoised(args: argparse.Namespace, todo: Any, asked: Any, engine: Any, manifest: Any, passed_over: Any) -> int:
+    """Carries out a batch and tells what became of it."""
+    from denoise_app.scale import run
+
+    tally = run.Tally.of(todo.todo)
+    brief = manifest is not None or engine is not run.here  # the manifest tells of each file
+    files: list[dict[str, Any]] = []
+    error: Any = None
+
+    def show(item: Any, fraction: float) -> None:
+        tally.tell(item, fraction)
+        status(bar(tally), passing=True)
+
+    try:
+        with closing(run.run(todo.todo, asked, engine, manifest, show)) as outcomes:
+            for item, outcome in outcomes:
+                tally.count(item, outcome)
+                error = outcome.error
+                tell(tally, outcome, brief)
+                if args.json:
+                    files.append(outcome_data(outcome))
+    except KeyboardInterrupt:
+        status(f"{tally.done} files are done and kept" + ("; the same command with --resume goes on" if brief else ""))
+        raise
+    left = tally.files - tally.done - tally.failed
+    if left and error is not None:
+        status(f"{left} more not tried: {error} What is done is kept; --resume goes on.")
+    loss = f" ({asked.loss})" if asked.loss else ""
+    before = f", {todo.standing} done before" if todo.standing else ""
+    summary = f"{tally.done} denoised with {asked.model}{loss}, {tally.failed} failed{before}"
+    data = {"model": asked.model, "loss": asked.loss, "failed": tally.failed, "passed_over": passed_over}
+    report(args, data | {"done_before": todo.standing, "not_tried": left, "files": files}, summary)
+    return FAILED if tally.failed or left else 0
+
+
+def tell(tally: Any, outcome: Any, brief: bool) -> None:
+    """One file's result, and how far all of them are, on standard error."""
+    name = printable(str(outcome.job.source))
+    count = tally.done + tally.failed
+    if outcome.error or not brief:
+        status(f"[{count}/{tally.files}] {name} {outcome_text(outcome)}")
+    for note in outcome.notes:
+        status(f"note: {name}: {note.message}")
+    step = max(1, tally.files // LINES)
+    status(bar(tally), passing=not brief or count % step > 0)
+
+
+def bar(tally: Any) -> str:
+    """How far a batch is, in a line."""
+    from denoise_app.audio.limits import clock
+
+    full = round(BAR * tally.fraction)
+    left = tally.seconds_left()
+    parts = [
+        f"[{'#' * full}{'.' * (BAR - full)}] {tally.done + tally.failed:,} of {tally.files:,} files",
+        f"{tally.seconds / 3600:.2f} h of sound",
+        *([f"{tally.failed:,} failed"] if tally.failed else []),
+        *([f"{clock(round(left))} left"] if left is not None else []),
+    ]
+    return ", ".join(parts)
 
 
 def listed(file: str) -> list[str]:

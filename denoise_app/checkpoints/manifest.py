@@ -49,6 +49,7 @@ SENTENCES: dict[str, str] = {
     "weights-do-not-fit": "The weights of {name} do not fit its model: {problem}.",
     # ONNX files
     "graph-refused": "The ONNX file {name} is refused: {problem}.",
+    "no-graph": "{name} has no ONNX graph that a browser could run, and none can be made of it here.",
     # the Hub
     "hub-offline": "Offline mode is on (HF_HUB_OFFLINE), and {name} is not in the cache. Bundled models still work.",
     "hub-unreachable": "The Hub could not be reached for {name}. Bundled and cached models still work; check the "

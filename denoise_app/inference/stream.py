@@ -63,7 +63,7 @@ class Stream:
             raise EngineError.of("not-causal")
         if sample_rate < 1 or channels < 1:
             raise ValueError(f"a sound has a rate and a channel, not {sample_rate} Hz and {channels}")
-        self._denoiser = denoiser
+        self.denoiser = denoiser
         self.sample_rate, self.channels = sample_rate, channels
         self._has_high_band = sample_rate > denoiser.sample_rate
         self._flat = channels == 1
@@ -84,11 +84,11 @@ class Stream:
 
     def reset(self) -> None:
         """Forgets everything but its settings; the next push begins a new sound."""
-        rows, rate = self.channels, self._denoiser.sample_rate
+        rows, rate = self.channels, self.denoiser.sample_rate
         self._down = Resampler(rows, self.sample_rate, rate)
         self._taken_up = Resampler(rows, rate, self.sample_rate)
         self._low_up = Resampler(rows, rate, self.sample_rate)
-        self._blocks = Blocks(self._denoiser, rows)
+        self._blocks = Blocks(self.denoiser, rows)
         self._top_band = TopBand(rows, rate)
         self._gains = np.zeros((0, rows), np.float32)
         self._past_gains = 0  # that are not kept any more
@@ -165,7 +165,7 @@ class Stream:
         if self._has_high_band:
             self._low.put(self._low_up.push(dry))
         with threads.limited():
-            clean = self._blocks.push(torch.tensor(dry, device=device_of(self._denoiser)))
+            clean = self._blocks.push(torch.tensor(dry, device=device_of(self.denoiser)))
         self._keep(clean)
 
     def _keep(self, clean: Tensor) -> None:
@@ -186,7 +186,7 @@ class Stream:
         if not self._has_high_band:
             return ready
         gains = self._past_gains + len(self._gains)  # a sample lies between two of them
-        followed = -(-(gains - 1) * self._top_band.hop * self.sample_rate // self._denoiser.sample_rate)
+        followed = -(-(gains - 1) * self._top_band.hop * self.sample_rate // self.denoiser.sample_rate)
         return max(0, min(ready, self._low.frames, followed - self._given))
 
     def _given_out(self, count: int, began: float) -> Samples:
@@ -202,7 +202,7 @@ class Stream:
 
     def _high_band_taken(self, high: Samples) -> Samples:
         """What goes of the band above the denoiser's, which follows its top band: (channels, n) -> the same."""
-        frames = self._denoiser.sample_rate / self.sample_rate / self._top_band.hop
+        frames = self.denoiser.sample_rate / self.sample_rate / self._top_band.hop
         times = np.arange(self._given, self._given + high.shape[1]) * frames - self._past_gains
         taken = high * (1 - gain_at(self._gains, times))
         past = int(times[-1]) if len(times) else 0

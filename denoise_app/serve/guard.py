@@ -127,7 +127,7 @@ class Guard:
             return
         headers = Headers(scope=scope)
         CURRENT.set(address((scope.get("client") or ("",))[0], headers.getlist("x-forwarded-for")))
-        answer, began = _Answer(scope, send, _is_foreign(headers)), time.monotonic()
+        answer, began = _Answer(scope, send, is_foreign(headers)), time.monotonic()
         try:
             await self._passed(scope, headers, receive, answer)
         except Refused as refused:
@@ -238,7 +238,7 @@ class _Answer:
         await self._send(message)
 
 
-def _is_foreign(headers: Headers) -> bool:
+def is_foreign(headers: Headers) -> bool:
     """Whether a page of another place asks."""
     origin = headers.get("origin")
     return origin is not None and urlsplit(origin).netloc not in (headers.get("host"), headers.get("x-forwarded-host"))

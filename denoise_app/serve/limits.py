@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from denoise_app.audio.limits import positive
@@ -25,6 +25,9 @@ class ServiceLimits:
         max_waiting_each: ... of one client.
         max_minutes_each: Minutes of sound under way and waiting, of one client.
         drain_seconds: How long work under way has to end after SIGTERM.
+        live_sessions: Of microphones that are denoised here at once.
+        max_batch: Files of one batch.
+        max_batch_bytes: Bytes of all of them, unpacked.
     """
 
     max_upload: int = 1536 << 20  # two hours of 16-bit stereo at 48 kHz
@@ -35,6 +38,9 @@ class ServiceLimits:
     max_waiting_each: int = 12  # a few people behind one address, each with an order in each tab
     max_minutes_each: int = 240  # two recordings of the longest that are read
     drain_seconds: int = 20  # of the 30 that most hosts give between SIGTERM and SIGKILL
+    live_sessions: int = field(default_factory=lambda: 2 * (os.cpu_count() or 1))  # measured: docs/deploy.md
+    max_batch: int = 500
+    max_batch_bytes: int = 4 << 30
 
     @classmethod
     def from_environment(cls) -> ServiceLimits:
@@ -44,8 +50,8 @@ class ServiceLimits:
             AudioError: A variable is not a positive whole number.
         """
         chosen: dict[str, Any] = {}
-        for field in fields(cls):
-            variable = f"DENOISE_{field.name.upper()}"
+        for each in fields(cls):
+            variable = f"DENOISE_{each.name.upper()}"
             if text := os.environ.get(variable, "").strip():
-                chosen[field.name] = int(positive(variable, text, whole=True))
+                chosen[each.name] = int(positive(variable, text, whole=True))
         return cls(**chosen)

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.utils import get_function_description
 
 from denoise_app.inference.progress import Cancelled
+from denoise_app.inference.selection import Selection
 from denoise_app.inference.settings import number, treatment
 from denoise_app.serve.clients import CURRENT
 from denoise_app.ui.clean import work
@@ -54,9 +56,21 @@ class Page(gr.Blocks):
         if event_id not in getattr(self._queue, "event_ids_to_events", {}):
             raise gr.Error(self._say.get()("error.direct-call"), print_exception=False)
 
-    async def preprocess_data(self, *args: Any, **kwargs: Any) -> Any:
+    def get_api_info(self, *args: Any, **kwargs: Any) -> Any:
+        """What programs are told of `/denoise`, each parameter by its line in the function's docstring."""
+        info = super().get_api_info(*args, **kwargs)
+        described = {f"/{fn.api_name}": get_function_description(fn.fn)[1] for fn in self.fns.values() if fn.fn}
+        for name, told in info["named_endpoints"].items():
+            for parameter in told["parameters"]:
+                parameter["python_type"]["description"] = described[name].get(parameter["parameter_name"], "")
+        return info
+
+    async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any, **kwargs: Any) -> Any:
+        """The checked inputs; a call of `/denoise` may leave out the last ones, as calls older than these do."""
+        if block_fn.api_name == "denoise":
+            inputs = [*inputs, *(widget.value for widget in block_fn.inputs[len(inputs) :])]
         try:
-            return await super().preprocess_data(*args, **kwargs)
+            return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
         except gr.Error:
             raise
         except Exception as error:  # of whatever kind the checks of each widget raise
@@ -80,6 +94,9 @@ def endpoint(worker: Worker, sessions: Sessions) -> Callable[..., Iterator[Answe
         format: str,
         bit_depth: float,
         track: float,
+        start: float,
+        end: float,
+        noise_profile: list[float],
         request: gr.Request,
     ) -> Iterator[Answer]:
         """Speech without its noise, at the rate, channels, length, bit depth and level of what came in.
@@ -97,6 +114,9 @@ def endpoint(worker: Worker, sessions: Sessions) -> Callable[..., Iterator[Answe
             format: "wav", "flac", "ogg", "mp3", "m4a"; "" for the recording's.
             bit_depth: 16, 24 or 32; 0 for the recording's.
             track: Of several sound tracks which one, from 1; 0 for the first, with a note where there are others.
+            start: Seconds: where the stretch begins that is denoised; all else stays as it is, bit for bit.
+            end: Seconds: where it ends; 0 for the end of the recording.
+            noise_profile: [from, to] in seconds: the noise alone, for classical spectral methods; [] for none.
 
         Returns:
             The denoised sound, what was removed (both in the same format), and a report: recording, output, denoiser,
@@ -118,7 +138,9 @@ def endpoint(worker: Worker, sessions: Sessions) -> Callable[..., Iterator[Answe
                 strength, max_attenuation_db, high_band, loudness, true_peak_dbtp, format, bit_depth
             )
             chosen = None if is_left_out(track) else int(number("bad-track", as_whole(track), whole=True))
-            order = Order(session.adopt(Path(audio)), offer, treatment(channels), settings, chosen)
+            stretch = 0.0 if start is None else start, None if is_left_out(end) else end
+            selection = Selection(*stretch, noise_profile or None)  # type: ignore[arg-type]
+            order = Order(session.adopt(Path(audio)), offer, treatment(channels), settings, chosen, selection)
             job = session.begin()
             with ending_with_client(job):
                 *_, result = work.denoise(worker, session, order, job, preview=False)
@@ -167,6 +189,9 @@ def build(worker: Worker, sessions: Sessions) -> None:
             gr.Dropdown(["", "wav", "flac", "ogg", "mp3", "m4a"], value="", label="format"),
             gr.Number(0, label="bit_depth"),
             gr.Number(0, label="track"),
+            gr.Number(0, label="start"),
+            gr.Number(0, label="end"),
+            gr.JSON([], label="noise_profile"),
         ]
         outputs = [gr.File(label="denoised"), gr.File(label="removed"), gr.JSON(label="report")]
         gr.Button().click(

@@ -38,7 +38,13 @@ def test_nothing_serious_on_any_tab(browser: Any, served: Served, theme: str, wi
     page.get_by_role("link", name="Report (JSON)").wait_for()
     found = {"Clean": findings(page)}
     page.get_by_role("tab", name="Clean").focus()
-    for name, ready in (("Compare", ".token"), ("Bench", ".token"), ("Models", "#board-table a")):
+    for name, ready in (
+        ("Compare", ".token"),
+        ("Bench", ".token"),
+        ("Live", ".live-start"),
+        ("Batch", "#batch-start"),
+        ("Models", "#board-table a"),
+    ):
         page.keyboard.press("ArrowRight")  # from tab to tab without a mouse
         page.locator(ready).locator("visible=true").first.wait_for()
         assert page.evaluate("document.activeElement.textContent.trim()") == name

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -394,3 +396,11 @@ def test_a_killed_server_is_swept_by_the_next_and_two_leave_each_other_alone(tmp
     third.terminate()
     third.wait(60)
     assert left(place) == []
+
+
+def test_a_page_that_has_settled_is_not_looked_through_again() -> None:
+    """Each look at all of it stops every thread for a fifth of a second."""
+    code = "import gc; from denoise_app.ui import app, service; built = app.build(); service.settle(); {count}"
+    count = "print(sum(len(gc.get_objects(k)) for k in range(3)))"
+    done = subprocess.run([sys.executable, "-c", code.format(count=count)], capture_output=True, text=True, check=True)
+    assert int(done.stdout.split()[-1]) < 1000

@@ -275,8 +275,7 @@ class CompareTab:
             files |= {f"{name}{column.path.suffix}": column.path, f"{name}.report.json": _reported(compared, column)}
         spectrograms = html.spectrograms(say, compared, work.look(self._site.worker, session, compared))
         drawn = compared.ready[0].path.with_name("comparison.html")
-        grid = spectrogram_grid(spectrograms, WIDE, words=figure_words(say))
-        drawn.write_text(page(grid, compared.path.name, say.language), "utf-8")
+        drawn.write_text(page(spectrograms, compared.path.name, say.language, figure_words(say)), "utf-8")
         archive = f"{stem}.compared.zip"
         token = self._site.downloads.offer(session.folder, Bundle(files | {f"{stem}.compared.html": drawn}, archive))
         sounds = {

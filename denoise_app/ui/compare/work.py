@@ -214,7 +214,7 @@ def _beginning(session: Session[Comparison], comparison: Comparison) -> Comparis
     comparison = replace(comparison, whole_seconds=seconds)
     if seconds <= MOST_SECONDS:
         return comparison
-    cut = excerpts.write_beginning(path, MOST_SECONDS, session.room() / f"{path.stem}.wav")
+    cut = excerpts.write_part(path, MOST_SECONDS, session.room() / f"{path.stem}.wav")
     return replace(comparison, path=cut, info=files.probe(cut))
 
 

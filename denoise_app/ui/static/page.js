@@ -16,13 +16,14 @@
   // ------------------------------------------------------------------------------------------------------ microphone
   // Gradio asks for {audio: true}, and browsers then cancel echo, suppress noise and control the gain before we hear.
   // window.denoiseMicrophone: processed (what to ask for), granted (track.getSettings() of the last recording), begun (when
-  // that began; null once it has been sent).
+  // that began; null once it has been sent), open (the browser's own way, for those who say themselves what they ask for).
   const PROBLEMS = { NotAllowedError: "blocked", SecurityError: "blocked", NotFoundError: "absent" };
   const microphone = { processed: false, granted: null, begun: null };
   window.denoiseMicrophone = microphone;
   const devices = navigator.mediaDevices;
   if (devices?.getUserMedia) {
     const getUserMedia = devices.getUserMedia.bind(devices);
+    microphone.open = getUserMedia;
     devices.getUserMedia = async (constraints) => {
       if (!constraints?.audio) return getUserMedia(constraints);
       const on = microphone.processed;
@@ -85,6 +86,22 @@
     input.dispatchEvent(new Event("change", { bubbles: true }));
   }, true);
 
+  // A recording that another part of the page made goes into the first tab, as if somebody had dropped it there.
+  const appears = async (found, patience = 100) => {
+    await new Promise((again) => setTimeout(again, 30)); // for what Gradio does after a click
+    return found() || !patience ? found() : appears(found, patience - 1);
+  };
+
+  document.addEventListener("denoise:open", async ({ detail }) => {
+    document.querySelector("#tabs [role=tab]").click();
+    scrollTo(0, 0);
+    const recorder = document.querySelector("#recording");
+    recorder.querySelector(".top-panel button")?.click(); // what is there gives way
+    const input = await appears(() => recorder.querySelector("input[type=file]"));
+    input.files = carry([detail.file]);
+    input.dispatchEvent(new Event("change", { bubbles: true }));
+  });
+
   // ------------------------------------------------------------------------------------------------------ read aloud
   // The server replaces whole parts, several times a second; a screen reader is told only what is new in them.
   const announcer = document.createElement("p");
@@ -139,6 +156,12 @@
     new MutationObserver(() => { announce(); unfold(); nameChips(); }).observe(tabs, { childList: true, subtree: true });
   });
   waiting.observe(document.documentElement, { childList: true, subtree: true });
+
+  // A reload brings recording and result back; what is under way would be lost, so that the browser asks first.
+  addEventListener("beforeunload", (event) => {
+    const cancels = [...document.querySelectorAll(".under-way > button")];
+    if (cancels.some((button) => button.checkVisibility())) event.preventDefault();
+  });
 
   // ---------------------------------------------------------------------------------------------- player and figures
   // Figures share the player's time: a line shows where it is, a click goes there.

@@ -1,0 +1,395 @@
+// The Live tab: microphone -> denoiser -> headphones. Gradio runs this as the body of a function (element). What is heard
+// and played is live-sound.js, in the sound's own thread; where it is denoised is live-engine.js, in another; this file
+// opens them, and shows what they tell.
+//
+// element.denoiseLive: running, place, ready (whether an engine answers), rate, before, after (Int16Array: what was recorded
+// of both sides), steps (of the recording, one after the other: {samples, delay at their end, start: position in the
+// recording that the engine began at, missing: samples of them that came too late}).
+const RAW = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
+const PROBLEMS = { NotAllowedError: "blocked", SecurityError: "blocked", NotFoundError: "absent", OverconstrainedError: "absent" };
+const RETRIES = [500, 1000, 2000, 4000, 8000]; // ms
+const REST = 5000; // ms for which a denoiser that was late too often is left alone
+const MOST_SAMPLES = 30 * 60 * 16000; // of a recording: half an hour at 16 kHz
+const COLUMN = 0.025; // s of a column of the spectrograms
+const QUIETEST = -90, LOUDEST = -20; // dB of their colours
+const FLOOR = -60; // dBFS of the meters
+const TOLD = 300; // ms between two looks at the figures, which nobody could read faster
+
+const part = (name) => element.querySelector(`.live-${name}`);
+const texts = () => JSON.parse(element.querySelector(".live").dataset.texts);
+const fill = (text, facts = {}) => text.replace(/\{(\w+)\}/g, (_, name) => facts[name]);
+const say = (key, facts) => fill(texts()[key], facts);
+
+let run = null; // what is open while it runs
+let recorded = null; // {rate, before: [Int16Array], after: [Int16Array], steps, samples}: of the last run
+
+// ------------------------------------------------------------------------------------------------------ begin and end
+
+async function start() {
+  problem("");
+  if (!window.denoiseMicrophone?.open) return problem(say("insecure"));
+  part("start").disabled = true;
+  const opened = { turn: 0, tries: 0, late: 0, missing: 0, ready: false, tracks: [] };
+  try {
+    opened.raw = await window.denoiseMicrophone.open({ audio: RAW });
+    opened.tracks.push(...opened.raw.getTracks());
+    await openSound(opened);
+  } catch (error) {
+    release(opened);
+    problem(say(PROBLEMS[error.name] ?? "busy"));
+    return;
+  } finally {
+    part("start").disabled = false;
+  }
+  run = opened;
+  recorded = { rate: run.context.sampleRate, before: [], after: [], steps: [], samples: 0 };
+  const [track] = run.raw.getAudioTracks();
+  track.addEventListener("ended", () => stop(say("unplugged")));
+  show();
+  ask();
+  requestAnimationFrame(draw);
+}
+
+/** The context at the denoiser's rate, where the browser takes a microphone into it; else at the device's own. */
+async function openSound(opened) {
+  const rate = Number(part("model").selectedOptions[0].dataset.rate);
+  const attach = (context) => new MediaStreamAudioSourceNode(context, { mediaStream: opened.raw });
+  opened.context = new AudioContext({ sampleRate: rate, latencyHint: "interactive" });
+  try {
+    opened.source = attach(opened.context);
+  } catch {
+    opened.context.close();
+    opened.context = new AudioContext({ latencyHint: "interactive" });
+    opened.source = attach(opened.context);
+  }
+  const { context } = opened;
+  await context.audioWorklet.addModule(address("files/live-sound.js"));
+  const shape = { numberOfInputs: 2, outputChannelCount: [1], channelCount: 1, channelCountMode: "explicit" };
+  opened.node = new AudioWorkletNode(context, "live-sound", shape);
+  opened.node.port.onmessage = ({ data }) => (data.lost ? run && late() : heard(data));
+  opened.node.port.postMessage({ bypass: pressed() });
+  opened.source.connect(opened.node).connect(context.destination);
+  opened.worker = new Worker(address("files/live-engine.js"), { type: "module" });
+  opened.worker.onmessage = ({ data }) => told(data);
+  opened.views = { before: view(context, opened.source), after: view(context, opened.node) };
+  await context.resume();
+}
+
+function view(context, node) {
+  const analyser = new AnalyserNode(context, { fftSize: 512, smoothingTimeConstant: 0, minDecibels: QUIETEST, maxDecibels: LOUDEST });
+  node.connect(analyser);
+  return analyser;
+}
+
+function stop(why = "") {
+  if (!run) return;
+  release(run);
+  run = null;
+  said("");
+  problem(why);
+  show();
+}
+
+function release({ tracks, context, worker }) {
+  for (const track of tracks) track.stop();
+  worker?.terminate();
+  if (context && context.state !== "closed") context.close();
+}
+
+const address = (name) => new URL(`live/${name}`, document.baseURI).href;
+const place = () => element.querySelector(".live-place input:checked").value;
+const pressed = () => part("bypass").getAttribute("aria-pressed") === "true";
+
+// -------------------------------------------------------------------------------------------------------------- engines
+
+/** Asks the denoiser that is chosen, where it is chosen; until it is ready the microphone is played as it is. */
+async function ask() {
+  const { worker, node } = run, turn = ++run.turn, where = place();
+  Object.assign(run, { ready: false, network: null, cost: null, latency: null });
+  worker.postMessage({ close: true });
+  node.port.postMessage({ engine: null, own: false });
+  if (where === "own") return askBrowserItself(turn);
+  said(say("opening"));
+  const options = await (where === "server" ? serverOptions() : browserOptions()).catch((error) => ({ error }));
+  if (!run || turn !== run.turn) return; // something else was chosen meanwhile
+  if (options.error) return where === "server" ? lost() : failed("graph", options.error.message);
+  const channel = new MessageChannel();
+  run.port = channel.port2;
+  worker.postMessage({ open: { place: where, port: channel.port1, ...options } }, [channel.port1]);
+}
+
+async function serverOptions() {
+  const answer = await fetch(address("token"), { method: "POST" });
+  const { token } = await answer.json();
+  const { model, loss } = part("model").selectedOptions[0].dataset;
+  const socket = address("sound").replace(/^http/, "ws");
+  const hello = { token, model, loss: loss || null, strength: strength(), rate: run.context.sampleRate };
+  return { address: socket, hello };
+}
+
+async function browserOptions() {
+  const { wasm, module } = element.querySelector(".live").dataset;
+  const answer = await fetch(`${address("graph")}?key=${encodeURIComponent(part("model").value)}`);
+  const graph = await answer.json();
+  if (!answer.ok) throw new Error(graph.detail);
+  const assets = { module: address(module), wasm: address(wasm) };
+  return { assets, graph: { ...graph, address: address(graph.address) }, rate: run.context.sampleRate, strength: strength() };
+}
+
+/** The same microphone once more, with the browser's own suppression. */
+async function askBrowserItself(turn) {
+  try {
+    const stream = await window.denoiseMicrophone.open({ audio: { ...RAW, noiseSuppression: true } });
+    if (!run || turn !== run.turn) return stream.getTracks().forEach((track) => track.stop());
+    run.tracks.push(...stream.getTracks());
+    new MediaStreamAudioSourceNode(run.context, { mediaStream: stream }).connect(run.node, 0, 1);
+    const granted = stream.getAudioTracks()[0].getSettings().noiseSuppression;
+    if (!granted) return said(say("own-none"));
+    run.node.port.postMessage({ own: true });
+    run.ready = true;
+    said(say("own-plays"));
+  } catch {
+    said(say("own-none"));
+  }
+}
+
+function told(message) {
+  if (!run) return;
+  if (message.ready) {
+    const { chunk, held, latency } = message.ready;
+    run.node.port.postMessage({ engine: { port: run.port, chunk, held } }, [run.port]);
+    Object.assign(run, { ready: true, latency, tries: 0 });
+    said(say(place() === "server" ? "server-plays" : "browser-plays"));
+  }
+  if (message.status) run.cost = message.status.mean_ms;
+  if ("network" in message) run.network = message.network;
+  if (message.refused) stop(message.refused);
+  if (message.failed) failed(message.failed);
+  if (message.lost) lost();
+}
+
+/** The connection broke: it is taken up again, and meanwhile the microphone is played as it is. */
+function lost() {
+  if (run.tries >= RETRIES.length) return stop(say("lost"));
+  const turn = ++run.turn;
+  run.ready = false;
+  run.node.port.postMessage({ engine: null });
+  said(say("again"));
+  setTimeout(() => run && turn === run.turn && ask(), RETRIES[run.tries++]);
+}
+
+/** The model cannot run in this browser: the server takes over, with a word. */
+function failed(why, sentence) {
+  element.querySelector(".live-place [value=server]").checked = true;
+  notice(fill(sentence ?? say(`failed-${why}`)) + " " + say("instead"));
+  ask();
+}
+
+/** The denoiser was late so often that the microphone as it is sounds better, for a while. */
+function late() {
+  const turn = ++run.turn;
+  run.ready = false;
+  run.worker.postMessage({ close: true });
+  notice(say("late"));
+  said(say("raw-plays", { seconds: REST / 1000 }));
+  setTimeout(() => run && turn === run.turn && ask(), REST);
+}
+
+// ------------------------------------------------------------------------------------------------------ what is shown
+
+function show() {
+  const running = Boolean(run);
+  part("start").textContent = say(running ? "stop" : "start");
+  part("start").setAttribute("aria-pressed", running);
+  part("bypass").disabled = !running;
+  element.querySelector(".live").toggleAttribute("data-running", running);
+  part("recording").hidden = running || !recorded?.samples;
+  if (!running && recorded?.samples) offer();
+}
+
+function said(text) {
+  part("said").textContent = text;
+}
+
+function problem(text) {
+  const line = part("problem");
+  line.textContent = text;
+  line.hidden = !text;
+  part("notice").hidden = true;
+}
+
+function notice(text) {
+  part("notice").textContent = text;
+  part("notice").hidden = false;
+}
+
+function heard({ before, after, delay, start, late, missing }) {
+  if (!run) return;
+  Object.assign(run, { delay, start, late: run.late + late, missing: run.missing + missing });
+  keep("before", before);
+  keep("after", after);
+  if (recorded.samples < MOST_SAMPLES) recorded.steps.push({ samples: before.length, delay, start, missing });
+  recorded.samples = Math.min(recorded.samples + before.length, MOST_SAMPLES);
+  meter("before", before);
+  meter("after", after);
+  if (performance.now() - (run.toldAt ?? 0) > TOLD) tell();
+}
+
+function meter(side, samples) {
+  const peak = samples.reduce((most, sample) => Math.max(most, Math.abs(sample)), 1e-6);
+  const decibels = Math.max(FLOOR, 20 * Math.log10(peak));
+  part(`meter-${side}`).value = decibels;
+  part(`level-${side}`).textContent = peak <= 1e-3 ? "" : say("level", { level: decibels.toFixed(0) });
+}
+
+function tell() {
+  run.toldAt = performance.now();
+  const { context, delay, latency, network, cost, late, missing, raw } = run;
+  const milliseconds = (seconds) => say("milliseconds", { number: Math.round(1000 * seconds) });
+  const input = raw.getAudioTracks()[0].getSettings().latency ?? 0;
+  const devices = (context.baseLatency || 0) + (context.outputLatency || 0) + input;
+  const own = delay / context.sampleRate;
+  const facts = {
+    delay: milliseconds(own),
+    model: latency === null ? "–" : milliseconds(latency),
+    buffer: latency === null ? "–" : milliseconds(Math.max(0, own - latency)),
+    network: network === null ? "–" : say("milliseconds", { number: network.toFixed(1) }),
+    devices: milliseconds(devices),
+    cost: cost === null ? "–" : say("milliseconds", { number: cost.toFixed(2) }),
+    missing: say("missing", { count: late, number: Math.round((1000 * missing) / context.sampleRate) }),
+  };
+  for (const [name, value] of Object.entries(facts)) part(`fact-${name}`).textContent = value;
+}
+
+// ------------------------------------------------------------------------------------------------------- spectrograms
+
+const COLOURS = palette([[4, 6, 18], [46, 20, 92], [140, 36, 108], [222, 92, 58], [250, 190, 80], [252, 252, 220]]);
+
+/** 256 colours in straight lines between a few, from soft to loud. */
+function palette(stops) {
+  const mixed = (share) => {
+    const place = share * (stops.length - 1), first = Math.min(Math.floor(place), stops.length - 2);
+    return stops[first].map((value, k) => value + (place - first) * (stops[first + 1][k] - value));
+  };
+  return Uint8ClampedArray.from({ length: 1024 }, (_, k) => (k % 4 === 3 ? 255 : mixed((k >> 2) / 255)[k % 4]));
+}
+
+/** As many columns as have become due since the last picture; a tab in the background draws none, and plays on. */
+function draw(now) {
+  if (!run) return;
+  requestAnimationFrame(draw);
+  const due = Math.floor((now - (run.drawn ?? now)) / (1000 * COLUMN));
+  if (run.drawn !== undefined && !due) return;
+  run.drawn = (run.drawn ?? now) + due * 1000 * COLUMN;
+  for (const side of ["before", "after"]) if (due) column(part(`canvas-${side}`), run.views[side], due);
+}
+
+function column(canvas, analyser, count) {
+  const brush = canvas.getContext("2d"), { width, height } = canvas;
+  const levels = new Uint8Array(analyser.frequencyBinCount);
+  analyser.getByteFrequencyData(levels);
+  const picture = brush.createImageData(1, height);
+  for (let y = 0; y < height; y++) {
+    const level = levels[Math.floor(((height - 1 - y) * levels.length) / height)];
+    picture.data.set(COLOURS.subarray(4 * level, 4 * level + 4), 4 * y);
+  }
+  const shift = Math.min(count, width);
+  brush.drawImage(canvas, -shift, 0);
+  for (let x = width - shift; x < width; x++) brush.putImageData(picture, x, 0);
+}
+
+// ------------------------------------------------------------------------------------------------------------ recording
+
+function keep(side, samples) {
+  if (recorded.samples >= MOST_SAMPLES) return;
+  recorded[side].push(Int16Array.from(samples, (sample) => Math.max(-32768, Math.min(32767, Math.round(32768 * sample)))));
+}
+
+function joined(side) {
+  const parts = recorded?.[side] ?? [];
+  const all = new Int16Array(parts.reduce((sum, samples) => sum + samples.length, 0));
+  parts.reduce((at, samples) => (all.set(samples, at), at + samples.length), 0);
+  return all;
+}
+
+/** A side as a wav file of 16 bits (RIFF, PCM), mono. */
+function file(side) {
+  const samples = joined(side), header = new DataView(new ArrayBuffer(44)), { rate } = recorded;
+  const ascii = (at, text) => [...text].forEach((letter, k) => header.setUint8(at + k, letter.charCodeAt(0)));
+  ascii(0, "RIFF");
+  header.setUint32(4, 36 + 2 * samples.length, true);
+  ascii(8, "WAVEfmt ");
+  header.setUint32(16, 16, true);
+  header.setUint16(20, 1, true);
+  header.setUint16(22, 1, true);
+  header.setUint32(24, rate, true);
+  header.setUint32(28, 2 * rate, true);
+  header.setUint16(32, 2, true);
+  header.setUint16(34, 16, true);
+  ascii(36, "data");
+  header.setUint32(40, 2 * samples.length, true);
+  return new File([header, samples], `${say(`file-${side}`)}.wav`, { type: "audio/wav" });
+}
+
+function offer() {
+  for (const side of ["before", "after"]) {
+    const link = part(`download-${side}`);
+    if (link.href) URL.revokeObjectURL(link.href);
+    const sound = file(side);
+    link.href = URL.createObjectURL(sound);
+    link.download = sound.name;
+  }
+  const seconds = recorded.samples / recorded.rate;
+  part("length").textContent = say("recorded", { seconds: seconds.toFixed(1) });
+}
+
+// --------------------------------------------------------------------------------------------------------------- hands
+
+const strength = () => Number(part("strength").value);
+
+function bypass() {
+  if (!run) return;
+  const on = !pressed();
+  part("bypass").setAttribute("aria-pressed", on);
+  run.node.port.postMessage({ bypass: on });
+}
+
+element.addEventListener("click", ({ target }) => {
+  const button = target.closest("button");
+  if (!button) return;
+  if (button.matches(".live-start")) run ? stop() : start();
+  if (button.matches(".live-bypass")) bypass();
+  if (button.dataset.side) document.dispatchEvent(new CustomEvent("denoise:open", { detail: { file: file(button.dataset.side) } }));
+});
+
+element.addEventListener("input", ({ target }) => {
+  if (!target.matches(".live-strength")) return;
+  part("percent").textContent = say("percent", { number: strength() });
+  run?.worker.postMessage({ strength: strength() });
+});
+
+element.addEventListener("change", ({ target }) => {
+  if (run && (target.matches(".live-model") || target.closest(".live-place"))) {
+    run.tries = 0;
+    part("notice").hidden = true;
+    ask();
+  }
+});
+
+element.addEventListener("keydown", (event) => {
+  const typing = event.target.matches("select, input:not([type=radio])");
+  if (event.key.toLowerCase() !== "b" || typing || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+  bypass();
+});
+
+window.addEventListener("pagehide", () => stop());
+
+element.denoiseLive = {
+  get running() { return Boolean(run); },
+  get ready() { return Boolean(run?.ready); },
+  get place() { return place(); },
+  get rate() { return recorded?.rate; },
+  get steps() { return recorded?.steps ?? []; },
+  get before() { return joined("before"); },
+  get after() { return joined("after"); },
+};
