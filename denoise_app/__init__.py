@@ -43,6 +43,9 @@ if TYPE_CHECKING:
         high_band: HighBand
         loudness_lufs: float | None
         true_peak_dbtp: float
+        start: float
+        end: float | None
+        noise_profile: tuple[float, float] | None
 
 
 __all__ = [
@@ -122,6 +125,9 @@ def denoise(
     high_band: HighBand = "follow",
     loudness_lufs: float | None = None,
     true_peak_dbtp: float = -1.0,
+    start: float = 0.0,
+    end: float | None = None,
+    noise_profile: tuple[float, float] | None = None,
 ) -> Any:
     """Speech without its noise, at the rate, channels, length and level of what came in, and in the same kind.
 
@@ -146,6 +152,10 @@ def denoise(
             or "drop".
         loudness_lufs: The integrated loudness to bring the result to, -70 to 0; without one it keeps its level.
         true_peak_dbtp: With a loudness: the true peak that the result stays below, -70 to 0.
+        start, end: Seconds: only this stretch is denoised, faded over 10 ms inside it, and all else stays as it is bit
+            for bit, unless a loudness is asked for, to which the whole is brought; without an end, to the end.
+        noise_profile: (from, to) in seconds: a stretch that holds the noise alone; "spectral-subtraction", "wiener" and
+            "mmse-lsa" take the noise from there instead of following it.
 
     Raises:
         AudioError: a sound that cannot be read or processed; the message says why and what to do.
@@ -155,10 +165,12 @@ def denoise(
         TypeError, ValueError: a sound of no kind that is known, of a wrong shape, or without its sample_rate.
     """
     from denoise_app.inference import kinds
+    from denoise_app.inference.selection import Selection
     from denoise_app.inference.settings import Settings, treatment
 
     settings = Settings(strength, max_attenuation_db, high_band, loudness_lufs, true_peak_dbtp)
-    return kinds.denoise(sound, load(model, loss, device=device).denoiser, settings, treatment(channels), sample_rate)
+    selection, treated = Selection(start, end, noise_profile), treatment(channels)
+    return kinds.denoise(sound, load(model, loss, device=device).denoiser, settings, treated, sample_rate, selection)
 
 
 def load(model: str | None = None, loss: str | None = None, *, device: str | None = None) -> Loaded:

@@ -1,4 +1,4 @@
-"""The command line: denoise, replay, models, train, evaluate, export, speed.
+"""The command line: denoise, replay, models, train, evaluate, export, speed, publish, loadtest.
 
 Results go to standard output, as text or with --json as JSON; progress, notes and errors go to standard error. The exit
 status is 0 when all went well, 1 when something failed, 2 for a wrong call, 130 after an interruption. Whatever names
@@ -14,7 +14,7 @@ import math
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, nullcontext, suppress
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 from urllib.parse import quote
@@ -25,6 +25,8 @@ from denoise_app.version import __version__
 FAILED, INTERRUPTED = 1, 130
 LEADERBOARD = Path("results/leaderboard.json")
 PAIRS = Path("../shared/data/dev")  # the leaderboard's recordings, which are not the project's to give away
+MANIFEST = "denoise-manifest.jsonl"  # of a batch that can be resumed
+BAR, LINES = 20, 20  # characters of the bar, and how often it is written where it cannot be redrawn
 INSTALLED = "denoise-app"  # the command that `pip install` makes
 SPEECH = Path("tests/golden/speech.flac")  # the recording on the page on the losses
 
@@ -119,7 +121,17 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"denoise-app {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for add in (add_denoise, add_replay, add_models, add_train, add_evaluate, add_export, add_speed):
+    for add in (
+        add_denoise,
+        add_replay,
+        add_models,
+        add_train,
+        add_evaluate,
+        add_export,
+        add_speed,
+        add_publish,
+        add_loadtest,
+    ):
         add(commands)
     return parser
 
@@ -156,18 +168,63 @@ def between(low: float, high: float) -> Any:
     return number
 
 
+def time(text: str) -> float:
+    """Seconds, as 75.5 or 1:15.5 say them."""
+    from denoise_app.inference.errors import SettingError
+    from denoise_app.inference.selection import seconds
+
+    try:
+        return seconds(text)
+    except SettingError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def interval(text: str) -> tuple[float, float]:
+    """Two times, as 1-3 or 0:01-0:03 say them."""
+    start, dash, end = text.partition("-")
+    if not dash:
+        raise argparse.ArgumentTypeError(f"{text} is no stretch: give FROM-TO, as 0:01-0:03")
+    return time(start), time(end)
+
+
 # denoise
+
+
+STRETCH = "from here on (seconds or mm:ss); the rest stays as it is, bit for bit"
 
 
 def add_denoise(commands: Any) -> None:
     command = add_command(commands, run_denoise, "denoise", "Denoise files, and all sound files in folders.")
     command.add_argument(
-        "inputs", nargs="*", metavar="IN", help="a sound file, a folder of them, or a pattern: '*.wav'"
+        "inputs",
+        nargs="*",
+        metavar="IN",
+        help="a sound file, a folder of them, or a pattern: '*.wav'; or their address, as s3://bucket/folder",
     )
     command.add_argument(
         "--from-file", metavar="FILE", help="a list of inputs, one a line or as find -print0 writes it; - for stdin"
     )
-    command.add_argument("-o", "--out", type=Path, required=True, metavar="FOLDER", help="keeps names and subfolders")
+    command.add_argument(
+        "-o", "--out", required=True, metavar="FOLDER", help="or an address; keeps names and subfolders"
+    )
+    command.add_argument(
+        "--jobs", type=positive, metavar="N", help="processes side by side; default: 1, of a cluster all"
+    )
+    command.add_argument(
+        "--engine", choices=("processes", "ray"), default="processes", help="of this machine (default), or of a cluster"
+    )
+    command.add_argument("--address", metavar="HOST:PORT", help="of a Ray cluster; default: one on this machine")
+    command.add_argument(
+        "--patience", type=between(1, 1e6), metavar="SECONDS", help="without a result of the cluster; default: 3600"
+    )
+    command.add_argument(
+        "--manifest", type=Path, metavar="FILE", help="what became of each file, a line of JSON each, added to it"
+    )
+    command.add_argument(
+        "--resume",
+        action="store_true",
+        help=f"leave out what the manifest has as done, unchanged since; default: {MANIFEST} in the folder of results",
+    )
     command.add_argument("--model", help="or best, fast, live; default: the recommended one; `models` lists all")
     command.add_argument("--loss", help="the training loss of the checkpoint; default: the model's best")
     command.add_argument("--device", help="cpu, cuda, cuda:1, mps; default: the fastest that is there")
@@ -191,6 +248,14 @@ def add_denoise(commands: Any) -> None:
         default="each",
         help="each on its own, their mean, or the second one as a noise reference (nlms)",
     )
+    command.add_argument("--from", dest="start", type=time, default=0.0, metavar="TIME", help=f"denoise only {STRETCH}")
+    command.add_argument("--to", dest="end", type=time, metavar="TIME", help="to here; default: the end")
+    command.add_argument(
+        "--noise-profile",
+        type=interval,
+        metavar="FROM-TO",
+        help="the noise alone, as 0:01-0:03, for spectral-subtraction, wiener and mmse-lsa",
+    )
     add_threads(command)
     command.add_argument("--format", choices=("wav", "flac", "ogg", "mp3", "m4a"), help="default: as the input")
     command.add_argument("--bit-depth", type=int, choices=(16, 24, 32), help="default: as the input")
@@ -199,15 +264,14 @@ def add_denoise(commands: Any) -> None:
 
 
 def run_denoise(args: argparse.Namespace) -> int:
-    from denoise_app.inference import batch, catalog
-    from denoise_app.inference.engine import Progress, Settings
+    from denoise_app.inference import catalog
+    from denoise_app.inference.engine import Selection, Settings
+    from denoise_app.scale import items, run, work
 
     inputs = args.inputs + (listed(args.from_file) if args.from_file else [])
     if not inputs:
         raise Failure("nothing is named: give files, folders or --from-file")
     entry = catalog.find(args.model or catalog.recommended()[0], args.loss)
-    model, loss = entry.model, entry.loss
-    denoiser = catalog.load(model, loss, args.device)
     settings = Settings(
         strength=args.strength,
         max_attenuation_db=args.max_attenuation,
@@ -217,34 +281,118 @@ def run_denoise(args: argparse.Namespace) -> int:
         container=args.format,
         bit_depth=args.bit_depth,
     )
-    plan = batch.plan(inputs, args.out)
-    passed_over = sum(plan.passed_over.values())
+    asked = work.Work(
+        model=entry.model,
+        loss=entry.loss,
+        weights=entry.manifest.sha256 if entry.manifest else None,
+        settings=settings,
+        channels=args.channels,
+        track=args.track,
+        selection=Selection(args.start, args.end, args.noise_profile),
+        strict=args.strict,
+        device=args.device,
+    )
+    planned = items.plan(inputs, args.out)
+    passed_over = sum(planned.passed_over.values())
     if passed_over:
-        kinds = ", ".join(f"{kind} {count}" for kind, count in plan.passed_over.items())
+        kinds = ", ".join(f"{kind} {count}" for kind, count in planned.passed_over.items())
         status(f"{passed_over} file{'s' if passed_over > 1 else ''} passed over: {kinds}")
-    if not plan.jobs:
+    if not planned.items:
         raise Failure("there is no sound file in " + ", ".join(map(printable, inputs)))
+    engine = chosen_engine(args)
+    with opened_manifest(args) as manifest:
+        todo = run.divided(planned.items, asked, manifest, args.resume)
+        if todo.standing:
+            status(f"{todo.standing} of {len(planned.items)} files are done already")
+        return denoised(args, todo, asked, engine, manifest, planned.passed_over)
 
-    def show(job: batch.Job, step: Progress) -> None:
-        left = "" if step.seconds_left is None else f", {step.seconds_left:.0f} s left"
-        speed = "" if step.speed is None else f", {step.speed:.0f} times real time"
-        status(f"{printable(job.target.name)}: {step.fraction:.0%}{left}{speed}", passing=True)
 
-    outcomes = []
-    for outcome in batch.run(
-        plan.jobs, denoiser, settings, channels=args.channels, track=args.track, strict=args.strict, progress=show
-    ):
-        outcomes.append(outcome)
-        name = printable(str(outcome.job.source))
-        status(f"[{len(outcomes)}/{len(plan.jobs)}] {name} {outcome_text(outcome)}")
-        for note in outcome.notes:
-            status(f"note: {name}: {note.message}")
-    failed = sum(outcome.error is not None for outcome in outcomes)
-    summary = f"{len(outcomes) - failed} denoised with {model}{f' ({loss})' if loss else ''}, {failed} failed"
-    files = [outcome_data(outcome) for outcome in outcomes]
-    data = {"model": model, "loss": loss, "failed": failed, "passed_over": plan.passed_over, "files": files}
-    report(args, data, summary)
-    return FAILED if failed else 0
+def chosen_engine(args: argparse.Namespace) -> Any:
+    """What denoises the files of a batch."""
+    from denoise_app.scale import ray_batch, run
+
+    if args.engine == "ray":
+        return ray_batch.on_cluster(args.address, args.jobs, args.patience or ray_batch.PATIENCE)
+    if args.address or args.patience:
+        raise Failure("--address and --patience belong to --engine ray")
+    return run.here if args.jobs in (None, 1) else run.in_processes(args.jobs)
+
+
+def opened_manifest(args: argparse.Namespace) -> Any:
+    """The manifest that is asked for, as a context; None without one."""
+    from denoise_app.scale.manifest import Manifest
+    from denoise_app.scale.places import is_remote
+
+    if args.manifest is None and not args.resume:
+        return nullcontext()
+    if args.manifest is None and is_remote(args.out):
+        raise Failure(f"results go to {printable(args.out)}: name a file of this machine with --manifest")
+    manifest = Manifest(args.manifest or Path(args.out) / MANIFEST)
+    if manifest.unreadable:
+        status(f"{manifest.unreadable} lines of {printable(str(manifest.path))} cannot be read and count as not done")
+    return manifest
+
+
+def denoised(args: argparse.Namespace, todo: Any, asked: Any, engine: Any, manifest: Any, passed_over: Any) -> int:
+    """Carries out a batch and tells what became of it."""
+    from denoise_app.scale import run
+
+    tally = run.Tally.of(todo.todo)
+    brief = manifest is not None or engine is not run.here  # the manifest tells of each file
+    files: list[dict[str, Any]] = []
+    error: Any = None
+
+    def show(item: Any, fraction: float) -> None:
+        tally.tell(item, fraction)
+        status(bar(tally), passing=True)
+
+    try:
+        with closing(run.run(todo.todo, asked, engine, manifest, show)) as outcomes:
+            for item, outcome in outcomes:
+                tally.count(item, outcome)
+                error = outcome.error
+                tell(tally, outcome, brief)
+                if args.json:
+                    files.append(outcome_data(outcome))
+    except KeyboardInterrupt:
+        status(f"{tally.done} files are done and kept" + ("; the same command with --resume goes on" if brief else ""))
+        raise
+    left = tally.files - tally.done - tally.failed
+    if left and error is not None:
+        status(f"{left} more not tried: {error} What is done is kept; --resume goes on.")
+    loss = f" ({asked.loss})" if asked.loss else ""
+    before = f", {todo.standing} done before" if todo.standing else ""
+    summary = f"{tally.done} denoised with {asked.model}{loss}, {tally.failed} failed{before}"
+    data = {"model": asked.model, "loss": asked.loss, "failed": tally.failed, "passed_over": passed_over}
+    report(args, data | {"done_before": todo.standing, "not_tried": left, "files": files}, summary)
+    return FAILED if tally.failed or left else 0
+
+
+def tell(tally: Any, outcome: Any, brief: bool) -> None:
+    """One file's result, and how far all of them are, on standard error."""
+    name = printable(str(outcome.job.source))
+    count = tally.done + tally.failed
+    if outcome.error or not brief:
+        status(f"[{count}/{tally.files}] {name} {outcome_text(outcome)}")
+    for note in outcome.notes:
+        status(f"note: {name}: {note.message}")
+    step = max(1, tally.files // LINES)
+    status(bar(tally), passing=not brief or count % step > 0)
+
+
+def bar(tally: Any) -> str:
+    """How far a batch is, in a line."""
+    from denoise_app.audio.limits import clock
+
+    full = round(BAR * tally.fraction)
+    left = tally.seconds_left()
+    parts = [
+        f"[{'#' * full}{'.' * (BAR - full)}] {tally.done + tally.failed:,} of {tally.files:,} files",
+        f"{tally.seconds / 3600:.2f} h of sound",
+        *([f"{tally.failed:,} failed"] if tally.failed else []),
+        *([f"{clock(round(left))} left"] if left is not None else []),
+    ]
+    return ", ".join(parts)
 
 
 def listed(file: str) -> list[str]:
@@ -668,3 +816,100 @@ def run_bench(args: argparse.Namespace) -> int:
     """The name of `speed` up to version 0.1."""
     status("note: this command is called speed now; bench goes on working")
     return run_speed(args)
+
+
+# publish
+
+
+def add_publish(commands: Any) -> None:
+    command = add_command(commands, run_publish, "publish", "Put a checkpoint on the Hugging Face Hub.")
+    command.add_argument("run", type=Path, metavar="RUN", help="its folder, <model>/<loss>, as training leaves it")
+    command.add_argument("--repo", required=True, metavar="AUTHOR/NAME", help="made where it is not there")
+    command.add_argument("--private", action="store_true", help="a repository that is made is yours alone to see")
+    command.add_argument("--no-onnx", action="store_true", help="without the ONNX file of a causal model")
+
+
+def run_publish(args: argparse.Namespace) -> int:
+    from tempfile import TemporaryDirectory
+
+    from denoise_app import resources
+    from denoise_app.audio.files import read
+    from denoise_app.checkpoints import hub, store
+
+    manifest = store.checked(args.run).manifest
+    with TemporaryDirectory() as place:
+        more: dict[str, Path | str] = {}
+        if manifest.causal and not args.no_onnx:
+            try:
+                from denoise_app.export import write
+
+                speech = read(resources.folder("examples") / "english-fan.flac")
+                status("writing the ONNX file, and comparing it with PyTorch", passing=True)
+                more["model.onnx"] = write.export(args.run, Path(place) / "model.onnx", speech, "any", False).path
+            except ModuleNotFoundError as error:
+                raise Failure(f"the ONNX file needs pip install {error.name}; or give --no-onnx") from error
+            except write.ExportError as error:
+                status(f"without an ONNX file: {error}")
+        status("sending", passing=True)
+        done = hub.publish(args.repo, args.run, more, args.private)
+    head = f"{done.repo}: {manifest.name} at {done.revision}, tag {done.tag}"
+    text = "\n".join([head, *(f"  {name}" for name in done.files)])
+    data = {"repo": done.repo, "revision": done.revision, "tag": done.tag, "files": list(done.files)}
+    report(args, data, text)
+    return 0
+
+
+# loadtest
+
+
+def add_loadtest(commands: Any) -> None:
+    command = add_command(commands, run_loadtest, "loadtest", "Use a running page by many at once, and check it.")
+    command.add_argument("url", metavar="URL", help="of the page: http://127.0.0.1:7860")
+    command.add_argument("--users", type=positive, default=50, metavar="N", help="at once; default: 50")
+    command.add_argument("--minutes", type=between(0.01, 1440), default=5.0, metavar="M", help="default: 5")
+    command.add_argument(
+        "--clip", type=between(0.1, 600), default=5.0, metavar="S", help="seconds of each clip; default: 5"
+    )
+    command.add_argument("--model", action="append", metavar="NAME", help="more than once; default: best, fast, live")
+    command.add_argument("--rest", type=between(0, 86_400), default=100.0, metavar="S", help="at the end; default: 100")
+    command.add_argument("--trouble", action="store_true", help="with floods, uploads that break off, a long recording")
+    command.add_argument("--yes", action="store_true", help="it is my page, though it is not on this machine")
+
+
+def run_loadtest(args: argparse.Namespace) -> int:
+    from denoise_app.scale import loadtest
+
+    if not args.url.startswith(("http://", "https://")):
+        raise Failure(f"{printable(args.url)} is no address of a page, such as http://127.0.0.1:7860")
+    if not (loadtest.is_local(args.url) or args.yes):
+        raise Failure(f"{printable(args.url)} is not on this machine; add --yes where it is yours to load")
+    plan = loadtest.Plan(
+        users=args.users,
+        seconds=60 * args.minutes,
+        clip_seconds=args.clip,
+        models=tuple(args.model or loadtest.Plan.models),
+        rest=args.rest,
+        trouble=args.trouble,
+        token=os.environ.get("DENOISE_API_TOKEN", "").strip(),
+    )
+    try:
+        figures = loadtest.run(args.url, plan, lambda line: status(line, passing=True))
+    except (loadtest.Refused, loadtest.Failed) as error:
+        raise Failure(f"a clip cannot be denoised even alone: {printable(str(error))}") from error
+    report(args, figures, loadtest_text(figures))
+    return FAILED if figures["problems"] else 0
+
+
+def loadtest_text(figures: dict[str, Any]) -> str:
+    """The figures of a load test in words."""
+    held = figures["held"]
+    shown = {name: " / ".join(str(held[when][name]) for when in held) for name in ("memory_mib", "files_mib")}
+    lines = [
+        f"{figures['users']} users, {figures['minutes']:g} minutes: {figures['exact']} exact, "
+        f"{figures['wrong']} wrong, {sum(figures['failed'].values())} failed, "
+        f"{sum(figures['refused'].values())} refused",
+        f"order to file: {figures['p50_s']} s in the middle, {figures['p95_s']} s for 95 %",
+        f"memory {shown['memory_mib']} MiB, files {shown['files_mib']} MiB: before / after / rested",
+        *(f"problem: {problem}" for problem in figures["problems"]),
+    ]
+    return "\n".join(lines)

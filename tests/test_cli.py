@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+import fsspec
 import numpy as np
 import pytest
 import soundfile
@@ -21,7 +26,7 @@ from denoise_app.audio.clip import Clip
 from denoise_app.evaluation import evaluate, leaderboard, speed
 from denoise_app.evaluation import pairs as pairs_of
 from denoise_app.inference import catalog, replay, threads
-from denoise_app.inference.engine import Settings
+from denoise_app.inference.engine import Selection, Settings
 from denoise_app.training import loop
 from denoise_app.training.config import TrainConfig
 
@@ -105,22 +110,24 @@ def test_no_strength_changes_nothing(recordings: Path, tmp_path: Path, capsys: p
 def test_every_setting_reaches_the_engine(
     recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from denoise_app.inference import batch
+    from denoise_app.scale import run as scale
+    from denoise_app.scale.work import Work
 
-    seen: list[tuple[Settings, dict[str, object]]] = []
+    seen: list[Work] = []
 
-    def run(jobs: object, denoiser: object, settings: Settings, *, progress: object, **options: object) -> list[object]:
-        seen.append((settings, options))
-        return []
+    def run(items: object, work: Work, *_: object) -> Iterator[object]:
+        seen.append(work)
+        yield from ()
 
-    monkeypatch.setattr(batch, "run", run)
+    monkeypatch.setattr(scale, "run", run)
     options = "--strength 50 --max-attenuation 12 --high-band keep --loudness -23 --true-peak -2 --channels mid"
-    more = "--format flac --bit-depth 24 --strict --track 2 --model wiener"
-    status, _, _ = call(capsys, "denoise", recordings, "-o", tmp_path, *options.split(), *more.split())
-    assert status == 0
-    assert seen == [
-        (Settings(50, 12.0, "keep", -23.0, -2.0, "flac", 24), {"channels": "mid", "strict": True, "track": 2})
-    ]
+    more = "--format flac --bit-depth 24 --strict --track 2 --model wiener --device cpu"
+    pointed = "--from 1:01 --to 62 --noise-profile 0-1"
+    call(capsys, "denoise", recordings, "-o", tmp_path, *f"{options} {more} {pointed}".split())
+    settings = Settings(50, 12.0, "keep", -23.0, -2.0, "flac", 24)
+    selection = Selection(61.0, 62.0, (0.0, 1.0))
+    wanted = Work("wiener", None, None, settings, "mid", track=2, selection=selection, strict=True, device="cpu")
+    assert seen == [wanted]
 
 
 @pytest.fixture
@@ -251,6 +258,103 @@ def test_inputs_may_be_listed(
     assert (tmp_path / "out" / odd.name).exists() and (tmp_path / "out" / "sub" / "other.flac").exists()
 
 
+def test_a_batch_is_resumed_by_its_manifest(
+    recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    command = ("denoise", recordings, "-o", out, "--model", "band-pass", "--resume")
+    assert call(capsys, *command)[:2] == (1, "2 denoised with band-pass, 1 failed\n")
+    rows = [json.loads(line) for line in (out / cli.MANIFEST).read_text().splitlines()]
+    assert [(Path(row["path"]).name, row["outcome"]) for row in rows] == [
+        ("bad.wav", "failed"),
+        ("good.wav", "done"),
+        ("other.flac", "done"),
+    ]
+    (recordings / "bad.wav").write_bytes((recordings / "good.wav").read_bytes())
+    status, printed, told = call(capsys, *command)
+    assert (status, printed) == (0, "1 denoised with band-pass, 0 failed, 2 done before\n")
+    assert "2 of 3 files are done already" in told
+    assert answer(capsys, *command)[1]["done_before"] == 3
+    status, data = answer(capsys, *command, "--strength", 50)
+    assert (status, data["done_before"], len(data["files"])) == (0, 0, 3)
+
+
+def test_a_manifest_is_no_other_file(recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (recordings / "good.wav").read_bytes()
+    options = ("-o", tmp_path / "out", "--model", "band-pass", "--manifest", recordings / "good.wav")
+    status, _, told = call(capsys, "denoise", recordings, *options)
+    assert status == 1 and "is no manifest of a batch" in told and (recordings / "good.wav").read_bytes() == before
+
+
+def test_processes_side_by_side_do_the_same(
+    recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("denoise", recordings, "--model", "wiener", "-o")
+    for name, jobs in (("one", 1), ("two", 2)):
+        status, printed, told = call(capsys, *options, tmp_path / name, "--jobs", jobs)
+        assert (status, printed) == (1, "2 denoised with wiener, 1 failed\n") and "bad.wav failed: " in told
+    assert "3 of 3 files" in told and "h of sound" in told
+    for name in ("good.wav", "sub/other.flac"):
+        first, second = (soundfile.read(tmp_path / folder / name)[0] for folder in ("one", "two"))
+        np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize(("ending", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+def test_an_ended_batch_goes_on_where_it_stopped(
+    ending: signal.Signals, code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The terminal sends Ctrl-C to every process; a kill of all of them is the worst that can happen."""
+    (tmp_path / "in").mkdir()
+    noise = 0.1 * np.random.default_rng(0).standard_normal(60 * 16_000)
+    for number in range(12):
+        soundfile.write(tmp_path / "in" / f"{number:02}.wav", noise[: 16_000 * (1 if number % 4 else 60)], 16_000)
+    options = ["denoise", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--model", "mmse-lsa", "--jobs", "2"]
+    manifest = tmp_path / "m"
+    command = [sys.executable, "-m", "denoise_app", *options, "--resume", "--manifest", str(manifest)]
+    running = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, start_new_session=True)
+    while running.poll() is None and not (manifest.exists() and manifest.read_bytes().count(b"\n") > 2):
+        time.sleep(0.05)
+    os.killpg(running.pid, ending)
+    assert running.wait(60) == code
+    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
+    done = {row["output"] for row in rows}
+    assert 2 < len(done) < 12 and all(soundfile.info(path).frames in (16_000, 960_000) for path in done)
+    if ending == signal.SIGINT:
+        assert not list((tmp_path / "out").glob(".denoise-*"))
+    status, data = answer(capsys, *options, "--resume", "--manifest", manifest)
+    assert (status, data["done_before"], len(data["files"])) == (0, len(rows), 12 - len(rows))
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"{number:02}.wav" for number in range(12)]
+
+
+def test_a_full_disk_ends_a_batch_in_a_sentence(
+    recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from denoise_app.inference import engine
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(engine, "denoise_file", full)
+    status, _, told = call(capsys, "denoise", recordings, "-o", tmp_path / "out", "--model", "wiener", "--resume")
+    assert status == 1 and "1 more not tried: The disk is full" in told and "--resume goes on" in told
+
+
+def test_addresses_are_read_and_written(tmp_path: Path, recordings: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = fsspec.filesystem("memory")
+    store.put_file(str(recordings / "good.wav"), "/shop/in/good.wav")
+    try:
+        command = ("denoise", "memory://shop/in", "-o", "memory://shop/out", "--model", "wiener")
+        assert call(capsys, *command)[:2] == (0, "1 denoised with wiener, 0 failed\n")
+        with store.open("/shop/out/good.wav") as file:
+            assert soundfile.info(file).frames == 16_000
+        status, _, told = call(capsys, *command, "--resume")
+        assert status == 1 and "name a file of this machine with --manifest" in told
+        for before in (0, 1):
+            assert answer(capsys, *command, "--manifest", tmp_path / "m", "--resume")[1]["done_before"] == before
+    finally:
+        store.store.clear()
+
+
 def test_nothing_named_is_a_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for options in ([], ["--from-file", os.devnull]):
         status, _, told = call(capsys, "denoise", "-o", tmp_path / "out", *options)
@@ -337,6 +441,51 @@ def test_a_name_may_begin_with_a_dash(
     (recordings / "bad.wav").unlink()
     assert call(capsys, "denoise", "--model", "wiener", "-o", tmp_path / "all", ".")[0] == 0
     assert (tmp_path / "out" / "-x.wav").exists() and (tmp_path / "all" / "-x.wav").exists()
+
+
+def test_a_stretch_alone_is_denoised(tmp_path: Path, speech: Clip, capsys: pytest.CaptureFixture[str]) -> None:
+    soundfile.write(tmp_path / "in.wav", speech.samples[0, :48_000], 16_000, subtype="PCM_24")
+    more = ("--model", "wiener", "--from", "0:01", "--to", "2.5", "--noise-profile", "0:00-0:00.4")
+    assert call(capsys, "denoise", tmp_path / "in.wav", "-o", tmp_path / "out", *more)[0] == 0
+    before, after = (soundfile.read(tmp_path / name)[0] for name in ("in.wav", "out/in.wav"))
+    changed = np.flatnonzero(before != after)
+    assert 16_000 <= changed.min() < 16_400 and 39_600 < changed.max() < 40_000
+    alone = call(capsys, "denoise", tmp_path / "in.wav", "-o", tmp_path / "other", *more[:6])
+    assert alone[0] == 0 and (tmp_path / "other" / "in.wav").read_bytes() != (tmp_path / "out" / "in.wav").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [("75.5", 75.5), ("1:15.5", 75.5), ("01:02:03", 3723.0), ("0", 0.0), (" 2 ", 2.0), ("90", 90.0), ("90:00", 5400.0)],
+)
+def test_a_time_is_seconds_or_minutes_and_seconds(given: str, seconds: float) -> None:
+    assert cli.time(given) == seconds
+
+
+@pytest.mark.parametrize("given", ["", "-1", "a", "1:", ":5", "1:60", "1:2:3:4", "1.5:00", "nan", "inf", "1:-2"])
+def test_what_is_no_time_is_told(given: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for option in (f"--from={given}", f"--noise-profile=0-{given}"):
+        with pytest.raises(SystemExit) as ended:
+            cli.main(["denoise", "a.wav", "-o", "out", option])
+        assert ended.value.code == 2
+        assert "Give seconds, or minutes and seconds" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (("--from", "2", "--to", "1"), "ends after it begins"),
+        (("--from", "100"), "the sound lasts"),
+        (("--noise-profile", "0-0.05"), "at least 0.1 s"),
+        (("--noise-profile", "0-1", "--model", "gru"), "spectral-subtraction, wiener, mmse-lsa"),
+    ],
+)
+def test_a_stretch_that_cannot_be_is_a_sentence(
+    tmp_path: Path, more: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, _, said = call(capsys, "denoise", SOUND, "-o", tmp_path / "out", "--model", "wiener", *more)
+    assert status == 1 and told in said and "Traceback" not in said
+    assert not list((tmp_path / "out").rglob("*.flac"))
 
 
 def test_a_link_that_leads_nowhere_is_a_sentence(

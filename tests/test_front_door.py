@@ -96,6 +96,45 @@ def test_settings_reach_the_engine(noisy: Clip) -> None:
     assert np.allclose(mid.samples[0], mid.samples[-1], atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["clip", "path", "float64", "float16", "tensor", "bytes"])
+def test_a_stretch_alone_is_denoised_of_any_kind_of_sound(noisy: Clip, tmp_path: Path, kind: str) -> None:
+    """Around it every bit stays, of doubles too."""
+    rate = noisy.sample_rate
+    soundfile.write(tmp_path / "noisy.wav", noisy.samples.T, rate, subtype="PCM_24")
+    sixteenths = noisy.samples.astype(np.float64) + 1e-12
+    sounds: dict[str, tuple[Any, dict[str, Any]]] = {
+        "clip": (noisy, {}),
+        "path": (tmp_path / "noisy.wav", {}),
+        "float64": (sixteenths, {"sample_rate": rate}),
+        "float16": (noisy.samples.astype(np.float16), {"sample_rate": rate}),
+        "tensor": (torch.from_numpy(sixteenths.copy()), {"sample_rate": rate}),
+        "bytes": ((tmp_path / "noisy.wav").read_bytes(), {}),
+    }
+    sound, more = sounds[kind]
+    clean = denoise(sound, model="wiener", start=0.5, end=1.5, **more)
+
+    def samples(of: Any) -> Array:
+        if isinstance(of, bytes):
+            return soundfile.read(io.BytesIO(of), dtype="float64")[0].T
+        if isinstance(of, Path):
+            return soundfile.read(of, dtype="float32")[0].T
+        return np.asarray(of.samples if isinstance(of, Clip) else of)
+
+    before, after = samples(sound), samples(clean)
+    for part in (slice(0, rate // 2), slice(rate + rate // 2, None)):
+        assert before[:, part].tobytes() == after[:, part].tobytes()
+    assert not np.allclose(before, after, atol=1e-3)
+
+
+def test_a_stretch_tells_the_noise(noisy: Clip) -> None:
+    tracked, told = denoise(noisy, "mmse-lsa"), denoise(noisy, "mmse-lsa", noise_profile=(0.0, 0.12))
+    assert not np.allclose(tracked.samples, told.samples, atol=1e-3)
+    with pytest.raises(AudioError, match="spectral-subtraction, wiener, mmse-lsa"):
+        denoise(noisy, "gru/hybrid", noise_profile=(0.0, 0.12))
+    with pytest.raises(SettingError, match="ends after it begins: 2 s to 1 s"):
+        denoise(noisy, "wiener", start=2, end=1)
+
+
 def test_the_recommended_one_is_taken_when_none_is_named(noisy: Clip) -> None:
     model, loss = catalog.recommended()
     assert np.array_equal(denoise(noisy).samples, denoise(noisy, model=model, loss=loss).samples)

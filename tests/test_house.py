@@ -64,7 +64,7 @@ TRANSFORMS_IN = ("denoise_app/spectral/stft.py",)
 PROGRAMS = {"ffmpeg", "ffprobe"}
 PROGRAMS_IN = ("denoise_app/audio/ffmpeg.py", "denoise_app/audio/tags.py")
 
-TABS = {"clean", "compare", "blind", "bench", "live", "models"}  # folders of ui
+TABS = {"clean", "compare", "blind", "bench", "live", "batch", "models"}  # folders of ui
 SHARED = {"parts", "worker"}
 ACROSS = {("compare", "blind")}  # whose panel lies under its results
 

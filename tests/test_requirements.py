@@ -12,7 +12,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
-LINE = re.compile(r"(?P<name>[\w-]+)==(?P<version>[\w.]+) +# (?P<reason>.+)")
+LINE = re.compile(r"(?P<name>[\w-]+)(\[\w+\])?==(?P<version>[\w.]+) +# (?P<reason>.+)")
+LOCKS = ("requirements.txt", "requirements-dev.txt", "requirements-scale.txt")
 DATA = {"speechmos"}  # packages whose files are read, through importlib.resources
 PLUGINS = {"websockets"}  # found by what uses them: uvicorn
 PARTNERS = {"torchaudio"}  # refuses any other torch than its own number: pinned together or not at all
@@ -52,8 +53,7 @@ def imported() -> set[str]:
 
 
 def test_what_is_imported_is_installed() -> None:
-    user, developer = pins("requirements.txt"), pins("requirements-dev.txt")
-    assert imported() <= (user | developer).keys()
+    assert imported() <= set().union(*map(pins, LOCKS))
 
 
 def test_what_a_user_installs_is_imported() -> None:
@@ -72,7 +72,7 @@ def test_the_ranges_of_the_package_hold_what_is_locked() -> None:
 
 
 def test_the_ranges_of_extras_hold_what_is_locked() -> None:
-    lock = locked("requirements.txt", "requirements-dev.txt")
+    lock = locked(*LOCKS)
     for extra in PROJECT["optional-dependencies"].values():
         for each in map(Requirement, extra):
             assert lock[canonicalize_name(each.name)] in each.specifier, each

@@ -11,7 +11,7 @@ import os
 import re
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from huggingface_hub import (
+    CommitOperationAdd,
     CommitScheduler,
     HfApi,
     constants,
@@ -84,6 +85,23 @@ class HubCheckpoint:
     @property
     def cached(self) -> bool:
         return self.folder is not None
+
+
+@dataclass(frozen=True)
+class Published:
+    """A checkpoint that was put on the Hub.
+
+    Attributes:
+        repo: "author/name".
+        revision: The commit, by which it can be pulled.
+        tag: The name of that commit: <model>-<loss>-<first digits of the weights' digest>.
+        files: Their names in the repository.
+    """
+
+    repo: str
+    revision: str
+    tag: str
+    files: tuple[str, ...]
 
 
 Listing = tuple[list[HubCheckpoint], list[CheckpointError]]
@@ -152,6 +170,52 @@ def pull(repo: str, path: str, revision: str, seconds: float = DOWNLOAD_SECONDS)
         weights.unlink(missing_ok=True)
         raise
     return weights.parent
+
+
+def publish(
+    repo: str,
+    folder: Path | str,
+    more: Mapping[str, Path | str] | None = None,
+    private: bool = False,
+    seconds: float = DOWNLOAD_SECONDS,
+) -> Published:
+    """Puts a checkpoint into a repository on the Hub, in one commit, where `list_checkpoints` and `pull` find it.
+
+    Its card becomes the page of the repository too, by whose tag other installations find that. A repository that is
+    not there is made; what others have put into it stays. The token is the Hub client's own (HF_TOKEN).
+
+    Args:
+        repo: "author/name".
+        folder: A checkpoint, <model>/<loss>; all of it is checked first.
+        more: Names in the checkpoint's folder -> other files to lie there, such as an ONNX graph.
+        private: Whether a repository that is made is to be seen by its owner alone.
+        seconds: Longest wait for each answer.
+
+    Raises:
+        CheckpointError: The checkpoint is refused, the name is none, or the Hub cannot be reached or refuses.
+    """
+    _check_form(repo)
+    folder = Path(folder)
+    _, manifest = store.load(folder)
+    own = {name: folder / name for name in (store.WEIGHTS, store.CONFIG, store.CARD)}
+    beside: dict[str, Path | str] = {**own, **(more or {})}
+    files: dict[str, Path | str] = {
+        "README.md": own[store.CARD],
+        **{f"{manifest.name}/{name}": path for name, path in beside.items()},
+    }
+    additions = [CommitOperationAdd(name, Path(path).read_bytes()) for name, path in files.items()]
+    tag = f"{manifest.model}-{manifest.loss}-{manifest.sha256[:8]}"
+    message = f"{manifest.name}, weights {manifest.sha256[:8]}"
+    api = HfApi()
+    try:
+        _ask(repo, seconds, partial(api.create_repo, repo, exist_ok=True, private=private))
+        done = _ask(repo, seconds, partial(api.create_commit, repo, additions, commit_message=message))
+        _ask(repo, seconds, partial(api.create_tag, repo, tag=tag, revision=done.oid, exist_ok=True))
+    except CheckpointError as error:
+        if error.reason in ("hub-refused", "hub-not-found"):  # as it answers whoever may not write
+            raise CheckpointError.of("hub-not-permitted", name=repo) from error
+        raise
+    return Published(repo, done.oid, tag, tuple(files))
 
 
 def publish_regularly(file: Path, dataset: str, seconds: float = ANSWER_SECONDS) -> AbstractContextManager[Any]:
@@ -229,6 +293,12 @@ def _check_names(repo: str, path: str, revision: str) -> None:
 
 
 def _check_repository(repo: str) -> None:
+    _check_form(repo)
+    if not _allowed(repo):
+        raise CheckpointError.of("hub-not-allowed", name=repo)
+
+
+def _check_form(repo: str) -> None:
     try:
         validate_repo_id(repo)
         named = repo.count("/") == 1
@@ -236,8 +306,6 @@ def _check_repository(repo: str) -> None:
         named = False
     if not named:
         raise CheckpointError.of("hub-bad-name", name=repo, kind="a repository", expected="author/name")
-    if not _allowed(repo):
-        raise CheckpointError.of("hub-not-allowed", name=repo)
 
 
 def _repositories(seconds: float) -> tuple[list[str], list[CheckpointError]]:

@@ -57,6 +57,8 @@ SENTENCES: dict[str, str] = {
     "hub-failed": "The Hub answered with an error ({status}) when asked for {name}. Try again later.",
     "hub-busy": "The Hub asks to wait before {name} is fetched (too many requests). Try again in a few minutes.",
     "hub-refused": "The Hub does not give out {name} without permission: it is private or gated.",
+    "hub-not-permitted": "The Hub does not let you write to {name}. Log in with a token that may write (HF_TOKEN, or "
+    "hf auth login), and check the author's name.",
     "hub-not-found": "The Hub has no {name}, or it is private. Check the name.",
     "hub-not-a-hub": "What answered when the Hub was asked for {name} is not a Hub, perhaps a sign-in page of the "
     "network. Check the connection, or HF_ENDPOINT.",

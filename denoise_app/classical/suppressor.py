@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from copy import copy
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from denoise_app.spectral.noise_floor import LEAST_POWER, NoiseState, NoiseTracker
+from denoise_app.spectral.noise_floor import LEAST_POWER, KnownNoise, NoiseEstimate, NoiseState, NoiseTracker
 from denoise_app.spectral.stft import SpectralDenoiser, Stft
 
 MOST_SNR = 1e4  # 40 dB: above it every rule leaves a bin alone, and no power of it overflows
@@ -35,7 +36,13 @@ class Suppressor(SpectralDenoiser):
         if floor_db > 0:
             raise ValueError(f"the floor is a gain of at most 0 dB, not {floor_db}")
         self.floor = 10 ** (floor_db / 20)
-        self.tracker = NoiseTracker(self.stft)
+        self.tracker: NoiseEstimate = NoiseTracker(self.stft)
+
+    def with_noise(self, power: Tensor) -> Self:
+        """The same for noise of a known power per bin, (rows, bins), in each row of a batch, which stays as it is."""
+        told = copy(self)
+        told.tracker = KnownNoise(power)
+        return told
 
     def initial_memory(self, batch: int) -> Any:
         """What `gain` remembers before the first frame."""

@@ -7,7 +7,7 @@ import os
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,8 +22,12 @@ from denoise_app.denoiser import Denoiser
 
 from . import engine
 from .errors import EngineError
-from .progress import Report
+from .progress import Question, Report
+from .selection import EVERYTHING, Selection
 from .separation import disk_errors_explained
+
+SCRATCH = ".denoise-"  # begins the names of folders in which results lie until they are complete
+Place = tuple[str, str]  # a folder, whatever links lead there, and a name as the least exact file system knows it
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ class Outcome:
     """What became of one job.
 
     Attributes:
-        output: The file that was written; None where it failed.
+        output: The file that was written, or its address elsewhere; None where it failed.
         error: Why it failed; None where it was written.
         seconds: Length of the sound, 0 where it failed.
         computing: Seconds it took from reading to writing.
@@ -70,22 +74,26 @@ class Outcome:
     """
 
     job: Job
-    output: Path | None
+    output: Path | str | None
     error: AudioError | OSError | None
     seconds: float
     computing: float
     notes: tuple[Note, ...] = ()
 
 
-def plan(inputs: Sequence[Path | str], out: Path) -> Plan:
+def plan(inputs: Sequence[Path | str], out: Path, alone: bool | None = None) -> Plan:
     """Every sound file that is named, or lies below a folder that is named.
 
     A folder's tree is mirrored in `out`, below the folder's own name when it is not the only input. In folders,
     hidden files, other kinds of files, links to folders, and an `out` that lies in it are passed over; a file that is
     named is always tried, and once where it is named twice. A pattern, such as `in/**/*.wav`, stands for what it
     matches, unless there is a file of that very name.
+
+    Args:
+        alone: Whether a folder's own name is left out of its targets; None for where it is the only input.
     """
     inputs = [path for named in inputs for path in _matching(named)]
+    alone = len(inputs) == 1 if alone is None else alone
     jobs: list[Job] = []
     passed_over: Counter[str] = Counter()
     for named in inputs:
@@ -95,12 +103,12 @@ def plan(inputs: Sequence[Path | str], out: Path) -> Plan:
                 Job(named, out / (path.name or "unnamed"))
             )  # an address on the web would not be known from its Path any more
             continue
-        root = out if len(inputs) == 1 else out / os.path.basename(os.path.realpath(path))
+        root = out if alone else out / os.path.basename(os.path.realpath(path))
         found = look(path, out)
         jobs += [_refused(folder, problem) for folder, problem in found.closed]
         jobs += [Job(file, root / file.relative_to(path)) for file in found.sounds]
         passed_over.update(found.passed_over)
-    return Plan(tuple(_kept_apart(list(dict.fromkeys(jobs)))), most_first(passed_over))
+    return Plan(tuple(kept_apart(list(dict.fromkeys(jobs)))), most_first(passed_over))
 
 
 def _matching(named: Path | str) -> list[Path | str]:
@@ -116,7 +124,7 @@ def _refused(folder: Path, problem: OSError) -> Job:
     return Job(folder, folder, problem=AudioError.of("unreadable", name=str(folder), problem=reason))
 
 
-def _kept_apart(jobs: Sequence[Job]) -> list[Job]:
+def kept_apart(jobs: Sequence[Job]) -> list[Job]:
     """The jobs with targets such that no two write one file, whatever their formats turn out to be.
 
     Of several that have one name, as from two folders, all but the first are numbered. Where names differ in their
@@ -155,6 +163,7 @@ def run(
     *,
     channels: engine.Channels = "each",
     track: int | None = None,
+    selection: Selection = EVERYTHING,
     strict: bool = False,
     progress: Callable[[Job, engine.Progress], None] | None = None,
 ) -> Iterator[Outcome]:
@@ -164,26 +173,82 @@ def run(
 
     Args:
         track: Which sound track of each file, from 1; None for the first, with a note where there are others.
+        selection: The stretches that are pointed at, the same times in each file.
         strict: Whether notes make a job fail; then nothing is written of it.
 
     Raises:
         Cancelled: passed on from the engine; what is done stays.
     """
-    inputs = {_place(Path(job.source)) for job in jobs}
+    inputs = endangered(jobs)
     for job in jobs:
-        began = time.perf_counter()
         tell = partial(progress, job) if progress else None
-        try:
-            if job.problem is not None:
-                raise job.problem
-            target = _target(job, settings, track, inputs)
-            rendered = _written(Path(job.source), target, denoiser, settings, channels, track, strict, tell)
-        except (AudioError, OSError) as problem:
-            notes = problem.notes if isinstance(problem, Strict) else ()
-            yield Outcome(job, None, problem, 0.0, time.perf_counter() - began, notes)
-        else:
-            taken = time.perf_counter() - began
-            yield Outcome(job, target, None, rendered.info_out.seconds, taken, rendered.notes)
+        yield attempt(
+            job,
+            denoiser,
+            settings,
+            channels=channels,
+            track=track,
+            selection=selection,
+            strict=strict,
+            inputs=inputs,
+            progress=tell,
+        )
+
+
+def attempt(
+    job: Job,
+    denoiser: Denoiser,
+    settings: engine.Settings,
+    *,
+    channels: engine.Channels = "each",
+    track: int | None = None,
+    selection: Selection = EVERYTHING,
+    strict: bool = False,
+    inputs: Collection[Place] = (),
+    scratch: str = SCRATCH,
+    progress: Report | None = None,
+    cancelled: Question | None = None,
+) -> Outcome:
+    """Denoise one job of several; see `run`.
+
+    Args:
+        inputs: What must not be written onto: `endangered` of all jobs.
+        scratch: How the name of the folder begins in which the result lies until it is complete.
+        cancelled: Asked between blocks whether to stop.
+
+    Raises:
+        Cancelled: `cancelled` said so; nothing of it is left.
+    """
+    began = time.perf_counter()
+    try:
+        if job.problem is not None:
+            raise job.problem
+        target = _target(job, settings, track, inputs)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            disk_errors_explained(target.name),
+            tempfile.TemporaryDirectory(prefix=scratch, dir=target.parent) as work,
+        ):
+            draft = Path(work) / target.name
+            rendered = engine.denoise_file(
+                Path(job.source),
+                draft,
+                denoiser,
+                settings,
+                channels=channels,
+                track=track,
+                selection=selection,
+                progress=progress,
+                cancelled=cancelled,
+            )
+            if strict and rendered.notes:
+                raise Strict.because(rendered.notes)
+            draft.replace(target)
+    except (AudioError, OSError) as problem:
+        notes = problem.notes if isinstance(problem, Strict) else ()
+        return Outcome(job, None, problem, 0.0, time.perf_counter() - began, notes)
+    taken = time.perf_counter() - began
+    return Outcome(job, target, None, rendered.info_out.seconds, taken, rendered.notes)
 
 
 class Strict(EngineError):
@@ -198,37 +263,20 @@ class Strict(EngineError):
         return error
 
 
-def _written(
-    source: Path,
-    target: Path,
-    denoiser: Denoiser,
-    settings: engine.Settings,
-    channels: engine.Channels,
-    track: int | None,
-    strict: bool,
-    progress: Report | None,
-) -> engine.Rendered:
-    """The result under its name, which it gets when all is well with it: until then it lies in a folder of its own."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    place = target.parent
-    with disk_errors_explained(target.name), tempfile.TemporaryDirectory(prefix=".denoise-", dir=place) as work:
-        draft = Path(work) / target.name
-        rendered = engine.denoise_file(
-            source, draft, denoiser, settings, channels=channels, track=track, progress=progress
-        )
-        if strict and rendered.notes:
-            raise Strict.because(rendered.notes)
-        draft.replace(target)
-    return rendered
+def endangered(jobs: Sequence[Job]) -> frozenset[Place]:
+    """The inputs that lie where results go, so that a result could take the place of one."""
+    folders = {os.path.realpath(folder) for folder in {job.target.parent for job in jobs}}
+    places = (_place(Path(job.source)) for job in jobs)
+    return frozenset(place for place in places if place[0] in folders)
 
 
-def _place(path: Path) -> tuple[str, str]:
+def _place(path: Path) -> Place:
     """Where a file lies, whatever links lead there, and its name as the least exact file system knows it."""
     real = Path(os.path.realpath(path))
     return str(real.parent), names.key(Path(real.name))
 
 
-def _target(job: Job, settings: engine.Settings, track: int | None, inputs: set[tuple[str, str]]) -> Path:
+def _target(job: Job, settings: engine.Settings, track: int | None, inputs: Collection[Place]) -> Path:
     """The job's target under a suffix that fits what it becomes."""
     target = _fitting(job, engine.output_encoding(probe(job.source, track=track), settings))
     if _place(target) in inputs:

@@ -31,6 +31,7 @@ from denoise_app.denoiser import Denoiser
 from . import threads
 from .mixing import Separated, has_high_band, mixed_blocks
 from .progress import Cancelled, Progress, Question, Report, Step, Watch
+from .selection import EVERYTHING, Selection
 from .separation import Separation, disk_errors_explained, separate, separating
 from .settings import Channels, HighBand, Settings
 from .sources import LevelMeter, Levels
@@ -42,6 +43,7 @@ __all__ = [
     "Levels",
     "Progress",
     "Rendered",
+    "Selection",
     "Separation",
     "Settings",
     "denoise",
@@ -285,15 +287,22 @@ def _copy(source: Path, target: Path) -> None:
 # ----------------------------------------------------------------------------------------------------------- at once
 
 
-def denoise(clip: Clip, denoiser: Denoiser, settings: Settings = DEFAULTS, *, channels: Channels = "each") -> Clip:
-    """A short sound in memory, denoised; the settings of the file's format are of no effect.
+def denoise(
+    clip: Clip,
+    denoiser: Denoiser,
+    settings: Settings = DEFAULTS,
+    *,
+    channels: Channels = "each",
+    selection: Selection = EVERYTHING,
+) -> Clip:
+    """A short sound in memory, denoised; the settings of the file's format are of no effect. See `separate`.
 
     Raises:
         AudioError: the sound cannot be treated so, or the disk for temporary files is full.
     """
     with (
         tempfile.TemporaryDirectory(prefix="denoise-") as work,
-        separating(Watch(), clip, denoiser, Path(work), channels) as under_way,
+        separating(Watch(), clip, denoiser, Path(work), channels, selection=selection) as under_way,
     ):
         blocks = [mixed for _, mixed in mixed_blocks(under_way, settings)]
         target = _target(under_way.info, settings, blocks)
@@ -308,6 +317,7 @@ def denoise_file(
     *,
     channels: Channels = "each",
     track: int | None = None,
+    selection: Selection = EVERYTHING,
     removed: Path | None = None,
     progress: Report | None = None,
     cancelled: Question | None = None,
@@ -322,6 +332,7 @@ def denoise_file(
             settings,
             channels=channels,
             track=track,
+            selection=selection,
             removed=removed,
             progress=progress,
             cancelled=cancelled,
@@ -338,6 +349,7 @@ def denoise_keeping(
     *,
     channels: Channels = "each",
     track: int | None = None,
+    selection: Selection = EVERYTHING,
     removed: Path | None = None,
     separated: Callable[[Separation], None] | None = None,
     progress: Report | None = None,
@@ -358,7 +370,9 @@ def denoise_keeping(
     in_one_pass = settings.loudness_lufs is None
     share = 1.0 if in_one_pass else SEPARATING
     began = time.perf_counter()
-    with separating(watch, source, denoiser, work, channels, share=share, track=track) as under_way:
+    with separating(
+        watch, source, denoiser, work, channels, share=share, track=track, selection=selection
+    ) as under_way:
         blocks = mixed_blocks(under_way, settings)
         if in_one_pass:
             written = _write(under_way, settings, out, removed, _Target(), blocks)

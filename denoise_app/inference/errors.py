@@ -12,6 +12,16 @@ SENTENCES: dict[str, str] = {
     "has {channels}. Treat each channel on its own, or choose another sound.",
     "start-beyond-end": "The part begins at {start:g} s, but the sound lasts {seconds:.1f} s. Choose an earlier "
     "beginning.",
+    "no-profile-denoiser": "This denoiser makes no use of a noise profile. Choose one of {known}, or leave the profile "
+    "out.",
+    "profile-beyond-end": "The noise profile is to be taken from {start:g} s to {end:g} s, but the sound lasts "
+    "{seconds:.1f} s. Choose an earlier stretch.",
+    "profile-too-short": "A noise profile needs a stretch of at least {least:g} s; this one lasts {seconds:.2g} s. "
+    "Choose a longer one, half a second or more.",
+    "profile-silent": "The stretch for the noise profile holds nothing but digital silence. Choose one in which only "
+    "the noise is heard.",
+    "profile-clipped": "The stretch for the noise profile is clipped, which is not the noise alone. Choose one in "
+    "which only the noise is heard.",
     "not-computable": "The denoiser made values of this sound that are not numbers. Choose another model, or lower the "
     "sound's level where it goes far beyond full scale.",
     "not-causal": "This denoiser is not causal: it needs later samples, so it cannot run on a stream. Choose a causal "
@@ -28,6 +38,10 @@ SENTENCES: dict[str, str] = {
     "bad-true-peak": "The true peak to stay below needs a number from {low:g} to {high:g} dBTP.",
     "bad-bit-depth": "The bit depth needs a whole number from {low:g} to {high:g}.",
     "bad-track": "The track needs a whole number from {low:g} to {high:g}.",
+    "bad-time": "A time needs a number of seconds, {low:g} or more.",
+    "no-time": "{text} is no time. Give seconds, or minutes and seconds as 1:15.5.",
+    "empty-stretch": "A stretch ends after it begins: {start:g} s to {end:g} s is none.",
+    "bad-profile": "A noise profile needs two times in seconds: from and to.",
     "bad-high-band": "The band above the denoiser's is treated by one of: {known}.",
     "bad-channels": "Channels are treated by one of: {known}.",
 }

@@ -22,28 +22,39 @@ from denoise_app.audio.limits import Limits, clock
 from denoise_app.denoiser import Denoiser
 
 from . import engine
+from .selection import EVERYTHING, Selection
 from .settings import Channels, Settings
 
 KINDS = "a path, a Clip, the bytes of a sound file, a binary file object, a NumPy array or a torch tensor"
 
 
-def denoise(sound: Any, denoiser: Denoiser, settings: Settings, channels: Channels, sample_rate: int | None) -> Any:
+def denoise(
+    sound: Any,
+    denoiser: Denoiser,
+    settings: Settings,
+    channels: Channels,
+    sample_rate: int | None,
+    selection: Selection = EVERYTHING,
+) -> Any:
     """Sound of any kind denoised, in the same kind; a path gives a clip. See `denoise_app.denoise`."""
     if isinstance(sound, np.ndarray | Tensor):
-        return _samples(sound, denoiser, settings, channels, sample_rate)
+        return _samples(sound, denoiser, settings, channels, sample_rate, selection)
     is_file = callable(getattr(sound, "read", None))
     if not is_file and not isinstance(sound, Clip | str | os.PathLike | bytes | bytearray | memoryview):
         raise TypeError(f"sound is {KINDS}, not {type(sound).__name__}")
     if sample_rate is not None:
         raise TypeError("sample_rate is for arrays and tensors: other sound has its own")
     if isinstance(sound, Clip):
-        return engine.denoise(sound, denoiser, settings, channels=channels)
+        return engine.denoise(sound, denoiser, settings, channels=channels, selection=selection)
     if isinstance(sound, str | os.PathLike):
-        return engine.denoise(files.read(Path(os.fsdecode(sound))), denoiser, settings, channels=channels)
-    return _encoded(sound if is_file else BytesIO(sound), denoiser, settings, channels)
+        clip = files.read(Path(os.fsdecode(sound)))
+        return engine.denoise(clip, denoiser, settings, channels=channels, selection=selection)
+    return _encoded(sound if is_file else BytesIO(sound), denoiser, settings, channels, selection)
 
 
-def _encoded(file: IO[bytes], denoiser: Denoiser, settings: Settings, channels: Channels) -> bytes:
+def _encoded(
+    file: IO[bytes], denoiser: Denoiser, settings: Settings, channels: Channels, selection: Selection
+) -> bytes:
     """The bytes of a sound file of the same format, or the nearest that is written; memory holds no decoded sound."""
     with tempfile.TemporaryDirectory(prefix="denoise-") as work:
         source = Path(work, "sound")
@@ -53,22 +64,27 @@ def _encoded(file: IO[bytes], denoiser: Denoiser, settings: Settings, channels: 
             except (TypeError, UnicodeDecodeError) as error:  # text, or what reads something else
                 raise TypeError(f"a file object must be binary, as open(path, 'rb') gives it: {error}") from error
         out = source.with_suffix(suffix(engine.output_encoding(files.probe(source), settings)))
-        engine.denoise_file(source, out, denoiser, settings, channels=channels)
+        engine.denoise_file(source, out, denoiser, settings, channels=channels, selection=selection)
         return out.read_bytes()
 
 
 def _samples(
-    sound: Any, denoiser: Denoiser, settings: Settings, channels: Channels, sample_rate: int | None
+    sound: Any,
+    denoiser: Denoiser,
+    settings: Settings,
+    channels: Channels,
+    sample_rate: int | None,
+    selection: Selection,
 ) -> np.ndarray[Any, Any] | Tensor:
     """An array or a tensor of the same shape and type, on the same device."""
     clip = _clip(sound, sample_rate)
-    clean = engine.denoise(clip, denoiser, settings, channels=channels).samples
-    if np.array_equal(clean, clip.samples):  # as with a strength of 0: doubles would lose bits on the way
-        return sound.detach().clone() if isinstance(sound, Tensor) else sound.copy()
-    shaped = clean.reshape(tuple(sound.shape))
+    clean = engine.denoise(clip, denoiser, settings, channels=channels, selection=selection).samples
+    shape = tuple(sound.shape)
+    shaped, kept = clean.reshape(shape), (clean == clip.samples).reshape(shape)  # doubles would lose bits on the way
     if isinstance(sound, Tensor):
-        return torch.from_numpy(shaped).to(sound.device, sound.dtype)
-    return shaped.astype(sound.dtype)
+        made = torch.from_numpy(shaped).to(sound.device, sound.dtype)
+        return torch.where(torch.from_numpy(kept).to(sound.device), sound.detach(), made)
+    return np.where(kept, sound, shaped.astype(sound.dtype))
 
 
 def _clip(sound: np.ndarray[Any, Any] | Tensor, sample_rate: int | None) -> Clip:

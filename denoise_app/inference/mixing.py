@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
 
 from denoise_app.audio.clip import Samples
 from denoise_app.audio.convert import Resampler, mid
 
 from .high_band import GainQueue
+from .selection import ENDLESS
 from .separation import Piece, Separating, Separation
 from .settings import Settings
 from .sources import block_frames
@@ -25,17 +29,18 @@ def mixed_blocks(separated: Separated, settings: Settings) -> Iterator[tuple[Sam
     """Blocks (channels, n) of the input, each with the mix that replaces it.
 
     The mix is the input minus what is taken from it, so that where nothing is taken the input's bits remain. Its
-    constant offset, which is no sound, is taken with the noise. Nothing depends on how it is cut into pieces.
+    constant offset, which is no sound, is taken with the noise; but where a stretch is denoised, it stays, for it would
+    jump where the stretch ends. Nothing depends on how it is cut into pieces.
     """
     mixer = _Mixer(separated, settings)
     size = block_frames(separated.info.sample_rate, separated.info.channels)
     for piece in separated.pieces():
         mixer.push(piece)
-        while mixer.ready >= size:
-            yield mixer.take(size)
+        while mixer.ready >= (due := min(size, mixer.alike)):
+            yield mixer.take(due)
     mixer.finish()
     while mixer.ready:
-        yield mixer.take(min(size, mixer.ready))
+        yield mixer.take(min(size, mixer.alike, mixer.ready))
 
 
 class _Mixer:
@@ -46,6 +51,7 @@ class _Mixer:
         rows, model_rate = separated.rows, separated.model_rate
         self._wet = settings.wet
         self._is_mid = separated.channels == "mid"
+        self._heard, self._stretch, self._position = separated.heard, separated.stretch, 0
         self._has_above = settings.high_band != "keep" and has_high_band(separated)
         self._follows = self._has_above and settings.high_band == "follow"
         self._sound, self._centred = Queue(channels), Queue(channels)
@@ -58,6 +64,7 @@ class _Mixer:
             begin=separated.skipped * rate // model_rate,
             first=separated.skipped // separated.gain_hop,
         )
+        self._is_done = False
         self._awaited: list[Queue | GainQueue] = [self._sound]
         if self._wet:
             self._awaited += [self._taken]
@@ -66,12 +73,22 @@ class _Mixer:
     @property
     def ready(self) -> int:
         """Samples that can be taken."""
-        return min(queue.frames for queue in self._awaited)
+        waits = self._is_heard and not self._is_done
+        return min(queue.frames for queue in (self._awaited if waits else [self._sound]))
+
+    @property
+    def alike(self) -> int:
+        """Samples from here to where what the denoiser heard begins or ends."""
+        return next(edge - self._position for edge in (*self._heard, ENDLESS) if edge > self._position)
+
+    @property
+    def _is_heard(self) -> bool:
+        return self._heard[0] <= self._position < self._heard[1]
 
     def push(self, piece: Piece) -> None:
         """Hears what is known next."""
         self._sound.put(piece.sound)
-        if not self._wet:
+        if not self._wet or self._is_done:
             return
         self._centred.put(piece.centred)
         for begin in range(0, piece.taken.shape[1], self._size):  # half a minute may come at once
@@ -80,22 +97,31 @@ class _Mixer:
             self._low.put(self._low_band.push(piece.centred))
         if self._follows:
             self._gains.put(piece.gains)
+        if piece.done:
+            self.finish()
 
     def finish(self) -> None:
-        """Nothing more comes: all that is left can be taken."""
-        self._taken.put(self._up.finish())
-        self._low.put(self._low_band.finish())
-        self._awaited = [self._sound]
+        """Nothing more is taken from what comes: all that is left can be had."""
+        if not self._is_done:
+            self._is_done = True
+            self._taken.put(self._up.finish())
+            self._low.put(self._low_band.finish())
 
     def take(self, frames: int) -> tuple[Samples, Samples]:
-        """The next (channels, frames) of the sound, and its mix."""
-        sound = self._sound.take(frames)
-        if not self._wet:
+        """The next (channels, frames) of the sound, at most as many as are `alike`, and its mix."""
+        sound, is_heard = self._sound.take(frames), self._is_heard
+        position, self._position = self._position, self._position + frames
+        if not self._wet or not is_heard:
             return sound, sound
         centred = self._centred.take(frames)
         heard = mid(centred) if self._is_mid else centred
-        change = (sound - heard) + self._taken.take(frames) + self._above(centred)
-        return sound, sound - self._wet * change
+        taken: Any = self._taken.take(frames) + self._above(centred)
+        if self._stretch is None:
+            return sound, sound - self._wet * ((sound - heard) + taken)
+        weights = self._stretch.weights(position, frames)
+        change = weights * ((centred - heard) + taken)
+        mixed: Samples = np.where(weights > 0, sound - self._wet * change, sound)  # a zero would lose its sign
+        return sound, mixed
 
     def _above(self, centred: Samples) -> Samples | float:
         """What is taken above the denoiser's band, (rows, n) or 0."""

@@ -20,6 +20,7 @@ from denoise_app.denoiser import Denoiser
 from denoise_app.version import __version__
 
 from . import catalog, engine
+from .selection import EVERYTHING, Selection
 
 FORMAT_VERSION = 2
 SHARES_VERSION = 1  # has strength as a share, 0 to 1; from 2 on it is in percent
@@ -48,6 +49,7 @@ class Receipt:
         sha256: Of the checkpoint's weights; None for a classical denoiser.
         channels, settings: As `engine.denoise_file` takes them.
         track: Which sound track of the recording, from 1; None for the first.
+        selection: The stretches that were pointed at.
         recording, output: `fingerprint` of what went in and of what came out.
     """
 
@@ -60,6 +62,7 @@ class Receipt:
     recording: str
     output: str
     track: int | None = None
+    selection: Selection = EVERYTHING
 
 
 def fingerprint(path: Path, track: int | None = None) -> str:
@@ -93,7 +96,7 @@ def as_json(receipt: Receipt) -> dict[str, Any]:
         "recording": {"samples_sha256": receipt.recording},
         "output": {"samples_sha256": receipt.output},
         "denoiser": {key: getattr(receipt, key) for key in ("model", "loss", "revision", "sha256")},
-        "settings": settings | {"channels": receipt.channels, "track": receipt.track},
+        "settings": settings | {"channels": receipt.channels, "track": receipt.track} | asdict(receipt.selection),
     }
 
 
@@ -131,6 +134,7 @@ def _receipt(report: Any) -> Receipt:
     track = settings.pop("track", None)  # older reports have none
     if track is not None and (type(track) is not int or track < 1):
         raise ValueError(f"a track is counted from 1, not {track!r}")
+    given = {field.name: settings.pop(field.name, field.default) for field in fields(Selection)}
     return Receipt(
         model=_text(denoiser, "model"),
         loss=_text_or_none(denoiser, "loss"),
@@ -141,6 +145,7 @@ def _receipt(report: Any) -> Receipt:
         recording=_text(_part(report, "recording"), "samples_sha256"),
         output=_text(_part(report, "output"), "samples_sha256"),
         track=track,
+        selection=Selection(**given),
     )
 
 
@@ -208,4 +213,12 @@ def replay(receipt: Receipt, recording: Path, out: Path, device: str | None = No
         CheckpointError, ReplayError, AudioError: As `denoiser` and `engine.denoise_file` do.
     """
     loaded = denoiser(receipt, device)
-    return engine.denoise_file(recording, out, loaded, receipt.settings, channels=receipt.channels, track=receipt.track)
+    return engine.denoise_file(
+        recording,
+        out,
+        loaded,
+        receipt.settings,
+        channels=receipt.channels,
+        track=receipt.track,
+        selection=receipt.selection,
+    )

@@ -32,7 +32,9 @@ from .blocks import Blocks
 from .chunks import Chunks, Plan
 from .errors import EngineError
 from .high_band import Gains, TopBand
+from .noise_profile import profiled
 from .progress import Question, Report, Step, Watch
+from .selection import ENDLESS, EVERYTHING, Selection, Stretch, beyond_the_end
 from .settings import Channels, treatment
 from .sources import ClipReader, LevelMeter, Levels, block_frames, open_sound, window
 from .tracks import Queue
@@ -47,15 +49,17 @@ class Piece(NamedTuple):
 
     Attributes:
         sound: The input, (channels, n).
-        centred: The same without its offset, as the denoiser heard it, (channels, n).
-        taken: What the denoiser takes from it, (rows, m) at the denoiser's rate.
+        centred: The same without its offset, as the denoiser heard it, (channels, m); from `heard[0]` on.
+        taken: What the denoiser takes from it, (rows, k) at the denoiser's rate; from there on too.
         gains: How much of its top band it leaves, (frames, rows).
+        done: Whether that is all of these three; only sound that nothing is taken from may follow.
     """
 
     sound: Samples
     centred: Samples
     taken: Samples
     gains: Gains
+    done: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,8 @@ class Separation:
         offset: The constant offset of each channel, which is subtracted before the denoiser and counts as removed.
         rows: Signals that were denoised side by side: one per channel, or 1 for "mid".
         gain_hop: Samples at the model's rate between gains.
+        heard: First sample and end of what `taken` and `gains` are of, ENDLESS for all that follows.
+        stretch: What is denoised of it; None for all.
         skipped: Samples of `taken` that lie before it, where it is a part of another: see `part`.
     """
 
@@ -102,28 +108,35 @@ class Separation:
     offset: Offset
     rows: int
     gain_hop: int
+    heard: tuple[int, int] = (0, ENDLESS)
+    stretch: Stretch | None = None
     skipped: int = 0
 
     @property
     def real_time_factor(self) -> float:
-        """Seconds of work per second of sound; 0 for no sound."""
-        return self.seconds_taken / self.info.seconds if self.info.frames else 0.0
+        """Seconds of work per second of sound that was denoised; 0 for no sound."""
+        begin, end = self.heard
+        frames = min(end, self.info.frames) - begin
+        return self.seconds_taken / (frames / self.info.sample_rate) if frames > 0 else 0.0
 
     def pieces(self) -> Iterator[Piece]:
         """It once more, from its files; raises AudioError where the input is gone."""
         rate, rows = self.info.sample_rate, self.rows
-        first, position = self.skipped // self.gain_hop, 0
+        first, position, known = self.skipped // self.gain_hop, 0, 0
         with (
             open_sound(self.sound, self.track) as reader,
             _Rows(self.taken, rows, self.skipped) as taken,
             _Rows(self.gains, rows, first) as gains,
         ):
             for sound in window(reader.blocks(block_frames(rate, self.info.channels), self.start), self.info.frames):
-                offset = self.offset.at(position, sound.shape[1])
+                heard = _cut(sound, position, self.heard)[1]
                 position += sound.shape[1]
-                end = self.skipped + resampled_length(position, rate, self.model_rate)
+                centred = heard - self.offset.at(known, heard.shape[1])
+                known += heard.shape[1]
+                end = self.skipped + resampled_length(known, rate, self.model_rate)
                 last = end // self.gain_hop + 1  # a gain lies at or after the last sample
-                yield Piece(sound, sound - offset, taken.up_to(end).T, gains.up_to(last + 1))
+                done = position >= self.heard[1]
+                yield Piece(sound, centred, taken.up_to(end).T, gains.up_to(last + 1), done)
 
     @property
     def grain(self) -> int:
@@ -138,9 +151,17 @@ class Separation:
             frames: Its length; it ends where this one does.
         """
         assert start % self.grain == 0
-        info = replace(self.info, frames=max(0, min(frames, self.info.frames - start)))
-        skipped = self.skipped + start * self.model_rate // self.info.sample_rate
-        return replace(self, info=info, start=self.start + start, skipped=skipped, offset=self.offset.later(start))
+        begin, end = self.heard
+        inside = max(0, start - begin)  # of what is heard, before the part
+        return replace(
+            self,
+            info=replace(self.info, frames=max(0, min(frames, self.info.frames - start))),
+            start=self.start + start,
+            skipped=self.skipped + inside * self.model_rate // self.info.sample_rate,
+            offset=self.offset.later(inside),
+            heard=(max(0, begin - start), max(0, _later(end, -start))),
+            stretch=self.stretch and self.stretch.later(start),
+        )
 
     def remove(self) -> None:
         """Deletes its files; it cannot be rendered any more."""
@@ -159,6 +180,7 @@ def separate(
     start: float = 0.0,
     seconds: float | None = None,
     track: int | None = None,
+    selection: Selection = EVERYTHING,
 ) -> Separation:
     """Run a denoiser over a sound, once.
 
@@ -173,13 +195,17 @@ def separate(
         start: Seconds into the sound where to begin.
         seconds: How much to treat, None for all; together with `start` a preview.
         track: Which sound track of a file, from 1; None for the first, with a note where there are others.
+        selection: The stretch that is denoised, the denoiser hearing what is around it too, and that of the noise.
+            It is one of a whole sound, and goes with no `start` or `seconds`.
 
     Raises:
         AudioError: the sound cannot be read or treated so, or the disk is full.
         Cancelled: `cancelled` said so; nothing is left in `work`.
     """
     watch = Watch(progress, cancelled)
-    with separating(watch, sound, denoiser, work, channels, start=start, seconds=seconds, track=track) as under_way:
+    with separating(
+        watch, sound, denoiser, work, channels, start=start, seconds=seconds, track=track, selection=selection
+    ) as under_way:
         for _ in under_way.pieces():
             pass  # they are kept in its files
         return under_way.result()
@@ -197,6 +223,7 @@ def separating(
     start: float = 0.0,
     seconds: float | None = None,
     track: int | None = None,
+    selection: Selection = EVERYTHING,
 ) -> Iterator[Separating]:
     """`separate` while it goes on, as the first `share` of a longer work; what fails within leaves nothing."""
     sound = sound if isinstance(sound, Clip) else Path(sound)
@@ -208,9 +235,11 @@ def separating(
         gains.open("wb") as gains_file,
     ):
         span = _span(reader.info, start, seconds)
+        if span != (0, None) and selection != EVERYTHING:
+            raise ValueError("a selection is one of a whole sound")
         length = (span[1] or reader.info.frames - span[0]) / reader.info.sample_rate
         step = watch.stage("separate", length, 0.0, share)
-        yield Separating(sound, track, reader, denoiser, channels, span, (taken_file, gains_file), step)
+        yield Separating(sound, track, reader, denoiser, channels, span, (taken_file, gains_file), step, selection)
 
 
 class Separating:
@@ -218,7 +247,7 @@ class Separating:
 
     Attributes:
         info: What the header says of the input.
-        channels, model_rate, rows, gain_hop, skipped: See `Separation`.
+        channels, model_rate, rows, gain_hop, skipped, heard, stretch: See `Separation`.
     """
 
     skipped = 0
@@ -233,6 +262,7 @@ class Separating:
         span: tuple[int, int | None],
         files: tuple[BufferedWriter, BufferedWriter],
         step: Step,
+        selection: Selection = EVERYTHING,
     ) -> None:
         self.info = info = reader.info
         self.channels: Channels = channels
@@ -243,9 +273,13 @@ class Separating:
         self._first, self._length = span
         self._taken, self._gains = files
         self._step = step
-        self._warm_up = min(self._first // info.sample_rate, WARM_UP_SECONDS)  # whole, as in samples of both rates
-        skip = self._warm_up * self.model_rate
-        self._run = _Run(_suited(denoiser, channels, info), self.rows, info.sample_rate, skip)
+        self.stretch = selection.stretch(info)
+        grain = info.sample_rate // math.gcd(info.sample_rate, self.model_rate)
+        self.heard = self.stretch.surroundings(info.sample_rate, grain) if self.stretch else (0, ENDLESS)
+        warm_up = WARM_UP_SECONDS if denoiser.causal else max(WARM_UP_SECONDS, self._reach)
+        self._warm_up = min((self._first + self.heard[0]) // info.sample_rate, warm_up)  # whole, as in samples of both
+        suited = profiled(_suited(denoiser, channels, info), sound, track, channels, selection.noise_profile)
+        self._run = _Run(suited, self.rows, info.sample_rate, self._warm_up * self.model_rate)
         self.gain_hop = self._run.top_band.hop
         self._levels = LevelMeter(info.channels, info.sample_rate)
         self._cancelling = CancellationMeter(info.channels, info.sample_rate)
@@ -266,32 +300,55 @@ class Separating:
         self._taken.flush()
         self._gains.flush()
 
+    @property
+    def _reach(self) -> int:
+        """Whole seconds on either side of a sample that its result may depend on."""
+        return math.ceil(self._denoiser.latency / self.model_rate)
+
     def _known(self) -> Iterator[Piece]:
-        skip = self._warm_up * self.info.sample_rate
-        for sound, centred in self._centred():
+        warm_up = self._warm_up * self.info.sample_rate
+        early = warm_up if self.stretch is None else 0  # before a part the sound does not count either
+        nothing = np.zeros((self.rows, 0), np.float32)
+        for sound, centred, is_last in self._centred():
             if self.channels == "mid":
                 self._cancelling.push(centred)
-            taken, gains = self._run.push(mid(centred) if self.channels == "mid" else centred)
-            yield Piece(sound[:, skip:], centred[:, skip:], taken, gains)
-            skip = max(0, skip - sound.shape[1])
-        yield Piece(sound[:, :0], sound[:, :0], *self._run.finish())
+            heard = mid(centred) if self.channels == "mid" else centred
+            taken, gains = self._run.push(heard) if centred.shape[1] else (nothing, nothing.T)
+            yield Piece(sound[:, early:], centred[:, warm_up:], taken, gains)
+            early, warm_up = max(0, early - sound.shape[1]), max(0, warm_up - centred.shape[1])
+            if is_last:
+                yield Piece(sound[:, :0], sound[:, :0], *self._run.finish(), done=True)
 
-    def _centred(self) -> Iterator[tuple[Samples, Samples]]:
-        """Blocks (channels, n) from the warm-up on, with and without their offset."""
+    def _centred(self) -> Iterator[tuple[Samples, Samples, bool]]:
+        """Blocks (channels, n) of the sound; in step what is heard of it, without its offset; whether that is all."""
         rate, channels = self.info.sample_rate, self.info.channels
-        position = -self._warm_up * rate
+        first = self.heard[0] - self._warm_up * rate
+        hears = first, _later(self.heard[1], self._reach * rate)
+        position = min(0, first)
         waiting = Queue(channels)  # for its offset to become known
+        is_open = True
         blocks = self._reader.blocks(block_frames(rate, channels), self._first + position)
         for block in window(blocks, None if self._length is None else self._length - position):
-            waiting.put(block)
+            before, heard, after = _cut(block, position, hears)
             self._levels.push(block[:, max(0, -position) :])
+            waiting.put(heard)
             position += block.shape[1]
             self._frames = max(0, position)
-            centred = self._remover.push(block)
-            yield _shared(waiting.take(centred.shape[1]), centred)
-        if self._first and not self._frames:
-            raise _beyond_the_end(self.info, self._first / rate)
-        yield _shared(waiting.take(waiting.frames), self._remover.finish())
+            if before.shape[1]:
+                yield before, before[:, :0], False
+            if heard.shape[1]:
+                centred = self._remover.push(heard)
+                yield *_shared(waiting.take(centred.shape[1]), centred), False
+            if is_open and position >= hears[1]:
+                is_open = False
+                yield *_shared(waiting.take(waiting.frames), self._remover.finish()), True
+            if after.shape[1]:
+                yield after, after[:, :0], False
+        begin = self.stretch.first if self.stretch else 0
+        if self._frames <= begin and self._first + begin:
+            raise beyond_the_end(self.info, (self._first + begin) / rate)
+        if is_open:
+            yield *_shared(waiting.take(waiting.frames), self._remover.finish()), True
 
     def result(self) -> Separation:
         """What was found, once all pieces have been gone through."""
@@ -317,7 +374,20 @@ class Separating:
             offset=self._remover.offset().later(self._warm_up * self.info.sample_rate),
             rows=self.rows,
             gain_hop=self.gain_hop,
+            heard=self.heard,
+            stretch=self.stretch,
         )
+
+
+def _later(end: int, frames: int) -> int:
+    """So many samples later; ENDLESS stays."""
+    return end if end == ENDLESS else end + frames
+
+
+def _cut(block: Samples, position: int, span: tuple[int, int]) -> tuple[Samples, Samples, Samples]:
+    """A block that begins at a position, as what lies before a span, in it and after it."""
+    first, last = (min(max(0, edge - position), block.shape[1]) for edge in span)
+    return block[:, :first], block[:, first:last], block[:, last:]
 
 
 def _shared(sound: Samples, centred: Samples) -> tuple[Samples, Samples]:
@@ -331,12 +401,8 @@ def _span(info: FileInfo, start: float, seconds: float | None) -> tuple[int, int
         raise ValueError(f"a part begins at 0 s or later and lasts longer than 0 s, not {start} and {seconds}")
     first = round(start * info.sample_rate)
     if first and first >= info.frames:
-        raise _beyond_the_end(info, start)
+        raise beyond_the_end(info, start)
     return first, None if seconds is None else max(1, min(info.frames - first, round(seconds * info.sample_rate)))
-
-
-def _beyond_the_end(info: FileInfo, start: float) -> AudioError:
-    return EngineError.of("start-beyond-end", start=start, seconds=info.seconds)
 
 
 def _suited(denoiser: Denoiser, channels: Channels, info: FileInfo) -> Denoiser:

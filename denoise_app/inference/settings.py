@@ -25,6 +25,7 @@ RANGES: dict[str, tuple[str, float, float]] = {
     "bad-true-peak": ("true_peak_dbtp", -70, 0),
     "bad-bit-depth": ("bit_depth", 8, 32),
     "bad-track": ("track", 1, 1000),
+    "bad-time": ("time", 0, inf),
 }
 """Reason of the error -> the setting as programs call it, the least and the largest that it may be."""
 

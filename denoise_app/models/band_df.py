@@ -28,6 +28,7 @@ from .layers import (
     complex_product,
     phase_steps,
     run_gru,
+    started,
 )
 
 
@@ -105,7 +106,8 @@ class BandDf(SpectralModel):
         self.decode = nn.Sequential(nn.Linear(config.hidden + config.width, config.width), nn.ReLU())
         self.to_gain = nn.Linear(config.width, bands)
         self.to_filter = nn.Linear(config.width, 2 * self.taps * config.filtered_bins)
-        nn.init.normal_(self.to_filter.weight, std=1e-3)  # at first a mask alone: the filter comes when it pays
+        # at first a mask alone: the filter comes when it pays
+        self.to_filter.weight = started(*self.to_filter.weight.shape, fill=lambda empty: empty.normal_(std=1e-3))
         nn.init.zeros_(self.to_filter.bias)
 
     def initial_frames(self, batch: int) -> Memory:

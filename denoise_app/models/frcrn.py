@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from denoise_app.spectral.stft import Stft
 
-from .layers import SILENCE, RunningMean, SpectralModel, check_bounds, complex_product, power_of
+from .layers import SILENCE, RunningMean, SpectralModel, check_bounds, complex_product, power_of, started
 
 KERNEL = 5  # bins that a convolution sees, in two frames
 POWER = 0.3  # to which magnitudes are raised, so that weak bins count
@@ -102,7 +102,7 @@ def as_real(weight: Tensor, fan_in: int, fan_out: int) -> Tensor:
 
 def drawn(*shape: int, fan_in: int) -> nn.Parameter:
     """Real and imaginary part (2, *shape), uniform; `fan_in` complex numbers meet in each sum, as in torch's layers."""
-    return nn.Parameter(torch.empty(2, *shape).uniform_(-1, 1) / math.sqrt(2 * fan_in))
+    return started(2, *shape, fill=lambda empty: empty.uniform_(-1, 1) / math.sqrt(2 * fan_in))
 
 
 class ComplexLinear(nn.Module):
@@ -154,7 +154,7 @@ class Fsmn(nn.Module):
     def __init__(self, width: int, hidden: int, reach: int) -> None:
         super().__init__()
         self.inward = ComplexLinear(width, hidden)
-        self.taps = nn.Parameter(torch.empty(2 * hidden, reach).uniform_(-1, 1) / math.sqrt(reach))
+        self.taps = started(2 * hidden, reach, fill=lambda empty: empty.uniform_(-1, 1) / math.sqrt(reach))
         self.outward = ComplexLinear(hidden, width)
 
     def filtered(self, seen: Tensor, past: int) -> Tensor:

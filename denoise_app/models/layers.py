@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -31,6 +32,16 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "floor": (0.0, 0.9),
 }
 """(lowest, highest) of settings that mean the same in every Config that has them."""
+
+
+def started(*shape: int, fill: Callable[[Tensor], Tensor]) -> nn.Parameter:
+    """A parameter and its first values, which `fill` puts into an empty tensor.
+
+    On torch's "meta" device there is nothing to fill, and arithmetic there would load torch's compiler: 110 MiB, for
+    nothing, in every process that reads a checkpoint.
+    """
+    empty = torch.empty(shape)
+    return nn.Parameter(empty if empty.is_meta else fill(empty))
 
 
 def check_bounds(config: object, **own: tuple[float, float]) -> None:

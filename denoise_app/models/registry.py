@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from denoise_app.denoiser import Denoiser
 
@@ -71,6 +70,8 @@ def count_parameters(model: nn.Module) -> int:
 
 def macs_per_second(name: str, config: Mapping[str, Any] | None = None) -> int:
     """Multiply-accumulates per second of sound, counted by torch over two seconds without computing anything."""
+    from torch.utils.flop_counter import FlopCounterMode  # brings Triton, 50 MiB that no server needs
+
     seconds = 2  # one more frame than they last: under one per cent too many
     with torch.device("meta"):
         model = build(name, config)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from denoise_app.spectral.stft import Stft
 
-from .layers import FLOOR, check_bounds, level_around
+from .layers import FLOOR, check_bounds, level_around, started
 
 STEP = 2  # frames of a token
 BINS = 8  # of a token
@@ -162,7 +162,7 @@ class Transformer(nn.Module):
         channels = config.channels
         self.first = nn.Conv2d(3, channels // 2, (3, 8), stride=(1, 4), padding=(1, 2))
         self.encode = nn.Conv2d(channels // 2, channels, 4, stride=2, padding=1)
-        self.pitch = nn.Parameter(0.02 * torch.randn(self.stft.window // 2 // BINS, channels))
+        self.pitch = started(self.stft.window // 2 // BINS, channels, fill=lambda empty: 0.02 * empty.normal_())
         self.blocks = nn.Sequential(*(Block(config) for _ in range(config.blocks)))
         self.norm = nn.LayerNorm(channels)
         self.decode = nn.ConvTranspose2d(channels, channels // 2, 4, stride=2, padding=1)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import plotly.graph_objects as go
+from plotly.colors import sample_colorscale, unlabel_rgb
 
 from .theme import COLOUR_MAP, GAP, PALETTES, Theme, frame
 
@@ -62,7 +63,6 @@ def matrix_figure(
             x=list(models),
             y=list(losses),
             z=table,
-            texttemplate=f"%{{z:.{digits}f}}",
             colorscale=COLOUR_MAP,
             reversescale=lower_is_better,
             showscale=False,
@@ -72,9 +72,45 @@ def matrix_figure(
             hovertemplate=f"%{{x}}/%{{y}}: %{{z:.{digits}f}}<extra></extra>",
         )
     )
+    figure.add_trace(_numbers(models, losses, values, digits, lower_is_better))
     figure.update_xaxes(showgrid=False, type="category")
     figure.update_yaxes(showgrid=False, type="category", autorange="reversed")
     return figure
+
+
+def _numbers(
+    models: Sequence[str],
+    losses: Sequence[str],
+    values: Mapping[tuple[str, str], float],
+    digits: int,
+    lower_is_better: bool,
+) -> go.Scatter:
+    """The numbers on the cells; plotly's own are grey on grey where the colour is neither light nor dark."""
+    cells = [(model, loss) for loss in losses for model in models if (model, loss) in values]
+    low, span = min(values.values(), default=0.0), max(values.values(), default=1.0) - min(values.values(), default=0.0)
+    shares = [(values[cell] - low) / (span or 1.0) for cell in cells]
+    colours = sample_colorscale(COLOUR_MAP, [1 - share if lower_is_better else share for share in shares])
+    return go.Scatter(
+        x=[model for model, _ in cells],
+        y=[loss for _, loss in cells],
+        mode="text",
+        text=[f"{values[cell]:.{digits}f}" for cell in cells],
+        textfont={"color": [readable_on(colour) for colour in colours]},
+        hoverinfo="skip",
+        showlegend=False,
+    )
+
+
+def readable_on(colour: str) -> str:
+    """Black or white, whichever stands out more; by 4.5 to 1 or more on any colour (WCAG 2.1, relative luminance).
+
+    >>> readable_on("rgb(0, 0, 3)"), readable_on("rgb(252, 253, 191)")
+    ('#ffffff', '#000000')
+    """
+    shares = [part / 255 for part in unlabel_rgb(colour)]
+    linear = [share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return "#000000" if luminance > 0.179 else "#ffffff"  # where both have 4.58 to 1
 
 
 def quality_figure(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -19,6 +20,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from .clients import CURRENT, address
 from .limits import FORM_BYTES, JSON_BYTES
+from .metrics import Metrics
 from .uploads import Uploads
 
 Scope = MutableMapping[str, Any]
@@ -32,6 +34,8 @@ logger = logging.getLogger(__name__)
 PATIENCE = 60.0  # s without a byte, after which an upload is given up
 UPLOAD = "/gradio_api/upload"
 ORDERS = ("/gradio_api/queue/join", "/gradio_api/call/", "/gradio_api/run/", "/gradio_api/api/")
+REFUSED = "denoise.refused"  # of a scope
+LATER, AN_HOUR = 60, 3600  # s after which to ask again
 CLOSED = ("/gradio_api/deep_link",)  # would write a visit's state to the disk, for whoever asks
 
 POLICY = "; ".join(
@@ -70,12 +74,29 @@ class Refused(Exception):
     Args:
         status: Of HTTP.
         key: Of the sentence.
+        retry_after: Seconds after which it may be taken; None where it never will.
         facts: What the sentence names.
     """
 
-    def __init__(self, status: int, key: str, **facts: object) -> None:
+    def __init__(self, status: int, key: str, retry_after: int | None = None, **facts: object) -> None:
         super().__init__(key)
-        self.status, self.key, self.facts = status, key, facts
+        self.status, self.key, self.retry_after, self.facts = status, key, retry_after, facts
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What a program is told beside the sentence."""
+        headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+        return headers | ({"WWW-Authenticate": "Bearer"} if self.status == 401 else {})
+
+
+def refuse(scope: Scope, refused: Refused) -> None:
+    """Gives what is answered to a request, with a sentence of the page's own, a refusal's status and headers."""
+    scope[REFUSED] = refused
+
+
+def _refusal(scope: Scope) -> Refused | None:
+    found = scope.get(REFUSED)
+    return found if isinstance(found, Refused) else None
 
 
 class Guard:
@@ -86,6 +107,7 @@ class Guard:
         uploads: Where its uploads go, and how much is taken.
         say: Gives the words for the languages that a client accepts.
         closing: Whether the program ends, so that nothing new is begun.
+        metrics: Counts what is answered.
     """
 
     def __init__(
@@ -94,8 +116,10 @@ class Guard:
         uploads: Uploads,
         say: Callable[[str], Sentence],
         closing: Callable[[], bool] = lambda: False,
+        metrics: Metrics | None = None,
     ) -> None:
         self._app, self._uploads, self._say, self._closing = app, uploads, say, closing
+        self._metrics = metrics or Metrics()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -103,7 +127,7 @@ class Guard:
             return
         headers = Headers(scope=scope)
         CURRENT.set(address((scope.get("client") or ("",))[0], headers.getlist("x-forwarded-for")))
-        answer = _Answer(send, is_foreign(headers))
+        answer, began = _Answer(scope, send, is_foreign(headers)), time.monotonic()
         try:
             await self._passed(scope, headers, receive, answer)
         except Refused as refused:
@@ -115,6 +139,10 @@ class Guard:
                 await self._refuse(Refused(500, "failed"), scope, headers, receive, answer)
             elif not answer.ended:
                 await answer({"type": "http.response.body", "body": b""})  # what was said so far stands
+        finally:
+            if (kept := _refusal(scope)) is not None:
+                self._metrics.refused(kept.key)
+            self._metrics.answered(scope["path"], answer.status if answer.begun else None, time.monotonic() - began)
 
     async def _passed(self, scope: Scope, headers: Headers, receive: Receive, answer: _Answer) -> None:
         path = scope["path"].rstrip("/")
@@ -125,7 +153,7 @@ class Guard:
             return
         is_upload = path.endswith(UPLOAD)
         if self._closing() and (is_upload or any(order in path + "/" for order in ORDERS)):
-            raise Refused(503, "closing")
+            raise Refused(503, "closing", LATER)
         if is_upload:
             await self._upload(scope, headers, receive, answer)
         else:
@@ -135,23 +163,26 @@ class Guard:
         most = self._uploads.limits.max_upload
         size = _length(headers)
         announced = most + FORM_BYTES if size is None else size
-        refusal = await run_in_threadpool(self._uploads.refusal, announced)
+        refusal = await run_in_threadpool(self._uploads.refusal, announced, CURRENT.get())
         if refusal == "upload-too-large":
             raise Refused(413, refusal, limit=_megabytes(most))
+        if refusal == "too-many-bytes":
+            raise Refused(429, refusal, AN_HOUR, limit=_megabytes(self._uploads.limits.max_uploaded_each))
         if refusal is not None:
-            raise Refused(507, refusal)
+            raise Refused(507, refusal, AN_HOUR)
         answer.withhold = True
-        with self._uploads.receiving(announced) as keep:
+        with self._uploads.receiving(announced, CURRENT.get()) as keep:
             try:
                 await self._app(scope, _bounded(receive, announced, most), answer)
             except OSError as error:
                 if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                    raise Refused(507, "disk-full") from error
+                    raise Refused(507, "disk-full", AN_HOUR) from error
                 raise Refused(500, "upload-failed") from error
             except ClientDisconnect:
                 return
             if answer.status == 200:
                 keep()
+                self._metrics.uploaded(announced)
             elif answer.status == 413:
                 raise Refused(413, "upload-too-large", limit=_megabytes(most))
             elif not answer.begun:
@@ -162,6 +193,7 @@ class Guard:
     ) -> None:
         text = self._say(headers.get("accept-language", ""))(f"refused.{refused.key}", **refused.facts)
         answer.final = True
+        refuse(scope, refused)
         plain = scope["path"].rstrip("/").endswith(UPLOAD)  # which Gradio's page shows as it is
         kind: Callable[..., Response] = PlainTextResponse if plain else JSONResponse
         response = kind(text if plain else {"detail": text}, refused.status, headers={"Connection": "close"})
@@ -179,17 +211,21 @@ class _Answer:
         status: What the page answered, sent or not.
     """
 
-    def __init__(self, send: Send, foreign: bool) -> None:
-        self._send, self._foreign = send, foreign
+    def __init__(self, scope: Scope, send: Send, foreign: bool) -> None:
+        self._scope, self._send, self._foreign = scope, send, foreign
         self.withhold, self.final, self.begun, self.ended = False, False, False, False
         self._kept_back = False
         self.status: int | None = None
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
+            refused = _refusal(self._scope)
+            if refused is not None:
+                message["status"] = refused.status
             self.status = message["status"]
             headers = MutableHeaders(scope=message)
             headers.update(HEADERS)
+            headers.update(refused.headers if refused is not None else {})
             if self._foreign:
                 del headers["Access-Control-Allow-Credentials"]
             bare = self.status == 500 and headers.get("content-type", "").startswith("text/plain")

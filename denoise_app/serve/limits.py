@@ -18,19 +18,29 @@ class ServiceLimits:
 
     Attributes:
         max_upload: Bytes of one upload.
+        max_uploaded_each: Bytes of one client's uploads that are kept at once.
         max_disk: Bytes of all uploads and results that are kept at once.
         min_free: Bytes that stay free on the disk.
         max_waiting: Orders under way and waiting, of everybody.
         max_waiting_each: ... of one client.
+        max_minutes_each: Minutes of sound under way and waiting, of one client.
+        drain_seconds: How long work under way has to end after SIGTERM.
         live_sessions: Of microphones that are denoised here at once.
+        max_batch: Files of one batch.
+        max_batch_bytes: Bytes of all of them, unpacked.
     """
 
     max_upload: int = 1536 << 20  # two hours of 16-bit stereo at 48 kHz
+    max_uploaded_each: int = 6 << 30  # four of the largest
     max_disk: int = 20 << 30
     min_free: int = 1 << 30
     max_waiting: int = 64
     max_waiting_each: int = 12  # a few people behind one address, each with an order in each tab
+    max_minutes_each: int = 240  # two recordings of the longest that are read
+    drain_seconds: int = 20  # of the 30 that most hosts give between SIGTERM and SIGKILL
     live_sessions: int = field(default_factory=lambda: 2 * (os.cpu_count() or 1))  # measured: docs/deploy.md
+    max_batch: int = 500
+    max_batch_bytes: int = 4 << 30
 
     @classmethod
     def from_environment(cls) -> ServiceLimits:

@@ -59,7 +59,7 @@ class Turns:
     """
 
     def __init__(self, places: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._places, self._clock = places, clock
+        self.places, self._clock = places, clock
         self._changed = threading.Condition()
         self._waiting: list[Turn] = []
         self._held: list[Turn] = []
@@ -107,6 +107,11 @@ class Turns:
         """How many wait."""
         return len(self._waiting)
 
+    @property
+    def held(self) -> int:
+        """How many compute."""
+        return len(self._held)
+
     def _enter(self, client: str) -> Turn:
         with self._changed:
             self._count += 1
@@ -132,7 +137,7 @@ class Turns:
             self._waiting.append(turn)
             self._changed.notify_all()
             place: Place | None = None
-            while len(self._held) >= self._places or self._line()[0] is not turn:
+            while len(self._held) >= self.places or self._line()[0] is not turn:
                 if gone():
                     self._waiting.remove(turn)
                     self._changed.notify_all()
@@ -180,4 +185,4 @@ class Turns:
 
     def _place(self, turn: Turn) -> Place:
         ahead = self._line().index(turn)
-        return Place(ahead, round((ahead + 1) * self._usual / self._places, 1))
+        return Place(ahead, round((ahead + 1) * self._usual / self.places, 1))

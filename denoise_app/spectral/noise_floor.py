@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -30,6 +30,16 @@ class NoiseState(NamedTuple):
     noise: Tensor
     presence: Tensor
     heard: Tensor
+
+
+class NoiseEstimate(Protocol):
+    """Tells the noise power under each frame."""
+
+    def initial_state(self, batch: int) -> NoiseState: ...
+
+    def track(self, power: Tensor, state: NoiseState) -> tuple[Tensor, NoiseState]:
+        """|Y|^2 of n frames, (n, B, bins) -> the noise power in each of them, same shape, and the state after them."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -77,3 +87,51 @@ class NoiseTracker:
             tracked[t] = noise
         last = heard[-1] if len(heard) else state.heard
         return tracked, NoiseState(noise, presence, last)
+
+
+@dataclass(frozen=True)
+class KnownNoise:
+    """Noise that was measured where nothing else is heard, and is taken to stay as it is.
+
+    Attributes:
+        power: (rows, bins): of each signal of a batch, or one row for all.
+    """
+
+    power: Tensor
+
+    def initial_state(self, batch: int) -> NoiseState:
+        noise = self.power.expand(batch, -1)
+        return NoiseState(noise, torch.zeros_like(noise), torch.zeros(batch, 1))
+
+    def track(self, power: Tensor, state: NoiseState) -> tuple[Tensor, NoiseState]:
+        """The same noise for each of n frames, (n, B, bins)."""
+        return state.noise.expand_as(power), state
+
+
+class MeanPower:
+    """The mean of |Y|^2 over the frames of sound that comes in blocks (Welch 1967).
+
+    Args:
+        stft: Whose frames are counted.
+        rows: Signals side by side.
+    """
+
+    def __init__(self, stft: Stft, rows: int) -> None:
+        self._stft = stft
+        self._pending = torch.zeros(rows, 0)
+        self._sum = torch.zeros(rows, stft.bins, dtype=torch.float64)
+        self._count = 0
+
+    def push(self, block: Tensor) -> None:
+        """(rows, n) float32, n >= 0."""
+        self._pending = torch.cat([self._pending, block], dim=1)
+        count = max(0, self._pending.shape[1] - self._stft.delay) // self._stft.hop
+        if count:
+            frames = self._stft.frames(self._pending[:, : count * self._stft.hop + self._stft.delay])
+            self._sum += frames.abs().double().square().sum(2)
+            self._pending = self._pending[:, count * self._stft.hop :].clone()  # a view would keep the block alive
+            self._count += count
+
+    def power(self) -> Tensor:
+        """(rows, bins) float32; 0 where not a frame was heard."""
+        return (self._sum / max(self._count, 1)).float()

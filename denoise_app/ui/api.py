@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.utils import get_function_description
 
+from denoise_app.inference.progress import Cancelled
+from denoise_app.inference.selection import Selection
 from denoise_app.inference.settings import number, treatment
 from denoise_app.serve.clients import CURRENT
 from denoise_app.ui.clean import work
@@ -41,9 +44,26 @@ class Page(gr.Blocks):
         if request is not None:
             CURRENT.set(client_of(request))
         try:
+            self._check_order(kwargs.get("block_fn", args[0] if args else None), request, kwargs.get("event_id"))
             return await super().process_api(*args, **kwargs)
         except Exception as error:  # before, in or after the function
             raise shown(error, say) from error
+
+    def _check_order(self, function: Any, request: Any, event_id: str | None) -> None:
+        """That what computes was let in as an order: Gradio's own address for direct calls knows no limits."""
+        if request is None or not getattr(function, "queue", False):
+            return
+        if event_id not in getattr(self._queue, "event_ids_to_events", {}):
+            raise gr.Error(self._say.get()("error.direct-call"), print_exception=False)
+
+    def get_api_info(self, *args: Any, **kwargs: Any) -> Any:
+        """What programs are told of `/denoise`, each parameter by its line in the function's docstring."""
+        info = super().get_api_info(*args, **kwargs)
+        described = {f"/{fn.api_name}": get_function_description(fn.fn)[1] for fn in self.fns.values() if fn.fn}
+        for name, told in info["named_endpoints"].items():
+            for parameter in told["parameters"]:
+                parameter["python_type"]["description"] = described[name].get(parameter["parameter_name"], "")
+        return info
 
     async def preprocess_data(self, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -71,6 +91,9 @@ def endpoint(worker: Worker, sessions: Sessions) -> Callable[..., Iterator[Answe
         format: str,
         bit_depth: float,
         track: float,
+        start: float,
+        end: float,
+        noise_profile: list[float],
         request: gr.Request,
     ) -> Iterator[Answer]:
         """Speech without its noise, at the rate, channels, length, bit depth and level of what came in.
@@ -88,6 +111,9 @@ def endpoint(worker: Worker, sessions: Sessions) -> Callable[..., Iterator[Answe
             format: "wav", "flac", "ogg", "mp3", "m4a"; "" for the recording's.
             bit_depth: 16, 24 or 32; 0 for the recording's.
             track: Of several sound tracks which one, from 1; 0 for the first, with a note where there are others.
+            start: Seconds: where the stretch begins that is denoised; all else stays as it is, bit for bit.
+            end: Seconds: where it ends; 0 for the end of the recording.
+            noise_profile: [from, to] in seconds: the noise alone, for classical spectral methods; [] for none.
 
         Returns:
             The denoised sound, what was removed (both in the same format), and a report: recording, output, denoiser,
@@ -109,7 +135,9 @@ def endpoint(worker: Worker, sessions: Sessions) -> Callable[..., Iterator[Answe
                 strength, max_attenuation_db, high_band, loudness, true_peak_dbtp, format, bit_depth
             )
             chosen = None if is_left_out(track) else int(number("bad-track", as_whole(track), whole=True))
-            order = Order(session.adopt(Path(audio)), offer, treatment(channels), settings, chosen)
+            stretch = 0.0 if start is None else start, None if is_left_out(end) else end
+            selection = Selection(*stretch, noise_profile or None)  # type: ignore[arg-type]
+            order = Order(session.adopt(Path(audio)), offer, treatment(channels), settings, chosen, selection)
             job = session.begin()
             with ending_with_client(job):
                 *_, result = work.denoise(worker, session, order, job, preview=False)
@@ -130,6 +158,8 @@ def shown(error: Exception, say: Say) -> gr.Error:
     """The error that a program or a person is shown; what is nobody's but ours goes to the log, and no further."""
     if isinstance(error, gr.Error):
         return error
+    if isinstance(error, Cancelled):  # whoever asked has gone, or asked for something else
+        return gr.Error(say("run.cancelled"), print_exception=False)
     if not hasattr(error, "reason"):
         logger.error("unexpected", exc_info=error)
     return gr.Error(say.problem(error), title=say("error.title"), print_exception=False)
@@ -156,6 +186,9 @@ def build(worker: Worker, sessions: Sessions) -> None:
             gr.Dropdown(["", "wav", "flac", "ogg", "mp3", "m4a"], value="", label="format"),
             gr.Number(0, label="bit_depth"),
             gr.Number(0, label="track"),
+            gr.Number(0, label="start"),
+            gr.Number(0, label="end"),
+            gr.JSON([], label="noise_profile"),
         ]
         outputs = [gr.File(label="denoised"), gr.File(label="removed"), gr.JSON(label="report")]
         gr.Button().click(

@@ -11,15 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
 from denoise_app import resources
 from denoise_app.audio.errors import AudioError
 from denoise_app.audio.limits import Limits
 from denoise_app.inference.device import choose
+from denoise_app.serve import health, logs, token
 from denoise_app.serve.limits import ServiceLimits
 from denoise_app.serve.live import MESSAGE_BYTES
 from denoise_app.ui import static
+from denoise_app.ui.batch.tab import BatchTab
 from denoise_app.ui.bench.tab import BenchTab
 from denoise_app.ui.clean.tab import CleanTab
 from denoise_app.ui.compare.tab import CompareTab
@@ -28,7 +31,7 @@ from denoise_app.ui.models.tab import ModelsTab
 from denoise_app.ui.parts import player
 from denoise_app.ui.parts.downloads import Downloads
 from denoise_app.ui.parts.orders import AT_ONCE
-from denoise_app.ui.parts.scripts import TO_TOP
+from denoise_app.ui.parts.scripts import TO_BLIND, TO_TOP
 from denoise_app.ui.parts.site import Examples, Site
 from denoise_app.ui.parts.votes import Votes
 from denoise_app.ui.worker.clients import Line
@@ -37,6 +40,7 @@ from denoise_app.ui.worker.worker import Worker
 from denoise_app.version import __version__
 
 from . import api, header, service
+from .lean import Lean
 from .texts import LANGUAGES
 
 EXAMPLES = resources.folder("examples")
@@ -50,6 +54,7 @@ class App:
     blocks: gr.Blocks
     site: Site
     limits: ServiceLimits
+    token: str
     routes: list[BaseRoute]
 
 
@@ -91,26 +96,32 @@ def build(
                 bench = BenchTab(site, blocks)
             with gr.Tab(words("tab.live"), id="live"):
                 live = LiveTab(site, limits)
+            with gr.Tab(words("tab.batch"), id="batch"):
+                BatchTab(site, blocks, limits)
             with gr.Tab(words("tab.models"), id="models"):
                 ModelsTab(site, blocks)
         _hand_on(tabs, clean, compare, bench)
         gr.HTML(words.made("html.version", lambda say: header.version(say, __version__)))
         api.build(site.worker, site.sessions)
     blocks.queue()
-    blocks._queue = Line(blocks, limits)
-    return App(blocks, site, limits, [*downloads.routes, *player.ROUTES, *live.routes])
+    key = token.from_environment()
+    blocks._queue = Line(blocks, limits, site.worker.quota, key)
+    return App(blocks, site, limits, key, [*downloads.routes, *player.ROUTES, *live.routes])
 
 
 def _hand_on(tabs: gr.Tabs, clean: CleanTab, compare: CompareTab, bench: BenchTab) -> None:
     """Lets the recording of a result go on to other tabs; each is opened first, for Gradio puts it on the page then."""
     for button, key, audio, session in (
         (clean.to_compare, "compare", compare.audio, compare.session),
+        (clean.to_blind, "compare", compare.audio, compare.session),
         (clean.to_bench, "bench", bench.clean, bench.session),
     ):
         opened = button.click(partial(gr.Tabs, selected=key), None, tabs, **AT_ONCE)
         handed = opened.then(clean.on_hand, [clean.session, session], [audio, session], js=TO_TOP, **AT_ONCE)
         if key == "compare":
-            handed.then(compare.on_hand, [clean.checkpoint, compare.columns], compare.columns, **AT_ONCE)
+            chosen = handed.then(compare.on_hand, [clean.checkpoint, compare.columns], compare.columns, **AT_ONCE)
+        if button is clean.to_blind:
+            chosen.then(None, js=TO_BLIND, **AT_ONCE)
 
 
 def examples_of(folder: Path, recordings: Sequence[Path] | None = None) -> Examples:
@@ -121,14 +132,20 @@ def examples_of(folder: Path, recordings: Sequence[Path] | None = None) -> Examp
 
 def launch(app: App, **options: Any) -> tuple[Any, str, Any]:
     """Serves the page; `options` go to Gradio's launch. Returns what that returns."""
+    worker = app.site.worker
+
+    def state() -> str:
+        return worker.state
+
     usual: dict[str, Any] = {
         "theme": theme(),
         "css": static.text("page.css"),
         "head": head(),
         "i18n": app.site.words.translations,
         "app_kwargs": {
-            "routes": app.routes,
+            "routes": [*app.routes, *health.routes(state, worker.metrics, app.token)],
             "lifespan": service.lifespan(app.site, app.limits),
+            "middleware": [Middleware(Lean)],
         },
         "favicon_path": static.path("icon.svg"),
         "max_file_size": min(Limits.from_environment().max_bytes, app.limits.max_upload),
@@ -151,16 +168,17 @@ def launch(app: App, **options: Any) -> tuple[Any, str, Any]:
 def serve() -> None:
     """Serves the page until it is stopped."""
     try:
+        quiet = logs.from_environment()
         Limits.from_environment()
         worker = Worker()
         app = build(worker)
     except AudioError as error:  # a variable such as DENOISE_DEVICE or DENOISE_JOBS holds what cannot be
         raise SystemExit(f"error: {error}") from error
     try:
-        with service.ended_by_sigterm(worker):
+        with service.ended_by_sigterm(worker, app.limits.drain_seconds):
             worker.warm_up()
             service.settle()
-            launch(app)
+            launch(app, quiet=quiet)
     finally:
         worker.close()  # first, for its work writes into the folder
         service.own_folder().remove()

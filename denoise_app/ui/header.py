@@ -17,7 +17,6 @@ def header(say: Say, device: Device, minutes: int, dataset: str | None) -> Marku
         minutes: How long files are kept after their last use.
         dataset: Of the Hub, where outcomes of blind tests are sent to; None where they stay here.
     """
-    engine = f" {say('device.onnx')}" if device.torch_device == "cpu" else ""
     private = say("app.privacy-votes", minutes=minutes, dataset=dataset) if dataset else ""
     return tag(
         "header",
@@ -27,7 +26,7 @@ def header(say: Say, device: Device, minutes: int, dataset: str | None) -> Marku
             "p",
             tag("span", class_="dot", aria_hidden="true"),
             say("app.device", name=device.name),
-            tag("small", say(f"device.{device.key}") + engine),
+            tag("small", say(f"device.{device.key}")),
             class_="device",
         ),
         tag("p", private or say("app.privacy", minutes=minutes), class_="privacy"),

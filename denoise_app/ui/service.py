@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import gc
 import logging
 import os
 import signal
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from datetime import datetime
@@ -18,6 +18,7 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
+from denoise_app.serve import memory
 from denoise_app.serve.folder import ProcessFolder
 from denoise_app.serve.guard import Guard
 from denoise_app.serve.limits import ServiceLimits
@@ -32,8 +33,8 @@ from .worker.worker import Worker
 logger = logging.getLogger(__name__)
 
 TIDY_SECONDS = 30.0
+LINGER_SECONDS = 5.0  # after the last work has ended, so that its result can be fetched
 REST_SECONDS = 60.0  # without work, after which memory is given back that the next work needs again
-DRAIN_SECONDS = 20.0  # of the 30 that most hosts give between SIGTERM and SIGKILL
 
 
 @cache
@@ -51,12 +52,18 @@ def lifespan(site: Site, limits: ServiceLimits) -> Callable[[Any], AbstractAsync
     @asynccontextmanager
     async def alive(app: Any) -> AsyncIterator[None]:
         blocks = app.get_blocks()
+        line = blocks._queue
         uploads = Uploads(Path(app.uploaded_file_dir), limits, kept=(site.sessions.root,))
         visits = Visits(blocks, 60 * site.minutes)
         app.uploaded_file_dir, app.state_holder = uploads, visits
         # outermost, before Gradio's own: the stack is built by the time the server starts
-        app.middleware_stack = Guard(app.middleware_stack, uploads, say_in, lambda: site.worker.ending)
-        tidying = asyncio.create_task(_tidy_regularly(site, blocks._queue, visits, uploads))
+        metrics = site.worker.metrics
+        app.middleware_stack = Guard(app.middleware_stack, uploads, say_in, lambda: site.worker.ending, metrics)
+        metrics.watch("orders", "Orders that were taken and have not ended.", lambda: len(line.event_ids_to_events))
+        metrics.watch("visits", "Visits that the server holds something of.", lambda: len(visits.session_data))
+        metrics.watch("files_bytes", "Bytes of uploads and results.", uploads.held)
+        metrics.watch("disk_free_bytes", "Bytes that are free where files lie.", uploads.free)
+        tidying = asyncio.create_task(_tidy_regularly(site, line, visits, uploads))
         try:
             yield
         finally:
@@ -73,7 +80,7 @@ async def _tidy_regularly(site: Site, line: Line, visits: Visits, uploads: Uploa
             visits.tidy(datetime.now())
             await run_in_threadpool(uploads.sweep, 60.0 * site.minutes)
             site.worker.rest(REST_SECONDS)
-            await run_in_threadpool(give_memory_back)
+            await run_in_threadpool(memory.give_back)
         except Exception:
             logger.exception("tidying up failed")  # and is tried again
 
@@ -87,22 +94,20 @@ def settle() -> None:
     gc.freeze()
 
 
-def give_memory_back() -> None:
-    """Returns to the system what was freed; elsewhere than with the GNU C library that happens by itself or not."""
-    gc.collect()
-    try:
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
-    except (OSError, AttributeError):
-        return
-
-
 @contextmanager
-def ended_by_sigterm(worker: Worker) -> Iterator[None]:
-    """Within it, SIGTERM lets the work under way end, takes no other, and then ends the program as Ctrl-C does."""
+def ended_by_sigterm(worker: Worker, seconds: float) -> Iterator[None]:
+    """Within it, SIGTERM lets the work under way end, takes no other, and then ends the program as Ctrl-C does.
+
+    Args:
+        seconds: How long the work has.
+    """
 
     def end(*_: object) -> None:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # a second one does not wait
-        worker.drain(DRAIN_SECONDS)
+        until, was_busy = time.monotonic() + seconds, worker.is_busy
+        worker.drain(seconds)
+        if was_busy:
+            time.sleep(max(0.0, min(LINGER_SECONDS, until - time.monotonic())))
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, end)

@@ -42,6 +42,7 @@ def test_nothing_serious_on_any_tab(browser: Any, served: Served, theme: str, wi
         ("Compare", ".token"),
         ("Bench", ".token"),
         ("Live", ".live-start"),
+        ("Batch", "#batch-start"),
         ("Models", "#board-table a"),
     ):
         page.keyboard.press("ArrowRight")  # from tab to tab without a mouse

@@ -6,6 +6,7 @@ process may have done long before: so it runs in children, one per setting, that
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -30,6 +31,7 @@ from denoise_app.checkpoints.manifest import Manifest
 from denoise_app.models.registry import build
 
 ROOT = Path(__file__).resolve().parents[2]
+TOKEN = "hf_of_somebody"
 SMALL = {"window": 4096, "hop": 2048, "width": 8, "hidden": 8, "layers": 1}  # few frames: its MACs are counted soon
 
 
@@ -97,6 +99,7 @@ class Repo:
     files: dict[str, bytes]
     tags: list[str] = field(default_factory=lambda: ["denoise-app"])
     fault: Callable[[Any, str], bool] = lambda request, file: False
+    named: dict[str, str] = field(default_factory=dict)
 
     @property
     def sha(self) -> str:
@@ -109,6 +112,7 @@ class Hub:
     def __init__(self) -> None:
         self.repos: dict[str, Repo] = {}
         self.log: list[str] = []
+        self.large: dict[str, bytes] = {}
         self.closing = threading.Event()
         self.api_fault: Callable[[Any], bool] = lambda request: False
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (Handler,), {"hub": self}))
@@ -146,6 +150,69 @@ class Handler(BaseHTTPRequestHandler):
             self.file(*match.groups())
         else:
             self.answer(404)
+
+    def do_POST(self) -> None:
+        """Creating, and the three steps of an upload: what goes how, large files, a commit of all."""
+        path, body = unquote(urlsplit(self.path).path), self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.hub.log.append(f"{self.command} {path}")
+        if self.headers.get("Authorization") != f"Bearer {TOKEN}":
+            self.answer(401)
+        elif path == "/api/repos/create":
+            asked = json.loads(body)
+            name = f"{asked['organization']}/{asked['name']}"
+            if name in self.hub.repos:
+                self.answer(409, {"Content-Type": "application/json"}, b'{"error": "You already created this repo"}')
+            else:
+                self.hub.repos[name] = Repo({})
+                self.json({"url": f"{self.hub.address}/{name}", "name": name})
+        elif path == "/api/validate-yaml":
+            self.json({"errors": [], "warnings": []})
+        elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/preupload/main", path):
+            files = json.loads(body)["files"]
+            large = {True: "lfs", False: "regular"}
+            self.json(
+                {
+                    "files": [
+                        {
+                            "path": file["path"],
+                            "uploadMode": large[file["path"].endswith((".safetensors", ".onnx"))],
+                            "shouldIgnore": False,
+                        }
+                        for file in files
+                    ]
+                }
+            )
+        elif re.fullmatch(r"/([^/]+/[^/]+)\.git/info/lfs/objects/batch", path):
+            objects = [
+                one | {"actions": {"upload": {"href": f"{self.hub.address}/large/{one['oid']}"}}}
+                for one in json.loads(body)["objects"]
+            ]
+            self.json({"transfer": "basic", "objects": objects})
+        elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/commit/main", path):
+            self.commit(self.hub.repos[match[1]], match[1], [json.loads(line) for line in body.splitlines()])
+        elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/tag/([^/]+)", path):
+            self.hub.repos[match[1]].named[json.loads(body)["tag"]] = match[2]
+            self.json({})
+        else:
+            self.answer(404)
+
+    def do_PUT(self) -> None:
+        """A large file, under its digest."""
+        data = self.rfile.read(int(self.headers["Content-Length"]))
+        name = self.path.rpartition("/")[2]
+        assert hashlib.sha256(data).hexdigest() == name
+        self.hub.large[name] = data
+        self.answer(200)
+
+    def commit(self, repo: Repo, name: str, lines: list[dict[str, Any]]) -> None:
+        for line in lines:
+            value = line["value"]
+            if line["key"] == "file":
+                repo.files[value["path"]] = base64.b64decode(value["content"])
+            elif line["key"] == "lfsFile":
+                repo.files[value["path"]] = self.hub.large[value["oid"]]
+        url = f"{self.hub.address}/{name}/commit/{repo.sha}"
+        self.json({"commitUrl": url, "commitOid": repo.sha, "success": True})
 
     def list_models(self) -> None:
         """Every repository, whatever was asked for: a client must not rely on the filter."""
@@ -194,7 +261,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(key, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        if self.command == "GET":
+        if self.command != "HEAD":
             self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
@@ -263,8 +330,16 @@ def online(running_hub: Hub, hub_home: Path) -> Iterator[Client]:
 
 
 @pytest.fixture(scope="session")
+def author(running_hub: Hub, hub_home: Path) -> Iterator[Client]:
+    """One who may write."""
+    client = Client(HF_ENDPOINT=running_hub.address, HF_HOME=str(hub_home), HF_TOKEN=TOKEN)
+    yield client
+    client.stop()
+
+
+@pytest.fixture(scope="session")
 def offline(running_hub: Hub, hub_home: Path) -> Iterator[Client]:
-    client = Client(HF_ENDPOINT=running_hub.address, HF_HOME=str(hub_home), HF_HUB_OFFLINE="1")
+    client = Client(HF_ENDPOINT=running_hub.address, HF_HOME=str(hub_home), HF_HUB_OFFLINE="1", HF_TOKEN=TOKEN)
     yield client
     client.stop()
 

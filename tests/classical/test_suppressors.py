@@ -236,3 +236,24 @@ def test_another_overlap_works_too(speech: Clip) -> None:
 def test_senseless_settings_are_refused(make: Callable[[], Suppressor]) -> None:
     with pytest.raises(ValueError, match="not"):
         make()
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_one_that_is_told_the_noise_gives_the_same_by_block(name: str) -> None:
+    """Frame after frame its gain is the rule's for that noise, and the one that it was made from goes on tracking."""
+    denoiser = RULES[name]()
+    power = torch.rand(2, 257, generator=torch.Generator().manual_seed(0)) + 0.5
+    told = denoiser.with_noise(power)
+    assert told.tracker is not denoiser.tracker and type(told) is type(denoiser)
+    signal = torch.randn(2, 8_192, generator=torch.Generator().manual_seed(1))
+    whole, state, parts = told(signal), told.initial_state(2), []
+    for begin in range(0, 8_192, 1024):
+        part, state = told.advance(signal[:, begin : begin + 1024], state)
+        parts.append(part)
+    torch.testing.assert_close(torch.cat(parts, dim=1)[:, told.delay :], whole[:, : -told.delay], rtol=0, atol=1e-5)
+    spectra = told.stft.analyse(signal)
+    clean, _ = told.enhance(spectra, told.initial_frames(2))
+    squares = spectra.abs().square().permute(2, 0, 1)
+    gain, _ = told.gain(squares, power.expand_as(squares), told.initial_memory(2))
+    expected = spectra * gain.clamp(told.floor, 1.0).permute(1, 2, 0)
+    torch.testing.assert_close(clean, expected, rtol=1e-5, atol=1e-6)

@@ -40,6 +40,7 @@ class Halved:
 
 
 denoiser = build("gru", dict(hidden=8, width=8, layers=1)).eval() if kind == "causal" else Halved()
+stretches = dict(early=lambda seconds: engine.Selection(1.0, 2.0), late=lambda seconds: engine.Selection(seconds - 2.0))
 settings = engine.Settings(loudness_lufs=-23.0)
 
 
@@ -53,13 +54,15 @@ for seconds in durations:
     with open_writer(source, {rate}, {channels}, encoding_for("wav", 16)) as writer:
         for _ in range(seconds):
             writer.write(block)
-    engine.denoise_file(source, folder / "out.wav", denoiser, settings, removed=folder / "removed.wav")
+    selection = stretches[kind](seconds) if kind in stretches else engine.Selection()
+    out, removed = folder / "out.wav", folder / "removed.wav"
+    engine.denoise_file(source, out, denoiser, settings, removed=removed, selection=selection)
     print(peak())
 """
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of memory is read from Linux's /proc")
-@pytest.mark.parametrize("kind", ["causal", "whole"])
+@pytest.mark.parametrize("kind", ["causal", "whole", "early", "late"])
 def test_a_longer_file_takes_no_more_memory(kind: str, tmp_path: Path) -> None:
     code = CODE.format(rate=RATE, channels=CHANNELS)
     command = [sys.executable, "-c", code, kind, str(tmp_path), *map(str, (SHORT, SHORT, LONG))]

@@ -31,10 +31,11 @@ def report(tmp_path: Path, recording: Path) -> dict[str, Any]:
     """Of a result with settings that all differ from their defaults."""
     settings = engine.Settings(80.0, 30.0, "keep", -20.0, -2.0, "flac", 16)
     out = tmp_path / "first.flac"
-    engine.denoise_file(recording, out, catalog.load("gru", "hybrid"), settings, channels="mid")
+    selection = engine.Selection(0.5, 1.5)
+    engine.denoise_file(recording, out, catalog.load("gru", "hybrid"), settings, channels="mid", selection=selection)
     weights = catalog.sha256("gru", "hybrid")
     prints = replay.fingerprint(recording), replay.fingerprint(out)
-    told = replay.as_json(Receipt("gru", "hybrid", None, weights, "mid", settings, *prints))
+    told = replay.as_json(Receipt("gru", "hybrid", None, weights, "mid", settings, *prints, None, selection))
     parsed: dict[str, Any] = json.loads(json.dumps(told, allow_nan=False))
     return parsed
 
@@ -51,6 +52,33 @@ def test_the_same_samples_come_out(tmp_path: Path, recording: Path, report: dict
     assert replay.fingerprint(tmp_path / "again.flac") == receipt.output
     again, first = files.read(tmp_path / "again.flac"), files.read(tmp_path / "first.flac")
     np.testing.assert_array_equal(again.samples, first.samples)
+
+
+def test_a_noise_profile_is_replayed(tmp_path: Path, recording: Path) -> None:
+    selection, out = engine.Selection(1.0, None, (0.0, 0.4)), tmp_path / "first.wav"
+    engine.denoise_file(recording, out, catalog.load("wiener"), selection=selection)
+    prints = replay.fingerprint(recording), replay.fingerprint(out)
+    told = replay.as_json(Receipt("wiener", None, None, None, "each", engine.Settings(), *prints, None, selection))
+    assert told["settings"]["noise_profile"] == (0.0, 0.4) and told["settings"]["end"] is None
+    receipt = replay.read(written(tmp_path, told))
+    assert receipt.selection == selection
+    replay.replay(receipt, recording, tmp_path / "again.wav")
+    assert replay.fingerprint(tmp_path / "again.wav") == receipt.output
+
+
+def test_an_older_report_is_of_the_whole(tmp_path: Path, report: dict[str, Any]) -> None:
+    for name in ("start", "end", "noise_profile"):
+        del report["settings"][name]
+    assert replay.read(written(tmp_path, report)).selection == engine.Selection()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"start": -1}, {"start": "0"}, {"end": 0.2}, {"noise_profile": [1]}, {"noise_profile": [2, 1]}]
+)
+def test_a_report_of_no_stretch_is_none(tmp_path: Path, report: dict[str, Any], wrong: dict[str, Any]) -> None:
+    report["settings"] |= wrong
+    with pytest.raises(ReplayError, match="no report of a result"):
+        replay.read(written(tmp_path, report))
 
 
 @pytest.mark.parametrize("percent", [0, 1, 7, 29, 57.5, 80, 99, 100])

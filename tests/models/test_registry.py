@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 
 import pytest
@@ -28,6 +29,21 @@ def fresh(name: str) -> nn.Module:
 
 def sound(batch: int, length: int, seed: int = 0) -> Tensor:
     return 0.1 * torch.randn(batch, length, generator=torch.Generator().manual_seed(seed))
+
+
+def test_a_model_without_memory_is_built_without_torchs_compiler() -> None:
+    """A server that reads a checkpoint builds its model so; the compiler and what it brings would stay in memory."""
+    script = (
+        "import sys, torch\n"
+        "from denoise_app.models.registry import MODELS, build\n"
+        "for name in MODELS:\n"
+        "    with torch.device('meta'):\n"
+        "        build(name)\n"
+        "    loaded = {'torch._dynamo', 'sympy', 'triton', 'torch.utils.flop_counter'} & sys.modules.keys()\n"
+        "    assert not loaded, f'{name} loads {sorted(loaded)}: see layers.started'\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("length", LENGTHS)

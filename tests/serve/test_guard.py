@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from denoise_app.serve.clients import CURRENT
-from denoise_app.serve.guard import UPLOAD, Guard
+from denoise_app.serve.guard import UPLOAD, Guard, Refused, refuse
 from denoise_app.serve.limits import FORM_BYTES, JSON_BYTES, ServiceLimits
+from denoise_app.serve.metrics import Metrics
 from denoise_app.serve.uploads import Uploads
 
 LIMITS = ServiceLimits(max_upload=2000, max_disk=10**6, min_free=100)
@@ -169,6 +171,36 @@ def test_a_full_disk_is_told_and_nothing_is_left(page: Page, tmp_path: Path) -> 
     told = ask(guard, UPLOAD, b"a" * 950, headers={"content-length": "950"})
     assert told.status == 507 and told.said == "refused.disk-full" and told.taken == 0
     assert ask(guard, UPLOAD, b"a" * 850, headers={"content-length": "850"}).status == 200
+
+
+def test_a_client_may_keep_so_many_bytes_and_another_its_own(page: Page, tmp_path: Path) -> None:
+    few = Uploads(tmp_path / "few", replace(LIMITS, max_uploaded_each=2500), free=lambda path: 10**9)
+    metrics = Metrics()
+    guard = Guard(Page(few).app, few, lambda accepted: lambda key, **facts: key, metrics=metrics)
+    size = FORM_BYTES + 2000  # as a body is, whose file is smaller
+    headers = {"content-length": "2000"}
+    assert ask(guard, UPLOAD, bytes(2000), headers=headers).status == 200
+    announced = {"content-length": str(size)}
+    told = ask(guard, UPLOAD, bytes(2000), headers=announced)
+    assert told.status == 429 and told.said == "refused.too-many-bytes" and int(told.headers["retry-after"]) > 0
+    assert told.taken == 0
+    assert 'denoise_refusals_total{reason="too-many-bytes"} 1.0' in metrics.text().decode()
+    other = {"x-forwarded-for": "198.51.100.7, 198.41.0.4"}
+    assert ask(guard, UPLOAD, bytes(2000), headers=headers | other).status == 200
+    for path in left(few):
+        path.unlink()
+    assert ask(guard, UPLOAD, bytes(2000), headers=headers).status == 200
+    assert "10.0.0.1" not in str(list(few.root.iterdir()))
+
+
+def test_a_refusal_of_the_page_gets_the_status_and_headers_of_its_kind(uploads: Uploads) -> None:
+    async def busy(scope: Any, receive: Any, send: Any) -> None:
+        refuse(scope, Refused(429, "too-many-orders", 10, limit=4))
+        await JSONResponse({"detail": "You have four."}, 503)(scope, receive, send)
+
+    guard = Guard(busy, uploads, lambda accepted: lambda key, **facts: key)
+    told = ask(guard, "/gradio_api/queue/join")
+    assert (told.status, told.said, told.headers["retry-after"]) == (429, "You have four.", "10")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
+import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -74,3 +77,36 @@ def test_a_sweep_takes_what_is_old_but_nothing_that_arrives(uploads: Uploads) ->
         uploads.sweep(60, now=came + 1000)
         assert arriving.exists()
     assert list(uploads.root.iterdir()) == []
+
+
+def test_uploads_may_come_and_go_while_others_are_counted_and_swept(tmp_path: Path) -> None:
+    uploads, ended, failed = Uploads(tmp_path, LIMITS, free=lambda path: 10**9), threading.Event(), []
+
+    def come_and_go() -> None:
+        while not ended.is_set():
+            with ExitStack() as stack:
+                for _ in range(20):
+                    stack.enter_context(uploads.receiving(10))
+
+    def look() -> None:
+        try:
+            for _ in range(100):
+                uploads.refusal(10)
+                uploads.sweep(1000)
+        except Exception as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=work) for work in (come_and_go, come_and_go, look, look)]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads[2:]:
+            thread.join()
+    finally:
+        ended.set()
+        sys.setswitchinterval(before)
+    for thread in threads[:2]:
+        thread.join()
+    assert failed == []

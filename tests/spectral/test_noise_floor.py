@@ -9,7 +9,7 @@ import torch
 
 from denoise_app.audio.clip import Clip
 from denoise_app.audio.mix import mix_at_snr, noise
-from denoise_app.spectral.noise_floor import SLOW, STUCK, NoiseTracker
+from denoise_app.spectral.noise_floor import SLOW, STUCK, KnownNoise, MeanPower, NoiseTracker
 from denoise_app.spectral.stft import Stft
 
 STFT = Stft()
@@ -147,3 +147,41 @@ def test_its_pace_does_not_depend_on_the_hop() -> None:
         left.append(db(floor[at] / floor[at // 2]))
     assert -15 < left[1] < -3
     assert left[0] == pytest.approx(left[1], abs=1.5)
+
+
+# ---- noise that is known
+
+
+@pytest.mark.parametrize("block", [1, 100, 256, 511, 512, 513, 100_000])
+def test_the_mean_power_is_that_of_all_frames(block: int) -> None:
+    signal = torch.from_numpy(np.random.default_rng(0).standard_normal((2, 4_000)).astype(np.float32))
+    mean = MeanPower(STFT, 2)
+    for begin in range(0, signal.shape[1], block):
+        mean.push(signal[:, begin : begin + block])
+    window = np.sqrt(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(512) / 512))
+    slow = np.zeros((2, 257))
+    for begin in range(0, 4_000 - 511, 256):
+        slow += np.abs(np.fft.rfft(window * signal[:, begin : begin + 512].numpy().astype(np.float64))) ** 2
+    np.testing.assert_allclose(mean.power().numpy(), slow / len(range(0, 4_000 - 511, 256)), rtol=1e-5)
+
+
+def test_of_less_than_a_frame_it_is_nothing() -> None:
+    mean = MeanPower(STFT, 1)
+    mean.push(torch.ones(1, 511))
+    assert not mean.power().any()
+
+
+def test_of_white_noise_it_is_the_variance() -> None:
+    mean = MeanPower(STFT, 1)
+    mean.push(0.1 * torch.randn(1, 160_000, generator=torch.Generator().manual_seed(0)))
+    window_energy = STFT.taper(torch.empty(0)).square().sum().item()
+    assert mean.power()[0, 1:-1].mean().item() == pytest.approx(0.01 * window_energy, rel=0.01)
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_known_noise_stays_as_it_is(rows: int) -> None:
+    power = torch.rand(rows, 257, generator=torch.Generator().manual_seed(1))
+    known = KnownNoise(power)
+    found, state = known.track(torch.rand(7, 3, 257), known.initial_state(3))
+    assert torch.equal(found, power.expand(7, 3, 257))
+    assert torch.equal(known.track(torch.zeros(0, 3, 257), state)[0], torch.zeros(0, 3, 257))

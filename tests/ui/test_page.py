@@ -92,7 +92,11 @@ def test_denoise_is_all_that_programs_may_call(client: Client) -> None:
         ("format", "Literal['', 'wav', 'flac', 'ogg', 'mp3', 'm4a']", ""),
         ("bit_depth", "float", 0),
         ("track", "float", 0),
+        ("start", "float", 0),
+        ("end", "float", 0),
+        ("noise_profile", "str | float | bool | list | dict", []),
     ]
+    assert all(p["python_type"]["description"].endswith(".") for p in told["parameters"])
     assert [(r["label"], r["component"]) for r in told["returns"]] == [
         ("denoised", "File"),
         ("removed", "File"),
@@ -118,6 +122,33 @@ def test_settings_of_a_call_are_kept(client: Client, recording: Make) -> None:
     assert (soundfile.info(denoised).format, soundfile.info(denoised).subtype) == ("FLAC", "PCM_24")
     np.testing.assert_array_equal(samples(denoised), samples(path))
     assert report["denoiser"]["loss"] == "log-mag" and report["settings"]["strength"] == 0
+
+
+def test_a_stretch_of_a_call_is_kept(client: Client, recording: Make) -> None:
+    path = recording(seconds=3.0)
+    denoised, _, report = client.predict(handle_file(path), start=1, end=2, api_name="/denoise")
+    before, after = samples(path), samples(denoised)
+    np.testing.assert_array_equal(after[:16_000], before[:16_000])
+    np.testing.assert_array_equal(after[32_000:], before[32_000:])
+    np.testing.assert_allclose(after[17_000:31_000], before[17_000:31_000] / 2, atol=2 / 32768)
+    assert (report["settings"]["start"], report["settings"]["end"]) == (1.0, 2.0)
+    assert report["settings"]["noise_profile"] is None
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"start": -1}, "a number of seconds, 0 or more"),
+        ({"start": 2, "end": 1}, "ends after it begins"),
+        ({"start": 100}, "the sound lasts"),
+        ({"noise_profile": [1]}, "two times in seconds"),
+        ({"noise_profile": [1, "x"]}, "a number of seconds, 0 or more"),
+        ({"noise_profile": [0, 1]}, "spectral-subtraction, wiener, mmse-lsa"),
+    ],
+)
+def test_a_stretch_that_cannot_be_is_told(client: Client, recording: Make, wrong: dict[str, Any], told: str) -> None:
+    with pytest.raises(AppError, match=told):
+        client.predict(handle_file(recording()), **wrong, api_name="/denoise")
 
 
 def test_a_track_of_a_call_is_kept(client: Client, recording: Make, tmp_path: Path) -> None:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +18,14 @@ import httpx
 import pytest
 from gradio.state_holder import SessionState
 
+from denoise_app.scale.loadtest import Plan, run
 from denoise_app.ui import app as page
 from denoise_app.ui.texts import ENGLISH
 from denoise_app.ui.visits import REST_SECONDS, Visit, Visits
 from denoise_app.ui.worker.clients import Line
 from denoise_app.ui.worker.session import Job, Sessions
+
+from .served import answer_of, counted, files, order, started, until
 
 Make = Callable[..., Path]
 EACH = 4
@@ -49,13 +49,6 @@ class Server:
         return order(self.url, path)
 
 
-def order(url: str, path: str) -> httpx.Response:
-    """Begins a call of the API."""
-    file = {"path": path, "meta": {"_type": "gradio.FileData"}}
-    data = [file, "", "", 100, 60, "follow", 0, -1, "each", "", 0, 0]
-    return httpx.post(f"{url}gradio_api/call/denoise", json={"data": data})
-
-
 @pytest.fixture
 def server(tmp_path: Path, make_worker: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
@@ -67,19 +60,6 @@ def server(tmp_path: Path, make_worker: Callable[[], Any], monkeypatch: pytest.M
     if running.worker.offers.gate is not None:
         running.worker.offers.gate.set()
     running.app.blocks.close()
-
-
-def until(holds: Callable[[], bool], seconds: float = 30) -> None:
-    """Waits for the server, which works in other threads."""
-    for _ in range(int(seconds / 0.01)):
-        if holds():
-            return
-        threading.Event().wait(0.01)
-    raise AssertionError("it never came to that")
-
-
-def files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
 
 
 # --------------------------------------------------------------------------------------------------------------- disk
@@ -117,8 +97,9 @@ def test_a_client_has_so_many_orders_and_the_page_opens_all_the_same(server: Ser
     gate = server.worker.offers.gate = threading.Event()
     there = server.upload(recording())
     answers = [server.order(there) for _ in range(EACH + 3)]
-    assert [answer.status_code for answer in answers] == [200] * EACH + [503] * 3
+    assert [answer.status_code for answer in answers] == [200] * EACH + [429] * 3
     assert answers[-1].json()["detail"] == ENGLISH["refused.too-many-orders"].format(limit=EACH)
+    assert int(answers[-1].headers["Retry-After"]) > 0
     loads = [fn for fn in server.app.blocks.fns.values() if any(name == "load" for _, name in fn.targets) and fn.fn]
     assert loads
     for fn in loads:  # as the browser asks when the page opens
@@ -263,40 +244,114 @@ def test_what_is_more_than_the_server_keeps_goes_with_its_files(blocks: gr.Block
     assert held == ["deleted"] and set(visits.session_data) == {"second", "third"}
 
 
+# ------------------------------------------------------------------------------------------------- health, token, drain
+
+
+def test_a_page_tells_how_it_does(server: Server, recording: Make) -> None:
+    states = [httpx.get(f"{server.url}{path}") for path in ("livez", "healthz", "readyz")]
+    assert [(state.status_code, state.text.strip()) for state in states] == [(200, "ok"), (200, "ok"), (200, "ready")]
+    assert all(state.headers["X-Content-Type-Options"] == "nosniff" for state in states)
+    there = server.upload(recording())
+    assert "event: complete" in answer_of(server.url, server.order(there))
+    assert counted(server.url, 'denoise_jobs_total{outcome="done"}') == 1
+    assert counted(server.url, "denoise_sound_seconds_total") == 2
+    assert counted(server.url, "denoise_upload_bytes_total") > 64_000
+    assert counted(server.url, "denoise_files_bytes") >= 64_000
+    assert counted(server.url, 'denoise_http_requests_total{kind="upload",status="200"}') == 1
+    assert counted(server.url, "denoise_ready") == 1
+    broken = server.order(server.upload(recording("broken.wav", seconds=0)))
+    assert "event: error" in answer_of(server.url, broken)
+
+
+def test_who_waits_and_who_was_refused_is_counted(server: Server, recording: Make) -> None:
+    gate = server.worker.offers.gate = threading.Event()
+    there = server.upload(recording())
+    for _ in range(EACH + 2):
+        server.order(there)
+    until(lambda: counted(server.url, "denoise_queue_waiting") == EACH - 1)
+    assert counted(server.url, "denoise_queue_running") == 1 == counted(server.url, "denoise_queue_places")
+    assert counted(server.url, "denoise_orders") == EACH
+    assert counted(server.url, "denoise_queue_sound_seconds") == 2 * EACH
+    assert counted(server.url, 'denoise_refusals_total{reason="too-many-orders"}') == 2
+    gate.set()
+    until(lambda: counted(server.url, "denoise_orders") == 0)
+    assert counted(server.url, "denoise_queue_sound_seconds") == 0
+
+
+def test_whoever_has_all_minutes_under_way_is_told_when_to_come_again(server: Server, recording: Make) -> None:
+    there = server.upload(recording())
+    with server.worker.quota.taken("127.0.0.1", 60 * server.worker.quota.minutes):
+        refused = server.order(there)
+    assert refused.status_code == 429 and int(refused.headers["Retry-After"]) > 0
+    assert refused.json()["detail"] == ENGLISH["refused.too-much-sound"]
+    assert server.order(there).status_code == 200
+
+
+def test_a_server_that_ends_is_not_ready_ends_what_runs_and_tells_who_waits(server: Server, recording: Make) -> None:
+    gate = server.worker.offers.gate = threading.Event()
+    there = server.upload(recording())
+    running, waiting = server.order(there), server.order(there)
+    until(lambda: counted(server.url, "denoise_queue_waiting") == 1)
+    draining = threading.Thread(target=server.worker.drain, args=(30,))
+    draining.start()
+    until(lambda: httpx.get(f"{server.url}readyz").status_code == 503)
+    assert httpx.get(f"{server.url}readyz").text == "draining\n" and httpx.get(f"{server.url}livez").status_code == 200
+    assert ENGLISH["error.closing"] in answer_of(server.url, waiting)
+    refused = server.order(there)
+    assert refused.status_code == 503 and int(refused.headers["Retry-After"]) > 0
+    assert draining.is_alive()
+    gate.set()
+    assert "event: complete" in answer_of(server.url, running)
+    draining.join(30)
+    assert not draining.is_alive()
+
+
+def test_programs_need_the_token_where_there_is_one_and_the_page_does_not(
+    tmp_path: Path, make_worker: Callable[[], Any], monkeypatch: pytest.MonkeyPatch, recording: Make
+) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    monkeypatch.setenv("DENOISE_API_TOKEN", "s3cret")
+    server = Server(tmp_path, make_worker())
+    url, known = server.url, {"Authorization": "Bearer s3cret"}
+    try:
+        there = server.upload(recording())
+        file = {"path": there, "meta": {"_type": "gradio.FileData"}}
+        body = {"data": [file, "", "", 100, 60, "follow", 0, -1, "each", "", 0, 0]}
+        (index,) = [key for key, fn in server.app.blocks.fns.items() if fn.api_name == "denoise"]
+        joined = body | {"fn_index": index, "session_hash": "x"}
+        for path, sent in (("call/denoise", body), ("queue/join", joined), ("call/v2/denoise", {"audio": file})):
+            told = httpx.post(f"{url}gradio_api/{path}", json=sent)
+            assert told.status_code == 401 and told.headers["WWW-Authenticate"] == "Bearer", path
+            assert told.json()["detail"] == ENGLISH["refused.token"]
+            wrong = httpx.post(f"{url}gradio_api/{path}", json=sent, headers={"Authorization": "Bearer other"})
+            assert wrong.status_code == 401
+        for path in ("run/denoise", "api/denoise", "run/predict"):  # not offered to anybody
+            for forged in (joined, joined | {"event_id": "0" * 32}):
+                told = httpx.post(f"{url}gradio_api/{path}", json=forged, headers=known)
+                assert told.status_code >= 400 and ENGLISH["error.direct-call"] in told.text, path
+        assert server.worker.offers.loaded == []
+        call = httpx.post(f"{url}gradio_api/call/denoise", json=body, headers=known)
+        assert call.status_code == 200 and "event: complete" in answer_of(url, call)
+        assert httpx.get(f"{url}metrics").status_code == 401
+        assert httpx.get(f"{url}metrics", headers=known).status_code == 200
+        press = [fn for fn in server.app.blocks.fns.values() if "on_measure" in getattr(fn.fn, "__qualname__", "")]
+        joined = {"data": [None] * len(press[0].inputs), "fn_index": press[0]._id, "session_hash": "visitor"}
+        assert httpx.post(f"{url}gradio_api/queue/join", json=joined).status_code == 200
+    finally:
+        server.app.blocks.close()
+
+
+@pytest.mark.slow
+def test_under_load_and_trouble_everybody_gets_their_own(server: Server) -> None:
+    plan = Plan(users=4, seconds=3.0, clip_seconds=0.5, models=("half", "wiener"), rest=0.0, trouble=True)
+    found = run(server.url, plan)
+    assert found["exact"] >= plan.users and found["wrong"] == 0 and not found["failed"] and not found["unclear"]
+    refused = {told for told in found["trouble"] if told.startswith("too large: ")}
+    assert refused and refused <= {f"too large: {how}" for how in ("413", "URLError", "ConnectionResetError")}
+    assert found["trouble"]["opened and left: 200"] > 0 and found["trouble"]["flood: some taken"] == 1
+
+
 # ------------------------------------------------------------------------------------------------------------- privacy
-
-PAGE = """
-import sys
-sys.path.insert(0, "tests/ui")
-import conftest
-from denoise_app.ui import app
-app.Worker = conftest.FakeWorker
-conftest.FakeWorker.warm_up = lambda self: None
-app.serve()
-"""
-
-
-def started(place: Path) -> tuple[subprocess.Popen[bytes], str]:
-    """A page in a process of its own, and its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = os.environ | {"GRADIO_TEMP_DIR": str(place), "GRADIO_SERVER_PORT": str(port), "GRADIO_NUM_PORTS": "1"}
-    running = subprocess.Popen(
-        [sys.executable, "-c", PAGE],
-        env=environment,
-        cwd=Path(__file__).parents[2],
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # whatever started the tests may ignore it
-    )
-    url = f"http://127.0.0.1:{port}/"
-    for _ in range(600):
-        try:
-            httpx.get(url, timeout=5)
-            return running, url
-        except httpx.TransportError:
-            assert running.poll() is None
-            time.sleep(0.1)
-    raise AssertionError("it never started")
 
 
 def left(place: Path) -> list[Path]:

@@ -192,9 +192,16 @@ def run(
     """One mixture or one pair of recordings, then one denoiser after the other; each `Trial` has one more.
 
     Raises:
-        UserError: The sounds cannot be used; what was shown before stays.
+        UserError: The sounds cannot be used, or the client has too much sound under way; what was shown before stays.
         Cancelled: The job was told to stop; what has come so far stays.
     """
+    with worker.order(job.client, pairs.MOST_SECONDS * len(offers)):
+        yield from _tried(worker, session, asked, offers, job)
+
+
+def _tried(
+    worker: Worker, session: Session[Found], asked: Mix | Recorded, offers: tuple[Entry, ...], job: Job
+) -> Iterator[Doing | Trial]:
     room = session.room()
     try:
         yield Doing("mixing" if isinstance(asked, Mix) else "aligning")
@@ -277,9 +284,16 @@ def sweep(
     """Improvements over SNRs; each `Swept` has more points. It also lies in the visit, where a cancel leaves it.
 
     Raises:
-        UserError: The sounds cannot be used; what was shown before stays.
+        UserError: The sounds cannot be used, or the client has too much sound under way; what was shown before stays.
         Cancelled: The job was told to stop; what has come so far stays.
     """
+    with worker.order(job.client, pairs.MOST_SECONDS * len(offers) * len(at)):
+        yield from _swept(worker, session, asked, offers, at, job)
+
+
+def _swept(
+    worker: Worker, session: Session[Found], asked: Mix, offers: tuple[Entry, ...], at: tuple[float, ...], job: Job
+) -> Iterator[Doing | Swept]:
     yield Doing("mixing")
     made = pairs.prepare(asked.clean, asked.noise, asked.seed)
     _check(job)

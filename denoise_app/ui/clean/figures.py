@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from denoise_app.audio.convert import mid
 from denoise_app.inference.engine import Settings, mixed_blocks
 from denoise_app.inference.separation import Separation
+from denoise_app.plots.page import page
 from denoise_app.plots.spectrogram import (
     Change,
     SpectrogramBuilder,
@@ -18,7 +20,7 @@ from denoise_app.plots.spectrogram import (
     linked_figure,
     speech_attenuation,
 )
-from denoise_app.plots.theme import Theme
+from denoise_app.plots.theme import Theme, Words
 from denoise_app.ui.parts import figures
 from denoise_app.ui.texts import Say
 
@@ -40,8 +42,11 @@ class Survey:
     change: Change
 
 
-def survey(separation: Separation, settings: Settings) -> Survey:
+def survey(separation: Separation, settings: Settings, between: Callable[[], None] = lambda: None) -> Survey:
     """Looks at a recording, its result and what was removed, in one pass over the recording.
+
+    Args:
+        between: Called between two blocks of it.
 
     Raises:
         AudioError: The recording is gone.
@@ -52,18 +57,29 @@ def survey(separation: Separation, settings: Settings) -> Survey:
         before, after = mid(sound)[0], mid(mixed)[0]
         for builder, samples in zip(builders, (before, after, before - after), strict=True):
             builder.push(samples)
+        between()
     before, after, removed = (builder.data() for builder in builders)
     return Survey(before, after, removed, speech_attenuation(before, after), describe(before, after))
 
 
 def figure(looked: Survey, say: Say, log: bool, theme: Theme) -> Any:
     """Before, after and removed above each other, and the strip of speech attenuation, on one time axis."""
-    words = figures.words(
+    panels = [looked.before, looked.after, looked.removed]
+    return linked_figure(panels, looked.attenuation, log=log, theme=theme, words=_words(say))
+
+
+def figure_page(looked: Survey, say: Say, title: str) -> str:
+    """The same as a page of its own."""
+    words = _words(say)
+    panels = [(words.before, looked.before), (words.after, looked.after), (words.removed, looked.removed)]
+    return page(panels, title, say.language, words, looked.attenuation)
+
+
+def _words(say: Say) -> Words:
+    return figures.words(
         say,
         before=say("player.version.before"),
         after=say("player.version.after"),
         removed=say("player.version.removed"),
         attenuation=say("plots.attenuation"),
     )
-    panels = [looked.before, looked.after, looked.removed]
-    return linked_figure(panels, looked.attenuation, log=log, theme=theme, words=words)

@@ -19,6 +19,7 @@ from denoise_app.ui.parts.recording import GENTLE, already_clean, notes
 from denoise_app.ui.texts import Say
 from denoise_app.ui.worker.background import Step
 
+from .stretch import between
 from .work import PREVIEW_SECONDS, Order, Result
 
 SPEECH_FELL = 0.1  # DNSMOS points; less is within its own noise
@@ -47,8 +48,11 @@ def heading(say: Say, order: Order, preview: bool = False) -> Markup:
     """What came out, of what and by which denoiser."""
     offer = order.offer
     by = say("result.by", model=offer.model, loss=offer.loss) if offer.loss else offer.model
-    text = say("result.preview", seconds=f"{PREVIEW_SECONDS:g}") if preview else say("result.heading")
-    return titled(text, f"{order.path.name} · {by}")
+    text = say("result.heading")
+    if preview:
+        end = order.preview_at + PREVIEW_SECONDS
+        text = say("result.preview", start=numbers.clock(order.preview_at), end=numbers.clock(end))
+    return titled(text, f"{order.path.name} · {by}", data_preview=preview)
 
 
 # ------------------------------------------------------------------------------------------------------------ promises
@@ -82,6 +86,13 @@ def remarks(say: Say, result: Result) -> list[str]:
     rendered = result.rendered
     changed = [say(f"fidelity.{key}") for key in changes(rendered.info_in, rendered.info_out)]
     found = []
+    selection = result.order.selection
+    if not selection.is_everything:
+        end = rendered.info_in.seconds if selection.end is None else min(selection.end, rendered.info_in.seconds)
+        kept = "loud" if rendered.true_peak_dbtp is not None else "same"
+        found.append(say(f"fidelity.stretch-{kept}", times=between((selection.start, end))))
+    if selection.noise_profile is not None:
+        found.append(say("fidelity.profile", times=between(selection.noise_profile)))
     if changed:
         found.append(say("fidelity.changed", list=", ".join(changed)))
     if rendered.true_peak_dbtp is not None:

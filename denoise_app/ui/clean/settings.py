@@ -10,6 +10,13 @@ from denoise_app.inference.settings import number
 NO_LIMIT_DB = 60  # the end of the slider for the most attenuation: nobody hears a difference to no limit
 
 
+USUAL = {
+    "strength": 100, "most": NO_LIMIT_DB, "high_band": "follow", "loudness": "keep", "lufs": -16, "true_peak": -1,
+    "format": "", "bits": 0, "channels": "each",
+}  # fmt: skip
+"""Name of a widget -> what it says where nobody has changed it."""
+
+
 def settings_from(
     strength: float | None,
     most_db: float | None,

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from markupsafe import Markup
 
-from denoise_app.inference.catalog import PRESETS, Entry
-from denoise_app.inference.engine import Cancelled, Settings
+from denoise_app.inference.catalog import FALLBACK, PRESETS, Entry
+from denoise_app.inference.engine import Cancelled, Selection, Settings
+from denoise_app.inference.noise_profile import takes_profile
 from denoise_app.inference.settings import treatment
-from denoise_app.plots.page import page
+from denoise_app.metrics.table import keys
 from denoise_app.plots.theme import Theme
 from denoise_app.ui.parts import denoiser
 from denoise_app.ui.parts.downloads import Bundle, OnDemand, links
@@ -29,10 +31,12 @@ from denoise_app.ui.texts import LANGUAGES, Say
 from denoise_app.ui.worker.background import Step
 from denoise_app.ui.worker.offers import hub_is_named
 from denoise_app.ui.worker.session import Job, Session
+from denoise_app.ui.worker.worker import Worker
 
 from . import html, link, work
-from .figures import figure
-from .settings import NO_LIMIT_DB, settings_from
+from .figures import figure, figure_page
+from .settings import NO_LIMIT_DB, USUAL, settings_from
+from .stretch import Stretch
 from .work import Heard, Order, Result
 
 
@@ -50,9 +54,11 @@ class CleanTab:
         self.session = site.visit()
         self.theme = gr.Textbox("light", visible="hidden")
         self.address = gr.Textbox("", visible="hidden")
+        self.visit = gr.Textbox("", visible="hidden")
+        self.remembered = gr.Textbox("", visible="hidden")
         with gr.Row(elem_id="clean", equal_height=False):
             with gr.Column(elem_id="controls", min_width=300):
-                self.source = Source(site, self.session)
+                self.source = Source(site, self.session, under=self._build_stretch)
                 self.audio = self.source.audio
                 with gr.Row(elem_id="actions"):
                     self.start = gr.Button(site.words("run.denoise"), variant="primary", size="lg", elem_id="denoise")
@@ -61,10 +67,14 @@ class CleanTab:
             with gr.Column(elem_id="choices", min_width=300):
                 self._build_denoiser()
                 self._build_advanced()
-        self.orders = Orders(site.sessions, self.session, self.said, [self.start], self.cancel, "run.cancelled")
+        starts = [self.start, self.stretch.denoise]
+        self.orders = Orders(site.sessions, self.session, self.said, starts, self.cancel, "run.cancelled")
         self._wire(page)
 
     # ------------------------------------------------------------------------------------------------- widgets
+
+    def _build_stretch(self) -> None:
+        self.stretch = Stretch(self._site.words)
 
     def _build_denoiser(self) -> None:
         words = self._site.words
@@ -80,6 +90,7 @@ class CleanTab:
             self.about = gr.HTML(elem_id="about")
             self.hub = gr.Button(words("model.hub"), size="sm", visible=hub_is_named(), elem_id="hub")
             self.hub_said = gr.HTML()
+            self.reset = gr.Button(words("model.reset"), size="sm", elem_id="reset-choices")
 
     def _build_advanced(self) -> None:
         words = self._site.words
@@ -149,6 +160,7 @@ class CleanTab:
             self.downloads = gr.HTML(elem_id="downloads")
             with gr.Row(elem_id="onward"):
                 self.to_compare = gr.Button(words("result.to-compare"), size="sm", elem_id="to-compare")
+                self.to_blind = gr.Button(words("result.to-blind"), size="sm", elem_id="to-blind")
                 self.to_bench = gr.Button(words("result.to-bench"), size="sm", elem_id="to-bench")
             self.fidelity = gr.HTML(elem_id="fidelity")
             self.cards = gr.HTML(elem_id="cards")
@@ -184,24 +196,40 @@ class CleanTab:
     def _wire(self, page: gr.Blocks) -> None:
         choice = [self.model, self.checkpoint, self.about]
         restored = [*choice, self.said, *self._settings_inputs, self.channels]
-        page.load(self.on_load, self.address, restored, js="() => location.search", **AT_ONCE)
+        kept = [self.address, self.visit, self.remembered]
+        page.load(self.on_load, kept, restored, js=KEPT, **AT_ONCE)
         page.load(None, None, self.theme, js=f"() => {THEME}", api_visibility="private")
+        chosen: list[Any] = [
+            self.model.input(self.on_model, self.model, choice, **AT_ONCE),
+            self.checkpoint.input(self.on_checkpoint, self.checkpoint, self.about, **AT_ONCE),
+        ]
         for name, button in self.presets.items():
-            button.click(self.preset_handler(name), None, choice, **AT_ONCE)
-        self.model.input(self.on_model, self.model, choice, **AT_ONCE)
-        self.checkpoint.input(self.on_checkpoint, self.checkpoint, self.about, **AT_ONCE)
+            chosen.append(button.click(self.preset_handler(name), None, choice, **AT_ONCE))
+        for then in (*(event.then for event in chosen), self.format.input, self.bits.input):
+            then(None, [self.checkpoint, self.format, self.bits], None, js=KEEP_CHOICES, api_visibility="private")
+        self.reset.click(self.on_reset, None, restored, js=FORGET_CHOICES, **AT_ONCE)
         self.hub.click(self.on_hub, {self.checkpoint}, [*choice, self.hub_said], **AT_ONCE)
         self.loudness.change(lambda kind: gr.Row(visible=kind == "target"), self.loudness, self.target_row, **AT_ONCE)
 
         shown = [self.empty, self.heading, self.player, self.fidelity, self.downloads, self.cards]
-        asked = {self.session, self.audio, self.checkpoint, self.channels, *self._settings_inputs}
-        run = self.orders.wire(self.start, self.on_denoise, asked, shown, "#outcome", **WORK)
+        back = page.load(self.on_return, kept, [self.session, self.audio, *shown], js=KEPT, **AT_ONCE)
+        self.source.seen.then(_name_of, self.session, self.visit, **AT_ONCE)
+        self.visit.change(None, self.visit, None, js=KEEP_VISIT, api_visibility="private")
+        times: set[Any] = {self.stretch.start, self.stretch.end, self.stretch.noise}
+        asked = {self.session, self.audio, self.checkpoint, self.channels, *times, *self._settings_inputs}
         changing = [self.session, self.said, *shown]
-        settled = run.then(self.on_settings, asked, changing, **QUIET, **WORK)
         drawing = [self.session, self.scale, self.theme], [self.session, self.figures, self.plot, self.figures_said]
         measuring = self.session, [self.session, self.cards, self.downloads]
-        settled.then(self.on_draw, *drawing, **QUIET)
-        settled.then(self.on_measure, *measuring, **QUIET)
+        back.then(self.on_draw, *drawing, **QUIET)
+        back.then(self.on_measure, *measuring, **QUIET)
+        runs: list[Any] = []
+        for start, work_of in ((self.start, self.on_denoise), (self.stretch.denoise, self.on_denoise_stretch)):
+            run = self.orders.wire(start, work_of, asked, shown, "#outcome", **WORK)
+            settled = run.then(self.on_settings, asked, changing, **QUIET, **WORK)
+            settled.then(self.on_draw, *drawing, **QUIET)
+            settled.then(self.on_measure, *measuring, **QUIET)
+            settled.then(self.source.on_result, [self.audio, self.session], self.source.facts, **AT_ONCE)
+            runs.append(run)
         changed = gr.on(
             [widget.change for widget in self._settings_inputs],
             self.on_settings,
@@ -214,23 +242,53 @@ class CleanTab:
         changed.then(self.on_draw, *drawing, **QUIET)
         changed.then(self.on_measure, *measuring, **QUIET)
         self.scale.input(self.on_draw, *drawing, **AT_ONCE)
-        self.cancel.click(self.orders.on_cancel, self.session, self.orders.told, cancels=[run], queue=False, **QUIET)
+        self.cancel.click(self.orders.on_cancel, self.session, self.orders.told, cancels=runs, queue=False, **QUIET)
+        taken = [self.stretch.noise, self.stretch.told, self.stretch.forget]
+        profiled = [*choice, self.said, *taken]
+        self.stretch.profile.click(self.on_profile, {self.checkpoint, *times}, profiled, **AT_ONCE)
+        self.stretch.forget.click(self.on_forget, None, taken, **AT_ONCE)
+        self.audio.change(self.on_recording, None, [self.stretch.start, self.stretch.end, *taken], **AT_ONCE)
 
     # ---------------------------------------------------------------------------------------- choosing a denoiser
 
-    def on_load(self, address: str, request: gr.Request) -> tuple[Any, ...]:
-        """The best denoiser and the usual settings, or those that the page's address asks for."""
+    def on_load(self, address: str, visit: str, remembered: str, request: gr.Request) -> tuple[Any, ...]:
+        """The best denoiser and the usual settings, or others.
+
+        Args:
+            address: The page's query: settings that it asks for go before all others.
+            visit: The name of the visit before a reload, whose settings come next.
+            remembered: What was chosen in this browser before, as the query of a link.
+        """
         say, wanted = say_for(request), link.parse(address)
         problems = [say("link.unread", names=", ".join(wanted.unread))] if wanted.unread else []
+        asked = wanted != link.Wanted()
+        if not asked:
+            before = self._site.sessions.find(visit)
+            wanted = link.parse(_link(before.result) if before and before.result else remembered)
         chosen = self._offers.recommended()
         try:
             chosen = self._offers.find(wanted.denoiser) if wanted.denoiser else chosen
         except Exception as error:
-            problems.append(explained(say, error))
+            problems += [explained(say, error)] if asked else []  # what is only remembered may be gone
         values = wanted.values | ({"loudness": "target"} if "lufs" in wanted.values else {})
-        names = ("strength", "most", "high_band", "loudness", "lufs", "true_peak", "format", "bits", "channels")
-        widgets = [gr.update(value=values[name]) if name in values else gr.update() for name in names]
+        widgets = [gr.update(value=values[name]) if name in values else gr.update() for name in USUAL]
         return *self._choose(say, chosen), alert(" ".join(problems)) if problems else "", *widgets
+
+    def on_reset(self, request: gr.Request) -> tuple[Any, ...]:
+        """The best denoiser and the usual settings."""
+        return *self._choose(say_for(request), self._offers.recommended()), "", *USUAL.values()
+
+    def on_return(self, address: str, visit: str, remembered: str, request: gr.Request) -> Updates:
+        """The recording and the result that were there before a reload, as long as the server keeps them."""
+        session = self._site.sessions.resume(visit)
+        if session is None:
+            return {self.session: gr.skip()}
+        updates: Updates = {self.session: session}
+        if session.recording is not None and session.recording.is_file():
+            updates[self.audio] = str(session.recording)
+        if session.result is not None and all(path.is_file() for path in session.result.files):
+            updates |= self._shown(say_for(request), session, session.result)
+        return updates
 
     def preset_handler(self, name: str) -> Callable[..., tuple[Any, Any, str]]:
         def on_preset(request: gr.Request) -> tuple[Any, Any, str]:
@@ -300,6 +358,39 @@ class CleanTab:
 
         yield from self.orders.carry_out(say, session, carry_out)
 
+    def on_denoise_stretch(self, given: Given, request: gr.Request) -> Iterator[Updates]:
+        """Does what was ordered of the stretch that is pointed at."""
+        say = say_for(request)
+        session: Session[Result] = given[self.session]
+
+        def carry_out(job: Job) -> Iterator[Updates]:
+            selection = Selection(*self.stretch.chosen(say, given), given[self.stretch.noise])
+            order = replace(self._order(say, given, session), selection=selection)
+            yield from self._followed(say, session, work.denoise(self._site.worker, session, order, job))
+
+        yield from self.orders.carry_out(say, session, carry_out)
+
+    def on_profile(self, given: Given, request: gr.Request) -> Updates:
+        """Takes the stretch for the noise, by a denoiser that makes use of it."""
+        say = say_for(request)
+        try:
+            noise = self.stretch.chosen(say, given)
+            if self._offers.find(given[self.checkpoint]).model in takes_profile():
+                return self.stretch.taken(say, noise) | {self.said: ""}
+            chosen = self._offers.recommended(FALLBACK)
+        except Exception as error:
+            return {self.said: alert(explained(say, error))}
+        choice = dict(zip((self.model, self.checkpoint, self.about), self._choose(say, chosen), strict=True))
+        return self.stretch.taken(say, noise, chosen.model) | choice | {self.said: ""}
+
+    def on_forget(self, request: gr.Request) -> Updates:
+        """There is no noise profile any more."""
+        return self.stretch.taken(say_for(request), None)
+
+    def on_recording(self, request: gr.Request) -> Updates:
+        """Times are those of a recording; another one has none yet."""
+        return {self.stretch.start: "", self.stretch.end: ""} | self.on_forget(request)
+
     def on_hand(self, session: Session[Result] | None, other: Session[Any] | None) -> tuple[Any, Session[Any]]:
         """The recording of the result for another tab's visit, so that nobody uploads it twice."""
         other = other or self._site.sessions.open()
@@ -329,8 +420,13 @@ class CleanTab:
 
     def on_measure(self, session: Session[Result] | None, request: gr.Request) -> Iterator[Updates]:
         """The numbers of what is shown, as they become known."""
+        if session is None:  # one that has begun meanwhile is not to be put out
+            yield {self.cards: gr.skip()}
+            return
         yield {self.session: session}
-        if session is None or session.result is None or session.result.preview or session.result.numbers.measured:
+        if session.result is None or session.result.preview:
+            return
+        if set(keys("clean")) <= session.result.numbers.measured.keys():
             return
         say = say_for(request)
         try:
@@ -343,12 +439,14 @@ class CleanTab:
 
     def on_draw(self, session: Session[Result] | None, scale: str, theme: Theme, request: gr.Request) -> Updates:
         """The figures of what is shown."""
-        result = session.result if session else None
-        if session is None or result is None or result.preview:
+        if session is None:
+            return {self.figures: gr.Column(visible=False)}
+        result = session.result
+        if result is None or result.preview:
             return {self.session: session, self.figures: gr.Column(visible=False)}
         say = say_for(request)
         try:
-            looked = work.look(session, result)
+            looked = work.look(self._site.worker, session, result)
         except Exception as error:
             return {self.session: session, self.figures_said: alert(explained(say, error))}
         return {
@@ -397,7 +495,7 @@ class CleanTab:
             self.heading: html.heading(say, result.order, result.preview),
             self.player: player_value(versions, selected="after"),
             self.fidelity: html.fidelity(say, result) if whole else "",
-            self.downloads: self._offer(say, session, result, measured=False) if whole else "",
+            self.downloads: self._offer(say, session, result, bool(result.numbers.measured)) if whole else "",
             self.cards: html.cards(say, result) if whole else "",
         }
 
@@ -410,10 +508,10 @@ class CleanTab:
         }
         if measured:
             names |= {"plots": result.copy_name("plots"), "report": result.copy_name("report")}
-            files[names["plots"]] = self._on_demand(lambda: _write_figures(say, session, result))
+            files[names["plots"]] = self._on_demand(lambda: _write_figures(say, self._site.worker, session, result))
             files[names["report"]] = self._on_demand(lambda: work.write_report(result))
             names["all"] = result.copy_name("zip")
-        here = link.query(result.order.offer.key, result.order.settings, result.order.channels)
+        here = _link(result)
         token = self._site.downloads.offer(session.folder, Bundle(files, result.copy_name("zip")))
         return links(say, token, names, here)
 
@@ -434,7 +532,8 @@ class CleanTab:
             raise Unready(say("error.gone"))
         offer = self._offers.find(given[self.checkpoint])
         settings, channels = self._settings(given), treatment(given[self.channels])
-        return Order(session.adopt(Path(path)), offer, channels, settings)
+        selection, preview_at = Selection(noise_profile=given[self.stretch.noise]), self.stretch.first(given)
+        return Order(session.adopt(Path(path)), offer, channels, settings, None, selection, preview_at)
 
     def _settings(self, given: Given) -> Settings:
         return settings_from(
@@ -449,9 +548,29 @@ class CleanTab:
         )
 
 
-def _write_figures(say: Say, session: Session[Result], result: Result) -> Path:
+KEPT = """() => [location.search, sessionStorage.getItem("denoise:visit") ?? "",
+  localStorage.getItem("denoise:choices") ?? ""]"""
+KEEP_CHOICES = """(denoiser, format, bits) => {
+  const choices = Object.entries({ denoiser, format, bits }).filter(([, value]) => value);
+  localStorage.setItem("denoise:choices", "?" + new URLSearchParams(choices));
+}"""
+FORGET_CHOICES = """() => { localStorage.removeItem("denoise:choices"); }"""
+KEEP_VISIT = """(visit) => { if (visit) sessionStorage.setItem("denoise:visit", visit); }"""
+
+
+def _name_of(session: Session[Result] | None) -> str:
+    """By which the page finds its visit again after a reload."""
+    return session.folder.name if session else ""
+
+
+def _link(result: Result) -> str:
+    """The query of a link to the settings of a result."""
+    return link.query(result.order.offer.key, result.order.settings, result.order.channels)
+
+
+def _write_figures(say: Say, worker: Worker, session: Session[Result], result: Result) -> Path:
     """The figures of a result as a page of their own, beside it; returns where."""
-    looked = work.look(session, result)
+    looked = work.look(worker, session, result)
     written = result.after.with_name("plots.html")
-    written.write_text(page(figure(looked, say, False, "light"), result.order.path.name, say.language), "utf-8")
+    written.write_text(figure_page(looked, say, result.order.path.name), "utf-8")
     return written

@@ -22,6 +22,7 @@ from denoise_app.inference import engine
 from denoise_app.inference.catalog import Entry
 from denoise_app.inference.progress import Progress, Question, Report
 from denoise_app.inference.removed import Mixed, Removed
+from denoise_app.inference.selection import EVERYTHING, Selection
 from denoise_app.metrics.report import Measured, paired
 from denoise_app.metrics.table import keys
 from denoise_app.ui.parts import excerpts
@@ -48,6 +49,8 @@ class Order:
         channels: How channels are treated.
         settings: What to make of it; can be changed afterwards.
         track: Which sound track of the recording, from 1; None for the first.
+        selection: The stretch to denoise, and that of the noise.
+        preview_at: Seconds into a long recording where its preview begins; 0 where so little would be left.
     """
 
     path: Path
@@ -55,6 +58,8 @@ class Order:
     channels: engine.Channels
     settings: engine.Settings
     track: int | None = None
+    selection: Selection = EVERYTHING
+    preview_at: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -160,26 +165,40 @@ def denoise(
     A long recording can be heard before its file is written, where that takes another pass.
 
     Args:
-        preview: Whether the beginning of a long recording is to come first, and the whole as soon as it can be heard.
+        preview: Whether a part of a long recording is to come first, and the whole as soon as it can be heard. A part
+            has not the times of a selection, so that it has no preview.
 
     Raises:
         AudioError, CheckpointError: The recording or the denoiser cannot be used; what was shown before stays.
+        QuotaError: The client has too much sound under way.
         Cancelled: The job was told to stop.
     """
-    paths = [order.path]
+    yield Step("loading")
     try:
-        yield Step("loading")
         info = files.probe(order.path, track=order.track)
+        with worker.order(job.client, info.seconds):
+            yield from _previewed(worker, session, order, info, job, preview)
+    finally:
+        session.discard_unshown(order.path)
+
+
+def _previewed(
+    worker: Worker, session: Session[Result], order: Order, info: FileInfo, job: Job, preview: bool
+) -> Iterator[Step | Heard | Result]:
+    paths: list[Path] = []
+    try:
         loading = Background(worker, lambda report, stopped: worker.offers.load(order.offer), job)
         yield from (Step("loading", progress) for progress in loading)
-        if preview and info.seconds > LONG_SECONDS:
+        is_long = preview and info.seconds > LONG_SECONDS and order.selection == EVERYTHING
+        if is_long:
             yield Step("preview")
-            paths.append(cut := session.room() / f"{order.path.stem}.wav")
-            excerpts.write_beginning(order.path, PREVIEW_SECONDS, cut, order.track)
-            beginning = replace(order, path=cut, track=None)
-            yield from _denoised(worker, session, beginning, files.probe(cut), loading.result, job, preview=True)
+            start = order.preview_at if order.preview_at <= info.seconds - PREVIEW_SECONDS else 0.0
+            paths.append(cut := session.room() / order.path.with_suffix(".wav").name)
+            excerpts.write_part(order.path, PREVIEW_SECONDS, cut, order.track, start)
+            part = replace(order, path=cut, track=None, preview_at=start)
+            yield from _denoised(worker, session, part, files.probe(cut), loading.result, job, preview=True)
         yield Step("separate")
-        early = preview and info.seconds > LONG_SECONDS
+        early = is_long
         yield from _denoised(worker, session, order, info, loading.result, job, early=early)
     finally:
         session.discard_unshown(*paths)
@@ -207,6 +226,7 @@ def _denoised(
             order.settings,
             channels=order.channels,
             track=order.track,
+            selection=order.selection,
             separated=separated.append,
             progress=report,
             cancelled=stopped,
@@ -299,7 +319,7 @@ def measure(
         yield shown
 
 
-def look(session: Session[Result], result: Result) -> Survey:
+def look(worker: Worker, session: Session[Result], result: Result) -> Survey:
     """What the figures of a result show; computed once, however often they are drawn.
 
     Raises:
@@ -308,7 +328,8 @@ def look(session: Session[Result], result: Result) -> Survey:
     shown = session.latest(result)
     if shown is not None and shown.looked is not None:
         return shown.looked
-    looked = survey(result.separation, result.order.settings)
+    with worker.at_work() as turn:
+        looked = survey(result.separation, result.order.settings, turn.hand_on)
     session.update(result, lambda now: replace(now, looked=looked))
     return looked
 
@@ -332,4 +353,4 @@ def made(result: Result) -> Made:
     """What a report tells of a result."""
     order, separation = result.order, result.separation
     facts = (result.rendered, separation.device, separation.real_time_factor, result.numbers)
-    return Made(order.path, order.offer, order.settings, *facts, order.track)
+    return Made(order.path, order.offer, order.settings, *facts, order.track, order.selection)

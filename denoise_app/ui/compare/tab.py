@@ -273,10 +273,9 @@ class CompareTab:
         for column in compared.ready:
             name = f"{stem}.{column.key.replace('/', '-')}"
             files |= {f"{name}{column.path.suffix}": column.path, f"{name}.report.json": _reported(compared, column)}
-        spectrograms = html.spectrograms(say, compared, work.look(session, compared))
+        spectrograms = html.spectrograms(say, compared, work.look(self._site.worker, session, compared))
         drawn = compared.ready[0].path.with_name("comparison.html")
-        grid = spectrogram_grid(spectrograms, WIDE, words=figure_words(say))
-        drawn.write_text(page(grid, compared.path.name, say.language), "utf-8")
+        drawn.write_text(page(spectrograms, compared.path.name, say.language, figure_words(say)), "utf-8")
         archive = f"{stem}.compared.zip"
         token = self._site.downloads.offer(session.folder, Bundle(files | {f"{stem}.compared.html": drawn}, archive))
         sounds = {
@@ -296,7 +295,7 @@ class CompareTab:
             return {self.session: session}
         compared = session.result
         try:
-            view = work.look(session, compared)
+            view = work.look(self._site.worker, session, compared)
         except AudioError as error:
             gone = say("error.stale-comparison") if error.reason == "missing" else explained(say, error)
             return {self.session: session, self.said: alert(gone)}

@@ -6,7 +6,7 @@ others go on.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -188,18 +188,20 @@ def compare(
     Raises:
         ComparisonError: See `checked`.
         AudioError: The recording cannot be used, or no denoiser could do anything with it.
+        QuotaError: The client has too much sound under way.
         Cancelled: The job was told to stop; what was done by then is the session's result.
     """
     comparison: Comparison | None = None
     try:
         columns = checked(offers)
         comparison = _beginning(session, Comparison(path, files.probe(path)))
-        for offer in columns:
-            column = yield from _column(worker, session, comparison.path, offer, job)
-            comparison = replace(comparison, columns=(*comparison.columns, column)).matched()
-            if comparison.ready:
-                session.show(comparison)
-            yield comparison
+        with worker.order(job.client, comparison.info.seconds * len(columns)):
+            for offer in columns:
+                column = yield from _column(worker, session, comparison.path, offer, job)
+                comparison = replace(comparison, columns=(*comparison.columns, column)).matched()
+                if comparison.ready:
+                    session.show(comparison)
+                yield comparison
         if not comparison.ready and comparison.columns[0].error is not None:
             raise comparison.columns[0].error
     finally:
@@ -212,7 +214,7 @@ def _beginning(session: Session[Comparison], comparison: Comparison) -> Comparis
     comparison = replace(comparison, whole_seconds=seconds)
     if seconds <= MOST_SECONDS:
         return comparison
-    cut = excerpts.write_beginning(path, MOST_SECONDS, session.room() / f"{path.stem}.wav")
+    cut = excerpts.write_part(path, MOST_SECONDS, session.room() / f"{path.stem}.wav")
     return replace(comparison, path=cut, info=files.probe(cut))
 
 
@@ -313,7 +315,7 @@ class View:
     columns: dict[str, Look]
 
 
-def look(session: Session[Comparison], comparison: Comparison) -> View:
+def look(worker: Worker, session: Session[Comparison], comparison: Comparison) -> View:
     """What the figures show; read once, however often they are drawn.
 
     Raises:
@@ -323,12 +325,13 @@ def look(session: Session[Comparison], comparison: Comparison) -> View:
     shown = session.latest(comparison)
     if shown is not None and shown.view is not None and columns == set(shown.view.columns):
         return shown.view
-    view = _view(comparison)
+    with worker.at_work() as turn:
+        view = _view(comparison, turn.hand_on)
     session.update(comparison, lambda now: replace(now, view=view))
     return view
 
 
-def _view(comparison: Comparison) -> View:
+def _view(comparison: Comparison, between: Callable[[], None]) -> View:
     rate, noisy = comparison.info.sample_rate, figures.mean(comparison.path, comparison.info.frames)
     before = spectrogram_db(noisy, rate, COLUMNS)
     looks = {}
@@ -338,6 +341,7 @@ def _view(comparison: Comparison) -> View:
         change = describe(before, after)
         speech, noise = change.speech_median_db, _noise_db(noisy, sound, rate)
         looks[column.key] = Look(after, envelope(noisy - sound, rate, COLUMNS), change.overall_db, speech, noise)
+        between()
     return View(before, looks)
 
 

@@ -133,9 +133,17 @@ def scores(row: Row, group: str) -> Scores:
     return found
 
 
-def rows(board: Board, group: str, kind: str) -> list[Row]:
-    """The rows of a kind that were scored on a part of the recordings; the noisy one always."""
-    return [row for row in board["rows"] if scores(row, group) and (row["model"] == NOISY or _is(row, kind))]
+def rows(board: Board, group: str, kind: str, loss: str = EVERYTHING) -> list[Row]:
+    """The rows of a kind and a loss that were scored on a part of the recordings; the noisy one always."""
+    listed = [row for row in board["rows"] if loss in (EVERYTHING, row["loss"]) or row["model"] == NOISY]
+    return [row for row in listed if scores(row, group) and (row["model"] == NOISY or _is(row, kind))]
+
+
+def losses(board: Board) -> list[str]:
+    """The training losses that the leaderboard knows, in the house's order, then those of others."""
+    known = {loss: place for place, loss in enumerate(LOSSES)}
+    found = {row["loss"] for row in board["rows"] if row["loss"]}
+    return sorted(found, key=lambda loss: (known.get(loss, len(LOSSES)), loss))
 
 
 def _is(row: Row, kind: str) -> bool:
@@ -159,12 +167,12 @@ def card_id(model: str, loss: str | None, revision: str | None = None) -> str:
 # --------------------------------------------------------------------------------------------------------------- tables
 
 
-def table(say: Say, board: Board, group: str, kind: str) -> Markup:
+def table(say: Say, board: Board, group: str, kind: str, loss: str = EVERYTHING) -> Markup:
     """The leaderboard, to be sorted by any column: the best of each model, and everything, folded.
 
     The best of each column is marked in words.
     """
-    listed = rows(board, group, kind)
+    listed = rows(board, group, kind, loss)
     best = best_of_each(listed, group)
     shown = _table(say, board, group, best, listed)
     if len(best) < len(listed):
@@ -291,9 +299,8 @@ def matrix(board: Board, group: str, metric: str) -> tuple[list[str], list[str],
     """Models, losses, and (model, loss) -> mean."""
     known = {(row["model"], row["loss"]): scores(row, group) for row in board["rows"] if row["loss"]}
     values = {pair: found[metric]["mean"] for pair, found in known.items() if metric in found}
-    known_losses = {loss: place for place, loss in enumerate(LOSSES)}  # in the house's order, then those of others
-    losses = sorted({loss for _, loss in values}, key=lambda loss: (known_losses.get(loss, len(LOSSES)), loss))
-    return sorted({model for model, _ in values}), losses, values
+    scored = {loss for _, loss in values}
+    return sorted({model for model, _ in values}), [loss for loss in losses(board) if loss in scored], values
 
 
 def said_of_matrix(say: Say, board: Board, group: str, metric: str) -> Markup:
@@ -309,9 +316,9 @@ def said_of_matrix(say: Say, board: Board, group: str, metric: str) -> Markup:
     return hint(say("board.matrix-said", metric=title, best=", ".join(ends)))
 
 
-def points(board: Board, group: str, kind: str, metric: str, cost: str) -> list[Point]:
+def points(board: Board, group: str, kind: str, metric: str, cost: str, loss: str = EVERYTHING) -> list[Point]:
     """What `quality_figure` shows: every row that has both; the best of each model bears its name."""
-    listed = [row for row in rows(board, group, kind) if metric in scores(row, group) and row.get(cost)]
+    listed = [row for row in rows(board, group, kind, loss) if metric in scores(row, group) and row.get(cost)]
     named = set()
     for model in {row["model"] for row in listed}:
         own = (row for row in listed if row["model"] == model)

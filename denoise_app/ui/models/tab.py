@@ -66,6 +66,15 @@ class ModelsTab:
                 min_width=160,
                 elem_id="board-kind",
             )
+            known = board.losses(self._results.board) if self._results.board else []
+            self.loss = gr.Dropdown(
+                [(words("board.all-losses"), board.EVERYTHING), *((loss, loss) for loss in known)],
+                value=board.EVERYTHING,
+                label=words("model.checkpoint"),
+                filterable=False,
+                min_width=160,
+                elem_id="board-loss",
+            )
         self.table = gr.HTML(js_on_load=SORTABLE, elem_id="board-table")
         self.others = gr.HTML(js_on_load=SORTABLE, elem_id="board-others")
 
@@ -118,18 +127,18 @@ class ModelsTab:
 
     def _wire(self, page: gr.Blocks) -> None:
         theme = gr.Textbox("light", visible="hidden")
-        filters = [self.group, self.kind, self.metric, theme]
+        filters = [self.group, self.kind, self.loss, self.metric, theme]
         plots = [self.matrix, self.matrix_said, *self.scatters.values()]
         page.load(self.on_load, None, [self.cards, self.group, self.others], **AT_ONCE)
         gr.on(
-            [page.load, self.group.input, self.kind.input],
+            [page.load, self.group.input, self.kind.input, self.loss.input],
             self.on_table,
-            [self.group, self.kind],
+            [self.group, self.kind, self.loss],
             self.table,
             **AT_ONCE,
         )
         gr.on(
-            [page.load, *(widget.input for widget in (self.group, self.kind, self.metric))],
+            [page.load, *(widget.input for widget in (self.group, self.kind, self.loss, self.metric))],
             self.on_figures,
             filters,
             plots,
@@ -154,14 +163,14 @@ class ModelsTab:
         cards = board.cards(say, self._offers.all(), self._offers.recommended())
         return cards + denoiser.broken(say, self._offers.broken())
 
-    def on_table(self, group: str, kind: str, request: gr.Request) -> str:
+    def on_table(self, group: str, kind: str, loss: str, request: gr.Request) -> str:
         say, ours = say_for(request), self._results.board
         if ours is None:
             return hint(say("board.none"))
-        return board.table(say, ours, group, kind)
+        return board.table(say, ours, group, kind, loss)
 
     def on_figures(
-        self, group: str, kind: str, metric: str, theme: Theme, request: gr.Request
+        self, group: str, kind: str, loss: str, metric: str, theme: Theme, request: gr.Request
     ) -> tuple[Any, str, Any, Any]:
         say, ours = say_for(request), self._results.board
         if ours is None:
@@ -172,7 +181,7 @@ class ModelsTab:
         costs = {"rtf": say("board.rtf"), "parameters": say("models.parameters")}
         known = sorted({row["model"] for row in ours["rows"]})  # one symbol for each, in both figures
         scatters = [
-            quality_figure(board.points(ours, group, kind, metric, cost), costs[cost], quality, theme, known)
+            quality_figure(board.points(ours, group, kind, metric, cost, loss), costs[cost], quality, theme, known)
             for cost in board.COSTS
         ]
         heat = matrix_figure(models, losses, values, scored.digits or 0, scored.better == "lower", theme)

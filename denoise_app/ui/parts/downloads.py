@@ -29,7 +29,7 @@ from .markup import tag
 PLACE = "results"
 CHUNK = 1 << 18  # bytes read at once
 GONE = "This result is no longer here. Run the denoiser again."
-LINKS = ("after", "removed", "plots", "report", "all", "compared", "bench", "csv", "json")
+LINKS = ("after", "removed", "plots", "report", "all", "compared", "bench", "batch", "table", "csv", "json")
 """What can be offered, in the order of its links."""
 
 

@@ -43,12 +43,13 @@ def loudness(sound: Path | Sound) -> float:
     return meter.levels().loudness_lufs
 
 
-def write_beginning(path: Path, seconds: float, to: Path, track: int | None = None) -> Path:
-    """Writes the first `seconds` of a file as float wav, which loses nothing; returns where."""
+def write_part(path: Path, seconds: float, to: Path, track: int | None = None, start: float = 0.0) -> Path:
+    """Writes `seconds` of a file from `start` on as float wav, which loses nothing; returns where."""
     with files.open_reader(path, track=track) as reader:
         info = reader.info
-        frames = min(info.frames, round(seconds * info.sample_rate))
+        first = round(start * info.sample_rate)
+        frames = min(info.frames - first, round(seconds * info.sample_rate))
         with files.open_writer(to, info.sample_rate, info.channels, Encoding("wav", "FLOAT"), frames) as writer:
-            for block in window(reader.blocks(), frames):
+            for block in window(reader.blocks(start=first), frames):
                 writer.write(block)
     return to

@@ -100,7 +100,7 @@ def alert(text: str, title: str = "") -> Markup:
     return tag("div", tag("strong", title) if title else "", tag("p", text), class_="notice wrong", role="alert")
 
 
-def titled(text: str, of: str) -> Markup:
+def titled(text: str, of: str, **attributes: object) -> Markup:
     """The heading of a result, and what it is of; both are read aloud."""
     return tag(
         "div",
@@ -108,6 +108,7 @@ def titled(text: str, of: str) -> Markup:
         tag("span", of, class_="quiet"),
         class_="result-heading",
         data_said=f"{text}: {of}",
+        **attributes,
     )
 
 

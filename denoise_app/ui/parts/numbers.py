@@ -27,6 +27,18 @@ def clock(seconds: float) -> str:
     return (f"{hours}:{minutes:02}" if hours else f"{minutes}") + f":{whole % 60:02}"
 
 
+def moment(seconds: float) -> str:
+    """A time to the hundredth of a second.
+
+    >>> moment(1.25), moment(75.5), moment(3725)
+    ('0:01.25', '1:15.50', '1:02:05.00')
+    """
+    hundredths = round(seconds * 100)
+    whole = hundredths // 100
+    hours, minutes = whole // 3600, whole // 60 % 60
+    return (f"{hours}:{minutes:02}" if hours else f"{minutes}") + f":{whole % 60:02}.{hundredths % 100:02}"
+
+
 def duration(seconds: float) -> str:
     """A time that is still to be waited for, in whole seconds, rounded up.
 

@@ -11,7 +11,8 @@ shown.
 
 Other parts of the page talk to a player by DOM events: it sends "denoise:time" (detail: position and seconds in s,
 playing, version, player) up from its element while the position moves, and follows "denoise:seek" (detail: position in
-s) sent to its element, to anything inside or around it, or to the document. `element.denoisePlayer` is its handle, see
+s) sent to its element, to anything inside or around it, or to the document. Where somebody sets a loop it sends
+"denoise:region" (detail: from and to in s, player). `element.denoisePlayer` is its handle, see
 player.js.
 """
 
@@ -61,7 +62,7 @@ TEXTS = tuple(
     for key in (
         "name", "versions", "play", "pause", "position", "seconds", "loop", "set-start", "set-end", "clear-loop",
         "control", "match", "match-help", "volume", "level", "window", "empty", "loading", "computing", "gain", "mixed",
-        "key-play", "key-switch", "key-switch-first", "key-seek", "key-region", "key-loop", "key-match",
+        "keys-where", "key-play", "key-switch", "key-switch-first", "key-seek", "key-region", "key-loop", "key-match",
         "said-version", "said-playing", "said-paused", "said-loop", "said-no-loop", "said-end", "said-window",
         "said-match-on", "said-match-off", "error-gone", "error-unreadable", "error-unreachable",
     )

@@ -11,6 +11,7 @@ from denoise_app.audio.clip import FileInfo
 from denoise_app.inference import replay
 from denoise_app.inference.catalog import Entry
 from denoise_app.inference.engine import Levels, Rendered, Settings
+from denoise_app.inference.selection import EVERYTHING, Selection
 from denoise_app.metrics.table import METRICS
 
 from .measured import Numbers
@@ -28,6 +29,7 @@ class Made:
         real_time_factor: Seconds of work per second of sound.
         numbers: What was measured.
         track: Of the recording, from 1; None for the first.
+        selection: The stretches of it that were pointed at.
     """
 
     recording: Path
@@ -38,6 +40,7 @@ class Made:
     real_time_factor: float
     numbers: Numbers
     track: int | None = None
+    selection: Selection = EVERYTHING
 
 
 def report(made: Made) -> dict[str, Any]:
@@ -48,8 +51,9 @@ def report(made: Made) -> dict[str, Any]:
     peak_dbfs, loudness_lufs.
     denoiser: model, loss, source, repo, revision, sha256, sample_rate, delay_seconds, device, real_time_factor.
     settings: strength (0 to 100 %), max_attenuation_db, high_band, loudness_lufs, true_peak_dbtp, container, bit_depth,
-    channels, track. gain_db, cut_samples: what was done to the level. notes: what is odd about the recording or was
-    lost on the way, each with its key, its message, and the numbers and names in that.
+    channels, track, start and end (s, null for the end), noise_profile (from and to in s, or null).
+    gain_db, cut_samples: what was done to the level. notes: what is odd about the recording or was lost on the way,
+    each with its key, its message, and the numbers and names in that.
     metrics: key -> unit, better ("higher", "lower", "neither"), estimated, before, after.
     """
     rendered, offer = made.rendered, made.offer
@@ -64,6 +68,7 @@ def report(made: Made) -> dict[str, Any]:
             recording=replay.fingerprint(made.recording, made.track),
             output=replay.fingerprint(rendered.path),
             track=made.track,
+            selection=made.selection,
         )
     )
     return told | {

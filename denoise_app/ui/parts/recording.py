@@ -36,7 +36,8 @@ def facts(say: Say, info: FileInfo, levels: Levels | None, pending: str, name: s
     items = (tag("div", tag("dt", say(f"facts.{key}")), tag("dd", value)) for key, value in rows.items())
     remarks = notes(say, levels.notes()) if levels else ""
     title = tag("p", heard(f"{say('facts.file')} "), name, class_="file") if name else ""
-    return tag("section", title, tag("dl", *items, class_="facts"), remarks, aria_label=say("facts.name"))
+    table = tag("dl", *items, class_="facts", data_seconds=f"{info.seconds:.6f}")
+    return tag("section", title, table, remarks, aria_label=say("facts.name"))
 
 
 GOOD_SNR_DB = 25.0  # estimated; from here on denoisers have cost more SI-SDR than they gained

@@ -14,6 +14,19 @@ SORTABLE = static.text("sortable.js")
 TO_TOP = "(...given) => { scrollTo(0, 0); return given; }"
 
 
+TO_BLIND = """() => {
+  document.querySelector("#compare-start").click();
+  const ready = () => {
+    const isRunning = document.querySelector("#compare-cancel")?.checkVisibility();
+    if (isRunning || !document.querySelector("#blind-versions input")) return setTimeout(ready, 200);
+    document.querySelector("#blind").scrollIntoView({ block: "start" });
+    document.querySelector("#blind-start").focus({ preventScroll: true });
+  };
+  setTimeout(ready, 500); // the order has been taken by then, and shows its Cancel
+}"""
+"""Compares what was handed on, and goes to the blind test as soon as there is something to test."""
+
+
 def scroll_to(place: str) -> str:
     """Brings a part of the page into view where it is not, for those who press a button above it."""
     return f"""(...given) => {{

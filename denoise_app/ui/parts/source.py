@@ -31,9 +31,12 @@ class Source:
         site: Has examples to try, and opens a visit.
         session: The visit.
         prefix: Before the ids of its widgets, where a page has several.
+        under: Makes more widgets right under the recording.
     """
 
-    def __init__(self, site: Site, session: gr.State, prefix: str = "") -> None:
+    def __init__(
+        self, site: Site, session: gr.State, prefix: str = "", under: Callable[[], None] = lambda: None
+    ) -> None:
         self._site = site
         words, examples = site.words, site.examples.recordings
         with gr.Column(elem_classes=["sheet"]):
@@ -49,13 +52,14 @@ class Source:
                 elem_id=f"{prefix}recording",
                 elem_classes=["recording"],
             )
-            gr.HTML(words.made("html.source-help", lambda say: hint(say("source.help"))))
+            under()
+            self.facts = gr.HTML(elem_id=f"{prefix}facts")
+            gr.HTML(words.made("html.source-help", lambda say: hint(say("source.help"))), elem_classes=["source-help"])
             gr.HTML(
                 words.made(f"html.{prefix}microphone", partial(recording.microphone, prefix=prefix)),
                 js_on_load=static.text("microphone.js"),
                 elem_id=f"{prefix}microphone",
             )
-            self.facts = gr.HTML(elem_id=f"{prefix}facts")
             self.examples: list[gr.Button] = []
             if examples:
                 gr.HTML(words.made("html.examples", lambda say: hint(say("source.examples"))))
@@ -69,8 +73,8 @@ class Source:
                         )
                         for path in examples
                     ]
-        seen = self.audio.change(self.on_recording, [self.audio, session], [self.facts, session], **AT_ONCE)
-        seen.then(self.on_levels, self.audio, self.facts, **QUIET)
+        self.seen = self.audio.change(self.on_recording, [self.audio, session], [self.facts, session], **AT_ONCE)
+        self.seen.then(self.on_levels, self.audio, self.facts, **QUIET)
         for button, path in zip(self.examples, examples, strict=False):
             button.click(example_handler(site.sessions, path), session, [self.audio, session], **AT_ONCE)
 
@@ -80,6 +84,7 @@ class Source:
         """The facts of a recording, or what is wrong with it; it stays where it is either way."""
         say = say_for(request)
         session = session or self._site.sessions.open()
+        session.recording = Path(path) if path else None
         if not path:
             return "", session
         try:
@@ -88,6 +93,16 @@ class Source:
             return recording.facts(say, info, None, pending, Path(path).name), session
         except Exception as error:
             return alert(explained(say, error), say("error.title-file")), session
+
+    def on_result(self, path: str | None, session: Session[Any] | None, request: gr.Request) -> Any:
+        """The facts of a long recording with peak and loudness, which were measured on the way to its result."""
+        result = session.result if session else None
+        if not path or result is None or result.order.path.name != Path(path).name:
+            return gr.skip()
+        rendered = result.rendered
+        if rendered.info_in.seconds <= MEASURED_AT_ONCE_SECONDS:
+            return gr.skip()
+        return recording.facts(say_for(request), rendered.info_in, rendered.levels_in, "", Path(path).name)
 
     def on_levels(self, path: str | None, request: gr.Request) -> Any:
         """The facts again, with peak and loudness, where those do not take long."""
@@ -98,19 +113,22 @@ class Source:
             info = files.probe(path)
             if info.seconds > MEASURED_AT_ONCE_SECONDS:
                 return gr.skip()
-            facts = recording.facts(say, info, levels(Path(path)), "", Path(path).name)
+            with self._site.worker.at_work() as turn:
+                found_levels = levels(Path(path), turn.hand_on)
+            facts = recording.facts(say, info, found_levels, "", Path(path).name)
             found = self._site.worker.score(excerpts.heard(Path(path), info), info.sample_rate, ["snr_estimated"])
             return facts + recording.already_clean(say, found["snr_estimated"])
         except Exception as error:
             return alert(explained(say, error), say("error.title-file"))
 
 
-def levels(path: Path) -> Levels:
-    """Peak, loudness and oddities of a whole file, which is decoded for it by block."""
+def levels(path: Path, between: Callable[[], None] = lambda: None) -> Levels:
+    """Peak, loudness and oddities of a whole file, which is decoded for it by block; `between` is called after each."""
     with files.open_reader(path) as reader:
         meter = LevelMeter(reader.info.channels, reader.info.sample_rate)
         for block in reader.blocks():
             meter.push(block)
+            between()
     return meter.levels()
 
 

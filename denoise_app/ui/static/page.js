@@ -157,6 +157,12 @@
   });
   waiting.observe(document.documentElement, { childList: true, subtree: true });
 
+  // A reload brings recording and result back; what is under way would be lost, so that the browser asks first.
+  addEventListener("beforeunload", (event) => {
+    const cancels = [...document.querySelectorAll(".under-way > button")];
+    if (cancels.some((button) => button.checkVisibility())) event.preventDefault();
+  });
+
   // ---------------------------------------------------------------------------------------------- player and figures
   // Figures share the player's time: a line shows where it is, a click goes there.
   function lineOf(plot) {

@@ -519,6 +519,8 @@ function setRegion(from, to) {
   else restartDeck();
   announce(saidLoop());
   update();
+  const detail = { from: region.from / value.sample_rate, to: region.to / value.sample_rate, player: playerId };
+  element.dispatchEvent(new CustomEvent("denoise:region", { bubbles: true, detail }));
 }
 
 /** Sets one edge of the loop to where the sound is now; the other edge stays, or is the window's. */
@@ -644,7 +646,9 @@ const body = make(
 root.append(body, statusLine, keyHelp, spoken);
 root.setAttribute("role", "region");
 root.setAttribute("aria-label", say("name"));
-root.addEventListener("keydown", onKey);
+const area = element.closest(".result") ?? root; // the keys work all over the result
+if (area !== root) area.tabIndex = -1; // so that a click on it brings the focus there
+area.addEventListener("keydown", onKey);
 
 let buttons = [];
 let named = "";
@@ -674,7 +678,9 @@ function buildVersions() {
     [["Space"], "key-play"], numbers, [["←", "→"], "key-seek"],
     [["[", "]"], "key-region"], [["L"], "key-loop"], ...(value.blind ? [] : [[["M"], "key-match"]]),
   ];
+  const where = area === root ? [] : [make("span", { text: say("keys-where") })];
   keyHelp.replaceChildren(
+    ...where,
     ...keys.map(([caps, text]) =>
       make("span", {}, ...caps.map((cap) => (cap === "–" ? "–" : make("kbd", { text: cap }))), " " + say(text)),
     ),
@@ -906,7 +912,15 @@ function drawStrip() {
 
 // ---------------------------------------------------------------------------------------------------------------- hands
 
+/** Whether a key is another's: of a control elsewhere in the result, or of another player. */
+function isElsewhere({ key, target }) {
+  if (root.contains(target)) return false;
+  const taken = ".denoise-player, input, textarea, select, [contenteditable], [role=listbox], [role=tablist]";
+  return target.closest(taken) || !root.checkVisibility() || (key === " " && target.closest("a, button, summary"));
+}
+
 function onKey(event) {
+  if (event.defaultPrevented || isElsewhere(event)) return;
   if (!value || event.ctrlKey || event.metaKey || (event.altKey && !event.getModifierState("AltGraph"))) return;
   const handled = keyAction(event);
   if (!handled) return;
@@ -1051,6 +1065,7 @@ function dispose() {
   themed.disconnect();
   document.removeEventListener("denoise:seek", onSeek, true);
   document.removeEventListener("denoise:play", onOtherPlay);
+  area.removeEventListener("keydown", onKey);
 }
 
 sized.observe(root);

@@ -13,7 +13,7 @@ from denoise_app.inference.engine import Cancelled, Progress
 from denoise_app.serve.turns import Gone, Place
 
 from .session import Job
-from .worker import Worker
+from .worker import Closing, Worker
 
 T = TypeVar("T")
 
@@ -50,7 +50,8 @@ class Background(Generic[T]):
         self._error: BaseException | None = None
 
     def __iter__(self) -> Iterator[Progress | Place]:
-        """Raises what the work raises; Cancelled where the job was stopped before its turn came."""
+        """Raises what the work raises; Cancelled where the job was stopped before its turn came, Closing where the
+        program ends first."""
         thread = threading.Thread(target=self._run, name="denoise", daemon=True)
         thread.start()
         told = 0.0
@@ -75,8 +76,12 @@ class Background(Generic[T]):
         def gone() -> bool:
             return self._job.stopped or self._worker.closing
 
+        def in_vain() -> bool:
+            return gone() or (self._worker.ending and not self._job.begun)
+
         try:
-            with self._worker.at_work(self._job.client, gone, self._reports.put) as turn:
+            with self._worker.at_work(self._job.client, in_vain, self._reports.put) as turn:
+                self._job.begun = True
 
                 def stopped() -> bool:
                     """Asked between blocks of work, which is when others get their turn."""
@@ -85,7 +90,7 @@ class Background(Generic[T]):
 
                 self._outcome.append(self._work(self._reports.put, stopped))
         except Gone:
-            self._error = Cancelled()
+            self._error = Cancelled() if gone() else Closing.of("closing")
         except BaseException as error:
             self._error = error
         finally:

@@ -12,10 +12,15 @@ from gradio import queueing
 from gradio.context import LocalContext
 
 from denoise_app.serve.clients import address
+from denoise_app.serve.guard import LATER, Refused, refuse
 from denoise_app.serve.limits import ServiceLimits
+from denoise_app.serve.quota import Quota
+from denoise_app.serve.token import is_permitted
 from denoise_app.ui.parts.language import say_for
 
 from .session import Job
+
+SOON = 10  # s after which one of a client's orders may have ended
 
 
 class Line(queueing.Queue):
@@ -24,9 +29,11 @@ class Line(queueing.Queue):
     Args:
         blocks: The page.
         limits: How many orders it takes.
+        quota: How much sound each client has under way.
+        token: What programs have to know; "" where everybody may call.
     """
 
-    def __init__(self, blocks: gr.Blocks, limits: ServiceLimits) -> None:
+    def __init__(self, blocks: gr.Blocks, limits: ServiceLimits, quota: Quota, token: str = "") -> None:
         super().__init__(
             live_updates=True,
             concurrency_count=blocks.max_threads,
@@ -35,21 +42,34 @@ class Line(queueing.Queue):
             blocks=blocks,
             default_concurrency_limit=None,
         )
-        self.limits = limits
+        self.limits, self._quota, self._token = limits, quota, token
         self.ANALYTICS_MAX_EVENTS = 1  # nobody looks at them, and each would cost memory and a table of all others
         self._jobs: dict[str, Job] = {}
         self._unread: dict[str, int] = {}
 
     async def push(self, body: Any, request: Any, username: str | None) -> Any:
         """Takes an order, or says in a sentence why not."""
-        under_way = list(self.event_ids_to_events.values())
-        client = client_of(request)
-        say = say_for(request)
+        refused = self._refusal(body, request)
+        if refused is None:
+            return await super().push(body, request, username)
+        refuse(request.scope, refused)
+        return False, say_for(request)(f"refused.{refused.key}", **refused.facts), "queue_full"
+
+    def _refusal(self, body: Any, request: Any) -> Refused | None:
+        """Why an order is not taken; None where it is."""
+        if self._token and self._is_for_programs(body) and not is_permitted(request.headers, self._token):
+            return Refused(401, "token")
+        client, under_way = client_of(request), list(self.event_ids_to_events.values())
         if sum(client_of(event.request) == client for event in under_way) >= self.limits.max_waiting_each:
-            return False, say("refused.too-many-orders", limit=self.limits.max_waiting_each), "queue_full"
-        if len(under_way) >= self.limits.max_waiting:
-            return False, say("refused.busy"), "queue_full"
-        return await super().push(body, request, username)
+            return Refused(429, "too-many-orders", SOON, limit=self.limits.max_waiting_each)
+        if self._quota.is_spent(client):
+            return Refused(429, "too-much-sound", LATER)
+        return Refused(503, "busy", LATER) if len(under_way) >= self.limits.max_waiting else None
+
+    def _is_for_programs(self, body: Any) -> bool:
+        """Whether what is called has a name of its own; the page's handlers have none."""
+        function = self.blocks.fns.get(body.fn_index) if isinstance(body.fn_index, int) else None
+        return function is None or function.api_visibility == "public"
 
     def compute_analytics_summary(self, records: Any) -> Any:
         """Nothing: Gradio makes a pandas table of all orders so far after each of them."""

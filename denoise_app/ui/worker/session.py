@@ -10,6 +10,7 @@ import os
 import secrets
 import shutil
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,10 +24,12 @@ class Job:
 
     Attributes:
         client: For whom it is: whose request is being answered where it begins.
+        begun: Whether anything of it was computed; what has begun is waited for when the program ends.
     """
 
     def __init__(self) -> None:
         self.client = CURRENT.get()
+        self.begun = False
         self._stop = threading.Event()
         self._end = threading.Event()
 
@@ -68,12 +71,14 @@ class Session(Generic[R]):
         folder: Where its files lie.
         job: The newest work; None before the first.
         result: What is shown; None before the first one. Set by `show` and `update` alone.
+        recording: What was last chosen to be worked on; None for nothing.
         cancelled: Whether the user has just cancelled an order.
     """
 
     folder: Path
     job: Job | None = None
     result: R | None = None
+    recording: Path | None = None
     cancelled: bool = False
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False, compare=False)
 
@@ -179,16 +184,42 @@ class Sessions:
     def __init__(self, root: Path, on_close: Callable[[Path], None] = lambda folder: None) -> None:
         self.root = root
         self._on_close = on_close
+        self._newest: dict[str, Session[Any]] = {}  # by the name of the folder, which nobody can guess
+        self._pages: Counter[str] = Counter()  # that have a folder open
+        self._lock = threading.Lock()
 
     def open(self) -> Session[Any]:
         """A new visit."""
         folder = self.root / secrets.token_urlsafe(16)
         folder.mkdir(parents=True)
-        return Session(folder)
+        return self._opened(Session(folder))
+
+    def find(self, name: str) -> Session[Any] | None:
+        """The visit whose folder has this name; None where it has ended."""
+        return self._newest.get(name)
+
+    def resume(self, name: str) -> Session[Any] | None:
+        """A visit once more, as after a reload of its page; its files stay until both have ended. None for no visit."""
+        former = self.find(name)
+        return former and self._opened(Session(former.folder, result=former.result, recording=former.recording))
 
     def close(self, session: Session[Any] | None) -> None:
-        """Stops what a visit has under way, and deletes its files."""
-        if session is not None:
-            session.stop()
-            self._on_close(session.folder)
-            shutil.rmtree(session.folder, ignore_errors=True)
+        """Stops what a visit has under way, and deletes its files where no other page has them open."""
+        if session is None:
+            return
+        session.stop()
+        name = session.folder.name
+        with self._lock:
+            self._pages[name] -= 1
+            if self._pages[name] > 0:
+                return
+            del self._pages[name]
+            self._newest.pop(name, None)
+        self._on_close(session.folder)
+        shutil.rmtree(session.folder, ignore_errors=True)
+
+    def _opened(self, session: Session[Any]) -> Session[Any]:
+        with self._lock:
+            self._newest[session.folder.name] = session
+            self._pages[session.folder.name] += 1
+        return session

@@ -11,19 +11,33 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import numpy as np
 
 from denoise_app.audio.clip import Clip, Samples
+from denoise_app.audio.errors import UserError
 from denoise_app.audio.limits import positive
 from denoise_app.evaluation.sweep import Measurements
 from denoise_app.inference import engine
+from denoise_app.inference.engine import Cancelled
 from denoise_app.metrics import blind, report
 from denoise_app.metrics.errors import MetricUnavailable
 from denoise_app.serve.clients import CURRENT
+from denoise_app.serve.limits import ServiceLimits
+from denoise_app.serve.metrics import Metrics
+from denoise_app.serve.quota import Quota, QuotaError
 from denoise_app.serve.turns import Place, Turn, Turns
+from denoise_app.ui.texts import LANGUAGES
 
 from .offers import Offers
+
+
+class Closing(UserError):
+    """The program ends before it was somebody's turn."""
+
+    sentences = {"closing": LANGUAGES["en"]["error.closing"]}  # noqa: RUF012
+
 
 PATIENCE = 20.0  # s that the end of the program waits for the work that it has stopped
 
@@ -35,16 +49,22 @@ class Worker:
         offers: The denoisers.
         measurements: What sweeps have measured for anybody, so that it is not measured again.
         turns: Who computes next.
+        quota: How much sound each client may have under way.
+        metrics: Counts what is done.
 
     Raises:
-        AudioError: DENOISE_JOBS is not a positive whole number.
+        AudioError: DENOISE_JOBS, or a limit, is not a positive whole number.
     """
 
     def __init__(self, offers: Offers | None = None) -> None:
         self.offers = offers or Offers()
         self.turns = Turns(jobs())
+        self.quota = Quota(ServiceLimits.from_environment().max_minutes_each)
         self.measurements = Measurements()
-        self._computing = 0
+        self.metrics = Metrics()
+        self._watch()
+        self._loading: list[threading.Thread] = []
+        self._under_way = 0
         self._last = time.monotonic()
         self._idle = threading.Condition()
         self._ending = threading.Event()
@@ -60,12 +80,12 @@ class Worker:
         """Waits at most so long for the work under way, for the program ends; returns whether all of it has ended."""
         self._ending.set()
         with self._idle:
-            return self._idle.wait_for(lambda: self._computing == 0, seconds)
+            return self._idle.wait_for(lambda: self._under_way == 0, seconds)
 
     def rest(self, seconds: float) -> bool:
         """Lets go of what is quickly loaded again, where nothing was computed for so long; returns whether it was."""
         with self._idle:
-            rested = self._computing == 0 and time.monotonic() - self._last >= seconds
+            rested = self._under_way == 0 and time.monotonic() - self._last >= seconds
         if rested:
             blind.let_go()
         return rested
@@ -79,6 +99,39 @@ class Worker:
     def closing(self) -> bool:
         """Whether the program ends, so that work under way must stop."""
         return self._closing.is_set()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything is under way or waits."""
+        return self._under_way > 0
+
+    @property
+    def loading(self) -> bool:
+        """Whether what the first result would wait for is still being loaded."""
+        return any(thread.is_alive() for thread in self._loading)
+
+    @property
+    def state(self) -> Literal["loading", "ready", "draining"]:
+        """Whether work is taken."""
+        return "draining" if self.ending else "loading" if self.loading else "ready"
+
+    @contextmanager
+    def order(self, client: str, sound_seconds: float) -> Iterator[None]:
+        """Within it an order of a client's is carried out, which is counted.
+
+        Args:
+            sound_seconds: How much sound it is about; what several denoisers make of it counts as often.
+
+        Raises:
+            QuotaError: The client has too much sound under way.
+        """
+        counted = self.metrics.job(sound_seconds, (Cancelled, GeneratorExit))
+        try:
+            with self.quota.taken(client, sound_seconds), self._busy(), counted:
+                yield
+        except QuotaError as error:
+            self.metrics.refused(error.reason)
+            raise
 
     @contextmanager
     def at_work(
@@ -96,14 +149,21 @@ class Worker:
         Raises:
             Gone: `gone` said so while it waited.
         """
+        came = time.monotonic()
+        with self._busy(), self.turns.taken(CURRENT.get() if client is None else client, gone, told) as turn:
+            self.metrics.waited(time.monotonic() - came)
+            yield turn
+
+    @contextmanager
+    def _busy(self) -> Iterator[None]:
+        """What the end of the program waits for."""
         with self._idle:
-            self._computing += 1
+            self._under_way += 1
         try:
-            with self.turns.taken(CURRENT.get() if client is None else client, gone, told) as turn:
-                yield turn
+            yield
         finally:
             with self._idle:
-                self._computing -= 1
+                self._under_way -= 1
                 self._last = time.monotonic()
                 self._idle.notify_all()
 
@@ -114,8 +174,18 @@ class Worker:
 
     def warm_up(self) -> None:
         """Loads in the background what the first result would wait for."""
-        blind.warm_up()
-        threading.Thread(target=self._load_recommended, name="warm-up", daemon=True).start()
+        model = threading.Thread(target=self._load_recommended, name="warm-up", daemon=True)
+        model.start()
+        self._loading = [blind.warm_up(), model]
+
+    def _watch(self) -> None:
+        """Lets the metrics tell how it stands."""
+        watch = self.metrics.watch
+        watch("ready", "1 where work is taken, 0 while loading or draining.", lambda: self.state == "ready")
+        watch("queue_waiting", "Work that waits for its turn.", lambda: self.turns.waiting)
+        watch("queue_running", "Work that computes now.", lambda: self.turns.held)
+        watch("queue_places", "How much computes at once.", lambda: self.turns.places)
+        watch("queue_sound_seconds", "Sound of all orders under way and waiting.", lambda: self.quota.under_way())
 
     def _load_recommended(self) -> None:
         with self.at_work():

@@ -80,7 +80,7 @@ def test_progress_says_how_far_how_long_and_how_fast() -> None:
     assert text(html.progress(Say("en"), step, False)) == "Denoising 42 % · 13 s left · 35 times real time"
     assert '<progress aria-label="Denoising"' in html.progress(Say("en"), step, False)
     assert text(html.progress(Say("en"), Step("loading"), False)) == "Loading the denoiser"
-    assert "first 10 seconds are ready to play" in html.progress(Say("en"), step, True)
+    assert "A preview of 10 seconds is ready to play" in html.progress(Say("en"), step, True)
 
 
 def test_the_fidelity_line(result: Result) -> None:

@@ -42,6 +42,7 @@ class Page(TabPage):
             tab.session: None, tab.audio: None, tab.checkpoint: "half/hybrid", tab.channels: "each", tab.strength: 100,
             tab.most: 60, tab.high_band: "follow", tab.loudness: "keep", tab.lufs: -16, tab.true_peak: -1,
             tab.format: "", tab.bits: 0,
+            tab.stretch.start: "", tab.stretch.end: "", tab.stretch.noise: None,
         }  # fmt: skip
         super().__init__(tab, values, request)
 
@@ -261,7 +262,7 @@ def test_a_cancelled_order_that_is_called_a_failure_later_stops_nothing(page: Pa
 def test_a_long_recording_shows_its_preview_first_then_the_whole(page: Page, recording: Make) -> None:
     page.values[page.tab.audio] = str(recording(seconds=31.0, rate=8_000))
     shown = [step for step in page.denoise() if page.tab.heading in step]
-    assert ["Preview: the first 10 seconds" in step[page.tab.heading] for step in shown] == [True, False]
+    assert ["Preview: 0:00.0 to 0:10.0" in step[page.tab.heading] for step in shown] == [True, False]
     assert [step[page.tab.player]["frames"] for step in shown] == [80_000, 248_000]
     assert shown[0][page.tab.downloads] == "" != shown[1][page.tab.downloads]
 
@@ -273,7 +274,7 @@ def test_where_a_loudness_is_asked_for_the_whole_is_shown_before_its_file(
     path = recording(seconds=31.0, rate=8_000)
     page.values |= {page.tab.audio: str(path), page.tab.loudness: "target", page.tab.lufs: loudness(path) - 6.02}
     shown = [step for step in page.denoise() if page.tab.heading in step]
-    assert ["Preview: the first 10 seconds" in step[page.tab.heading] for step in shown] == [True, False, False]
+    assert ["Preview: 0:00.0 to 0:10.0" in step[page.tab.heading] for step in shown] == [True, False, False]
     first, early, whole = (step[page.tab.player] for step in shown)
     assert (first["frames"], early["frames"], whole["frames"]) == (80_000, 248_000, 248_000)
     assert [(one["key"], one["computed"]) for one in early["versions"]] == [("before", False), ("after", True)]
@@ -340,7 +341,7 @@ def test_an_example_is_copied_into_the_visit(worker: Any, sessions: Sessions, re
 
 
 def test_the_lists_name_the_recommended_denoiser_first_hand(page: Page) -> None:
-    model, checkpoint, about, said, *settings = page.tab.on_load("", page.request)
+    model, checkpoint, about, said, *settings = page.tab.on_load("", "", "", page.request)
     assert said == "" and all("value" not in update for update in settings)
     assert model.constructor_args["value"] == "half" and checkpoint.constructor_args["value"] == "half/hybrid"
     assert [key for _, key in checkpoint.constructor_args["choices"]] == ["half/hybrid", "half/log-mag"]
@@ -350,11 +351,11 @@ def test_the_lists_name_the_recommended_denoiser_first_hand(page: Page) -> None:
 def test_an_address_restores_denoiser_and_settings(page: Page) -> None:
     page.values[page.tab.audio] = None
     address = "?denoiser=half/log-mag&strength=40&most=12&lufs=-20&format=flac&bits=24&channels=mid&nonsense=1"
-    _, checkpoint, _, said, *settings = page.tab.on_load(address, page.request)
+    _, checkpoint, _, said, *settings = page.tab.on_load(address, "", "", page.request)
     assert checkpoint.constructor_args["value"] == "half/log-mag" and "nonsense" in said
     values = [update.get("value") for update in settings]
     assert values == [40, 12, None, "target", -20, None, "flac", 24, "mid"]
-    *_, said = page.tab.on_load("?denoiser=gone/hybrid", page.request)[:4]
+    *_, said = page.tab.on_load("?denoiser=gone/hybrid", "", "", page.request)[:4]
     assert "gone" in said, "a checkpoint that is not here is named, and the best is chosen"
 
 
@@ -487,3 +488,133 @@ def test_a_preset_chooses_what_the_catalogue_means_by_it(page: Page, worker: Any
     monkeypatch.setattr(worker.offers, "recommended", meant)
     model, checkpoint, _ = page.tab.preset_handler("fast")(page.request)
     assert asked[0] == "fast" and model.constructor_args["value"] == checkpoint.constructor_args["value"] == "wiener"
+
+
+# ---------------------------------------------------------------------------------------------------- a stretch of it
+
+
+def in_order(page: Page, handler: Callable[..., Any]) -> list[dict[Any, Any]]:
+    page.order()
+    return page.press(handler)
+
+
+def test_a_stretch_alone_is_denoised(page: Page, recording: Make) -> None:
+    path = recording("talk.wav", 4.0, 48_000, 2, "PCM_24")
+    page.values |= {page.tab.audio: str(path), page.tab.stretch.start: "0:01", page.tab.stretch.end: "2.5"}
+    in_order(page, page.tab.on_denoise_stretch)
+    result = page.session.result
+    before, after = (soundfile.read(file)[0] for file in (path, result.after))
+    changed = np.flatnonzero((before != after).any(axis=1))
+    assert 48_000 <= changed.min() < 48_480 and 119_520 < changed.max() < 120_000
+    assert "Only 0:01.00 – 0:02.50 was denoised" in page.values[page.tab.fidelity]
+    assert page.ready
+    in_order(page, page.tab.on_denoise)  # the other button is for all of it
+    assert page.session.result.order.selection.is_everything
+    assert "was denoised; the rest" not in page.values[page.tab.fidelity]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "told"),
+    [
+        ("", "", "No stretch is selected"),
+        ("1", "", "No stretch is selected"),
+        ("2", "1", "ends after it begins"),
+        ("1", "x", "x is no time"),
+        ("100", "101", "the sound lasts"),
+    ],
+)
+def test_times_that_are_none_are_told(page: Page, recording: Make, start: str, end: str, told: str) -> None:
+    page.values |= {page.tab.audio: str(recording()), page.tab.stretch.start: start, page.tab.stretch.end: end}
+    in_order(page, page.tab.on_denoise_stretch)
+    assert told in html.unescape(page.said) and page.ready
+
+
+def test_a_stretch_becomes_the_noise_of_a_denoiser_that_takes_it(
+    page: Page, recording: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("denoise_app.ui.clean.tab.FALLBACK", "wiener")
+    tab, stretch = page.tab, page.tab.stretch
+    page.values |= {tab.audio: str(recording()), stretch.start: "0:00.2", stretch.end: "0:01"}
+    page.take(tab.on_profile(page.values, ENGLISH))
+    assert page.values[stretch.noise] == (0.2, 1.0)
+    assert page.values[tab.checkpoint]["value"] == "wiener"
+    assert "Noise profile: 0:00.20 – 0:01.00" in page.values[stretch.told] and "wiener" in page.values[stretch.told]
+    page.values |= {tab.checkpoint: "wiener", stretch.start: "0:00.5"}
+    told = tab.on_profile(page.values, ENGLISH)
+    assert tab.checkpoint not in told and told[stretch.noise] == (0.5, 1.0)
+    page.take(tab.on_forget(ENGLISH))
+    assert page.values[stretch.noise] is None and not page.values[stretch.told]
+
+
+def test_times_go_with_their_recording(page: Page) -> None:
+    stretch = page.tab.stretch
+    page.values |= {stretch.start: "1", stretch.end: "2", stretch.noise: (1.0, 2.0)}
+    page.take(page.tab.on_recording(ENGLISH))
+    assert (page.values[stretch.start], page.values[stretch.end], page.values[stretch.noise]) == ("", "", None)
+
+
+def test_the_preview_begins_where_somebody_points(page: Page, recording: Make) -> None:
+    page.values |= {page.tab.audio: str(recording("long.wav", 40.0)), page.tab.stretch.start: "0:12"}
+    shown = [step for step in page.denoise() if page.tab.player in step]
+    assert ["Preview: 0:12.0 to 0:22.0" in step[page.tab.heading] for step in shown] == [True, False]
+    page.values[page.tab.stretch.start] = "0:35"  # so little is left there
+    shown = [step for step in page.denoise() if page.tab.player in step]
+    assert ["Preview: 0:00.0 to 0:10.0" in step[page.tab.heading] for step in shown] == [True, False]
+
+
+# --------------------------------------------------------------------------------------------------- a page comes back
+
+
+def test_a_reload_brings_recording_result_and_settings_back(page: Page, recording: Make, sessions: Sessions) -> None:
+    path = recording("my talk.wav")
+    page.values |= {page.tab.audio: str(path), page.tab.strength: 70}
+    page.take({page.tab.session: page.tab.source.on_recording(str(path), None, page.request)[1]})
+    page.denoise()
+    name = page.session.folder.name
+    back = page.tab.on_return("", name, "", ENGLISH)
+    session = back[page.tab.session]
+    assert session is not page.session and session.result is page.session.result
+    assert back[page.tab.audio] == str(path) and "my talk.wav" in back[page.tab.heading]
+    assert back[page.tab.player]["recording"] == page.values[page.tab.player]["recording"]
+    _, checkpoint, _, said, *settings = page.tab.on_load("", name, "?denoiser=wiener", ENGLISH)
+    assert checkpoint.constructor_args["value"] == "half/hybrid" and not said and settings[0]["value"] == 70
+    _, checkpoint, *_ = page.tab.on_load("?denoiser=wiener", name, "", ENGLISH)  # a link goes before
+    assert checkpoint.constructor_args["value"] == "wiener"
+    sessions.close(page.session)  # as Gradio does when the first page's time is over
+    assert session.result.after.is_file()
+    sessions.close(session)
+    assert not session.folder.exists() and sessions.find(name) is None
+
+
+def test_nothing_comes_back_of_what_has_ended(page: Page) -> None:
+    for name in ("", "nobody", "../x"):
+        assert page.tab.on_return("", name, "", ENGLISH) == {page.tab.session: gr.skip()}
+        assert page.tab.on_load("", name, "", ENGLISH)[1].constructor_args["value"] == "half/hybrid"
+
+
+def test_choices_are_remembered_unless_a_link_has_others(page: Page) -> None:
+    remembered = "?denoiser=wiener&format=flac&bits=24"
+    _, checkpoint, _, said, *settings = page.tab.on_load("", "", remembered, ENGLISH)
+    assert checkpoint.constructor_args["value"] == "wiener" and not said
+    assert [settings[6]["value"], settings[7]["value"]] == ["flac", 24]
+    _, checkpoint, _, said, *settings = page.tab.on_load("?strength=50", "", remembered, ENGLISH)
+    assert checkpoint.constructor_args["value"] == "half/hybrid" and "value" not in settings[6]
+    _, checkpoint, _, said, *_ = page.tab.on_load("", "", "?denoiser=gone/hybrid", ENGLISH)
+    assert checkpoint.constructor_args["value"] == "half/hybrid" and not said
+    _, checkpoint, _, said, *settings = page.tab.on_reset(ENGLISH)
+    assert checkpoint.constructor_args["value"] == "half/hybrid" and settings[:2] == [100, 60]
+
+
+def test_a_long_file_has_its_level_after_its_result(
+    page: Page, recording: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("denoise_app.ui.parts.source.MEASURED_AT_ONCE_SECONDS", 1.0)
+    path = recording("talk.wav")
+    page.values[page.tab.audio] = str(path)
+    source = page.tab.source
+    assert source.on_levels(str(path), ENGLISH) == gr.skip()
+    assert "after denoising" in source.on_recording(str(path), None, ENGLISH)[0]
+    page.denoise()
+    facts = source.on_result(str(path), page.session, ENGLISH)
+    assert "dBFS" in facts and "LUFS" in facts and "after denoising" not in facts
+    assert source.on_result(str(recording("other.wav")), page.session, ENGLISH) == gr.skip()

@@ -204,15 +204,15 @@ def test_numbers_of_an_overtaken_result_are_dropped(worker: FakeWorker, session:
 def test_the_figures_are_read_once(worker: FakeWorker, session: Session, recording: Make) -> None:
     result = run(worker, session, recording())[-1]
     assert isinstance(result, Result)
-    looked = flow.look(session, result)
-    assert flow.look(session, replace(result, preview=False)) is looked
+    looked = flow.look(worker, session, result)
+    assert flow.look(worker, session, replace(result, preview=False)) is looked
     assert looked.change.overall_db == pytest.approx(-6.02, abs=0.2)
 
 
 def test_a_loudness_target_is_left_out_of_the_figures(worker: FakeWorker, session: Session, recording: Make) -> None:
     result = run(worker, session, recording(), loudness_lufs=-12.0)[-1]
     assert isinstance(result, Result) and result.rendered.gain_db > 3
-    assert flow.look(session, result).change.overall_db == pytest.approx(-6.02, abs=0.3)
+    assert flow.look(worker, session, result).change.overall_db == pytest.approx(-6.02, abs=0.3)
 
 
 def test_lossy_results_of_another_length_are_still_compared(
@@ -220,6 +220,6 @@ def test_lossy_results_of_another_length_are_still_compared(
 ) -> None:
     result = run(worker, session, recording(rate=44_100), container="mp3")[-1]
     assert isinstance(result, Result)
-    assert flow.look(session, result).change.overall_db == pytest.approx(-6.0, abs=0.7)
+    assert flow.look(worker, session, result).change.overall_db == pytest.approx(-6.0, abs=0.7)
     *_, measured = flow.measure(worker, session, result)
     assert measured.numbers.measured["speech_level"].after is not None

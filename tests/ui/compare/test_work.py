@@ -194,7 +194,7 @@ def test_silence_and_one_sample_are_compared(worker: Any, session: Session, tmp_
         *_, last = run(worker, session, tmp_path / f"{name}.wav", "0.5", "0.25")
         *_, measured = measure(worker, session, last)
         assert set(measured.columns[1].numbers) == set(keys("clean"))
-        assert look(session, measured).columns["0.5"].noise_db is None or name == "point"
+        assert look(worker, session, measured).columns["0.5"].noise_db is None or name == "point"
 
 
 # ---------------------------------------------------------------------------------------------------- cancel and again
@@ -275,15 +275,15 @@ def test_a_comparison_is_measured_when_every_column_that_came_out_has_all_number
 
 def test_attenuations_are_those_of_the_denoiser(worker: Any, session: Session, recording: Make) -> None:
     *_, last = run(worker, session, recording(), "0.5", "1")
-    view = look(session, last)
+    view = look(worker, session, last)
     half, same = view.columns["0.5"], view.columns["1"]
     assert half.noise_db == pytest.approx(6.02, abs=0.05) and same.noise_db == pytest.approx(0, abs=0.01)
     assert half.change_db == pytest.approx(-6.0, abs=0.5)
     assert np.abs(same.removed.high).max() < 1e-4 < 0.05 < np.abs(half.removed.high).max()
-    assert look(session, last) is view  # read once
+    assert look(worker, session, last) is view  # read once
 
 
 def test_figures_follow_the_columns_that_are_there(worker: Any, session: Session, recording: Make) -> None:
     first, second = run(worker, session, recording(), "0.5", "1")
-    assert set(look(session, first).columns) == {"0.5"}
-    assert set(look(session, second).columns) == {"0.5", "1"}
+    assert set(look(worker, session, first).columns) == {"0.5"}
+    assert set(look(worker, session, second).columns) == {"0.5", "1"}

@@ -225,7 +225,7 @@ def request_() -> gr.Request:
 def test_the_tab_shows_what_is_at_hand(tab: ModelsTab, request_: gr.Request) -> None:
     cards, group, _ = tab.on_load(request_)
     assert "recommended" in cards and cards.count("<details") == 1 + 3 and len(value(group, "choices")) == 3
-    heat, said, *scatters = tab.on_figures("all", "all", "pesq_wb", "dark", request_)
+    heat, said, *scatters = tab.on_figures("all", "all", "all", "pesq_wb", "dark", request_)
     assert json.loads(heat.to_json())["data"][0]["z"] == [[1.7], [1.6]] and "hybrid" in said
     assert [len(scatter.data) for scatter in scatters] == [2, 1]
     symbols = [{trace.customdata[0].split("-")[1]: trace.marker.symbol for trace in one.data} for one in scatters]
@@ -273,3 +273,14 @@ def test_the_recordings_of_the_board_are_told_in_the_readers_language() -> None:
     assert numbers.recordings(Say("en"), about) == about
     assert numbers.recordings(Say("zh"), about).startswith("130 段录音（LibriSpeech test-other，英语；")
     assert numbers.recordings(Say("zh"), "2 recordings (mine)") == "2 recordings (mine)"
+
+
+def test_a_loss_is_all_that_is_listed(ours: Board, say: Say) -> None:
+    assert board.losses(ours)[:1] == ["hybrid"] and "log-mag" in board.losses(ours)
+    listed = board.rows(ours, "all", "all", "hybrid")
+    assert {row["loss"] for row in listed} == {"hybrid", None} and any(row["model"] == "half" for row in listed)
+    assert [row["model"] for row in listed if row["loss"] is None] == ["noisy"]
+    shown = board.table(say, ours, "all", "all", "log-mag")
+    assert "log-mag" in shown and "hybrid" not in shown
+    titles = [point.title for point in board.points(ours, "all", "all", "pesq_wb", "parameters", "log-mag")]
+    assert titles and all(title.endswith("/log-mag") for title in titles)

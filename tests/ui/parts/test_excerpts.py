@@ -11,7 +11,7 @@ import soundfile
 
 from denoise_app.audio.files import probe
 from denoise_app.audio.level import loudness as whole_loudness
-from denoise_app.ui.parts.excerpts import heard, listened_to, loudness, write_beginning
+from denoise_app.ui.parts.excerpts import heard, listened_to, loudness, write_part
 
 
 def test_a_long_recording_is_listened_to_in_excerpts(recording: Callable[..., Path]) -> None:
@@ -31,6 +31,6 @@ def test_the_loudness_of_a_short_recording_is_that_of_the_whole(recording: Calla
 
 def test_a_cut_is_the_beginning_bit_by_bit(recording: Callable[..., Path], tmp_path: Path) -> None:
     path = recording(seconds=3.0, channels=2, codec="PCM_24")
-    cut = write_beginning(path, 1.5, tmp_path / "cut.wav")
+    cut = write_part(path, 1.5, tmp_path / "cut.wav")
     whole, rate = soundfile.read(path, dtype="float32")
     np.testing.assert_array_equal(soundfile.read(cut, dtype="float32")[0], whole[: round(1.5 * rate)])

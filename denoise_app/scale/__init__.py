@@ -1,0 +1,1 @@
+"""More work than one sitting: manifests, processes, remote places, clusters."""

@@ -1,0 +1,132 @@
+"""A page that is reloaded, or opened another day: what was there, and what was chosen, is there again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from denoise_app.audio.clip import Clip
+
+from . import visit as base
+from .visit import PATIENCE, Served, in_pink_noise
+
+pytestmark = pytest.mark.browser
+
+PLAYER = "document.querySelector('#player .denoise-player').parentElement.denoisePlayer"
+CHOSEN = "document.querySelector('#model input')?.value"
+
+
+@pytest.fixture(scope="module")
+def talk(speech: Clip, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("talk") / "my talk.wav"
+    soundfile.write(path, in_pink_noise(speech, 4, 16_000), 16_000, "PCM_16")
+    return path
+
+
+@pytest.fixture
+def visit(browser: Any, served: Served) -> Iterator[base.Visit]:
+    opened = base.Visit(browser)
+    opened.open(served.url)
+    opened.page.wait_for_function(CHOSEN)
+    yield opened
+    opened.close()
+
+
+def wait_for_result(visit: base.Visit) -> None:
+    visit.page.wait_for_function(
+        "document.querySelector('.result-heading')?.innerText.includes('my talk.wav')", timeout=PATIENCE
+    )
+    visit.page.wait_for_function(f"{PLAYER}.state === 'ready'")
+
+
+def test_a_reload_brings_recording_and_result_back(visit: base.Visit, talk: Path) -> None:
+    visit.page.locator("#recording input[type=file]").set_input_files(talk)
+    visit.page.wait_for_function("document.querySelector('#facts')?.innerText.includes('LUFS')")
+    visit.page.reload()
+    visit.page.wait_for_function("document.querySelector('#facts')?.innerText.includes('my talk.wav')")
+    visit.page.locator("#denoise").click()
+    wait_for_result(visit)
+    after = visit.heard(PLAYER, "after", 0.0, 4.0)
+    visit.page.reload()
+    wait_for_result(visit)
+    np.testing.assert_array_equal(visit.heard(PLAYER, "after", 0.0, 4.0), after)
+    visit.page.wait_for_function("document.querySelector('#facts')?.innerText.includes('LUFS')")
+    assert soundfile.info(talk).frames * 2 < len(visit.download("Denoised sound")) + 10_000
+    visit.page.wait_for_selector("text=All in one zip", timeout=2 * PATIENCE)
+    visit.page.get_by_role("button", name="Denoise", exact=True).click()  # and it goes on
+    visit.page.wait_for_function("!document.querySelector('#denoise').disabled")
+
+
+def test_the_keys_of_the_player_work_all_over_the_result(visit: base.Visit, talk: Path) -> None:
+    visit.page.locator("#recording input[type=file]").set_input_files(talk)
+    visit.page.wait_for_function("document.querySelector('#facts')?.innerText.includes('LUFS')")
+    visit.page.locator("#denoise").click()
+    wait_for_result(visit)
+    assert "Anywhere in the result" in visit.page.locator("#player .keys").inner_text()
+    visit.page.locator(".result-heading").click()
+    for key, version in (("1", "before"), ("3", "removed"), ("2", "after")):
+        visit.page.keyboard.press(key)
+        assert visit.page.evaluate(f"{PLAYER}.version") == version
+    visit.page.keyboard.press("Space")
+    visit.page.wait_for_function(f"{PLAYER}.playing")
+    visit.page.locator("#to-compare").focus()
+    visit.page.keyboard.press("ArrowRight")
+    visit.page.keyboard.press("l")
+    assert visit.page.evaluate(f"{PLAYER}.looping")
+    visit.page.evaluate(f"{PLAYER}.pause()")
+    visit.page.locator("#stretch-from :is(input, textarea)").press("1")  # what is typed elsewhere is nobody's key
+    assert visit.page.evaluate(f"{PLAYER}.version") == "after"
+
+
+def test_choices_are_remembered_until_they_are_reset_and_a_link_goes_before(visit: base.Visit, served: Served) -> None:
+    usual = visit.page.evaluate(CHOSEN)
+    visit.page.get_by_role("button", name="Fast", exact=True).click()
+    visit.page.wait_for_function(f"{CHOSEN} !== {usual!r}")
+    fast = visit.page.evaluate(CHOSEN)
+    visit.page.wait_for_function("localStorage.getItem('denoise:choices') !== null")
+    visit.page.reload()
+    visit.page.wait_for_function(f"{CHOSEN} === {fast!r}")
+    visit.page.goto(f"{served.url}?denoiser=wiener")
+    visit.page.wait_for_function(f"{CHOSEN}?.startsWith('wiener')")
+    visit.page.goto(served.url)
+    visit.page.wait_for_function(f"{CHOSEN} === {fast!r}")  # a link changes nothing that is remembered
+    visit.page.get_by_role("button", name="Reset denoiser and settings").click()
+    visit.page.wait_for_function(f"{CHOSEN} === {usual!r}")
+    visit.page.reload()
+    visit.page.wait_for_function(f"{CHOSEN} === {usual!r}")
+    assert visit.page.evaluate("localStorage.getItem('denoise:choices')") is None
+
+
+def test_the_first_load_is_light_and_the_next_lighter(browser: Any, served: Served) -> None:
+    """Bytes over the wire; most requests are Gradio's own modules, some 90 of them."""
+    visit = base.Visit(browser)
+    session = visit.context.new_cdp_session(visit.page)
+    session.send("Network.enable")
+    received: list[float] = []
+    session.on("Network.loadingFinished", lambda event: received.append(event["encodedDataLength"]))
+    for most in (600_000, 100_000):
+        received.clear()
+        visit.open(served.url)
+        visit.page.wait_for_function(CHOSEN)
+        visit.page.wait_for_load_state("networkidle")
+        assert 10_000 < sum(received) < most
+    visit.close()
+
+
+def test_a_result_goes_on_to_the_blind_test(visit: base.Visit, talk: Path) -> None:
+    """With its recording and its denoiser, and nothing to press but Start."""
+    visit.page.locator("#recording input[type=file]").set_input_files(talk)
+    visit.page.wait_for_function("document.querySelector('#facts')?.innerText.includes('LUFS')")
+    visit.page.locator("#denoise").click()
+    wait_for_result(visit)
+    visit.page.get_by_role("button", name="Test this denoiser blind").click()
+    visit.page.wait_for_function("document.activeElement?.id === 'blind-start'", timeout=2 * PATIENCE)
+    assert "my talk.wav" in visit.page.locator("#compare-facts").inner_text()
+    assert visit.page.locator("#blind-versions input").count() >= 2
+    box = visit.page.locator("#blind").bounding_box()
+    assert 0 <= box["y"] < 900

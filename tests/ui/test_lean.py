@@ -1,0 +1,69 @@
+"""What goes over the wire: packed where that helps, kept where it never changes, and nothing that nobody needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gradio
+import pytest
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from denoise_app.ui.lean import LASTING, Lean, stub
+
+TEXT = "words " * 1000
+FRONTEND = Path(gradio.__file__).parent / "templates" / "frontend" / "assets"
+
+
+async def answer(request: Request) -> Response:
+    return PlainTextResponse(TEXT, status_code=404 if "missing" in request.url.path else 200)
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> TestClient:
+    (tmp_path / "hls-AbCd1234.js").write_text("function x(){}var y=1;export{x as n,y as t,z}")
+    (tmp_path / "hls-Unknown00.js").write_text("export default 1")
+    middleware = [Middleware(Lean, assets=tmp_path)]
+    return TestClient(Starlette(routes=[Route("/{path:path}", answer, methods=["GET", "POST"])], middleware=middleware))
+
+
+@pytest.mark.parametrize("path", ["/", "/config", "/space/run/predict", "/gradio_api/info"])
+def test_text_goes_packed(client: TestClient, path: str) -> None:
+    answered = client.get(path, headers={"Accept-Encoding": "gzip"})
+    assert answered.text == TEXT and answered.headers["content-encoding"] == "gzip"
+    assert int(answered.headers["content-length"]) < len(TEXT) / 10
+    plain = client.get(path, headers={"Accept-Encoding": "identity"})
+    assert plain.text == TEXT and "content-encoding" not in plain.headers
+
+
+@pytest.mark.parametrize("path", ["/results/token/a.wav", "/player/samples", "/gradio_api/queue/data", "/x/assets"])
+def test_sound_and_streams_go_as_they_are(client: TestClient, path: str) -> None:
+    answered = client.get(path, headers={"Accept-Encoding": "gzip"})
+    assert answered.text == TEXT and not {"content-encoding", "cache-control"} & set(answered.headers)
+
+
+def test_what_bears_a_digest_in_its_name_is_kept(client: TestClient) -> None:
+    assert client.get("/assets/index-DphvyggB.js").headers["cache-control"] == LASTING
+    for path in ("/assets/missing-DphvyggB.js", "/assets/index.js", "/static/js/index.min.js"):
+        assert "cache-control" not in client.get(path).headers
+
+
+def test_a_script_for_live_streams_is_not_sent(client: TestClient) -> None:
+    answered = client.get("/assets/hls-AbCd1234.js")
+    assert answered.headers["content-type"].startswith("text/javascript") and len(answered.text) < 200
+    assert "export { nothing as n, nothing as t, nothing as z };" in answered.text
+    for other in ("hls-Unknown00.js", "hls-Missing00.js"):  # one that is not as expected goes on as it was
+        assert client.get(f"/assets/{other}").text == TEXT
+
+
+def test_it_is_what_this_gradio_sends() -> None:
+    """Its players ask the script whether it can be used, by a name that it exports; they are told that it cannot."""
+    (script,) = FRONTEND.glob("hls-*.js")
+    assert "nothing.isSupported = () => false" in stub(script)
+    exported = set(stub(script).split("export {")[1].split("}")[0].replace("nothing as ", "").replace(",", " ").split())
+    using = [path.read_text("utf-8") for path in FRONTEND.glob("StaticAudio-*.js")]
+    assert using and all(script.name in text for text in using) and {"n", "t"} <= exported
