@@ -823,7 +823,9 @@ def run_bench(args: argparse.Namespace) -> int:
 
 def add_publish(commands: Any) -> None:
     command = add_command(commands, run_publish, "publish", "Put a checkpoint on the Hugging Face Hub.")
-    command.add_argument("run", type=Path, metavar="RUN", help="its folder, <model>/<loss>, as training leaves it")
+    command.add_argument(
+        "checkpoint", type=Path, metavar="RUN", help="its folder, <model>/<loss>, as training leaves it"
+    )
     command.add_argument("--repo", required=True, metavar="AUTHOR/NAME", help="made where it is not there")
     command.add_argument("--private", action="store_true", help="a repository that is made is yours alone to see")
     command.add_argument("--no-onnx", action="store_true", help="without the ONNX file of a causal model")
@@ -836,7 +838,7 @@ def run_publish(args: argparse.Namespace) -> int:
     from denoise_app.audio.files import read
     from denoise_app.checkpoints import hub, store
 
-    manifest = store.checked(args.run).manifest
+    manifest = store.checked(args.checkpoint).manifest
     with TemporaryDirectory() as place:
         more: dict[str, Path | str] = {}
         if manifest.causal and not args.no_onnx:
@@ -845,13 +847,15 @@ def run_publish(args: argparse.Namespace) -> int:
 
                 speech = read(resources.folder("examples") / "english-fan.flac")
                 status("writing the ONNX file, and comparing it with PyTorch", passing=True)
-                more["model.onnx"] = write.export(args.run, Path(place) / "model.onnx", speech, "any", False).path
+                more["model.onnx"] = write.export(
+                    args.checkpoint, Path(place) / "model.onnx", speech, "any", False
+                ).path
             except ModuleNotFoundError as error:
                 raise Failure(f"the ONNX file needs pip install {error.name}; or give --no-onnx") from error
             except write.ExportError as error:
                 status(f"without an ONNX file: {error}")
         status("sending", passing=True)
-        done = hub.publish(args.repo, args.run, more, args.private)
+        done = hub.publish(args.repo, args.checkpoint, more, args.private)
     head = f"{done.repo}: {manifest.name} at {done.revision}, tag {done.tag}"
     text = "\n".join([head, *(f"  {name}" for name in done.files)])
     data = {"repo": done.repo, "revision": done.revision, "tag": done.tag, "files": list(done.files)}

@@ -65,9 +65,12 @@ class Page(gr.Blocks):
                 parameter["python_type"]["description"] = described[name].get(parameter["parameter_name"], "")
         return info
 
-    async def preprocess_data(self, *args: Any, **kwargs: Any) -> Any:
+    async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any, **kwargs: Any) -> Any:
+        """The checked inputs; a call of `/denoise` may leave out the last ones, as calls older than these do."""
+        if block_fn.api_name == "denoise":
+            inputs = [*inputs, *(widget.value for widget in block_fn.inputs[len(inputs) :])]
         try:
-            return await super().preprocess_data(*args, **kwargs)
+            return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
         except gr.Error:
             raise
         except Exception as error:  # of whatever kind the checks of each widget raise

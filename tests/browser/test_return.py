@@ -109,11 +109,14 @@ def test_the_first_load_is_light_and_the_next_lighter(browser: Any, served: Serv
     session.send("Network.enable")
     received: list[float] = []
     session.on("Network.loadingFinished", lambda event: received.append(event["encodedDataLength"]))
-    for most in (600_000, 100_000):
+    for most in (600_000, 200_000):
         received.clear()
         visit.open(served.url)
         visit.page.wait_for_function(CHOSEN)
-        visit.page.wait_for_load_state("networkidle")
+        before = -1
+        while before != len(received):  # the page keeps a connection open, so that the network is never idle
+            before = len(received)
+            visit.page.wait_for_timeout(3000)
         assert 10_000 < sum(received) < most
     visit.close()
 

@@ -161,7 +161,8 @@ class Handler(BaseHTTPRequestHandler):
             asked = json.loads(body)
             name = f"{asked['organization']}/{asked['name']}"
             if name in self.hub.repos:
-                self.answer(409, {"Content-Type": "application/json"}, b'{"error": "You already created this repo"}')
+                told = {"error": "You already created this repo", "url": f"{self.hub.address}/{name}"}
+                self.answer(409, {"Content-Type": "application/json"}, json.dumps(told).encode())
             else:
                 self.hub.repos[name] = Repo({})
                 self.json({"url": f"{self.hub.address}/{name}", "name": name})

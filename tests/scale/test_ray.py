@@ -39,7 +39,9 @@ class TwoNodes:
     def __init__(self) -> None:
         from ray.cluster_utils import Cluster
 
-        self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        quick = {"health_check_period_ms": 1000, "health_check_failure_threshold": 5}  # to know that a node is dead
+        head = {"num_cpus": 1, "include_dashboard": False, "_system_config": quick}
+        self.cluster = Cluster(initialize_head=True, head_node_args=head)
         self.second = self.cluster.add_node(num_cpus=1)
 
     @property

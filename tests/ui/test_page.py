@@ -382,7 +382,7 @@ def test_the_page_can_be_installed(server: Server) -> None:
 
 def test_only_finished_tabs_appear(server: Server) -> None:
     tabs = [part["props"]["id"] for part in config(server)["components"] if part["type"] == "tabitem"]
-    assert tabs == ["clean", "compare", "bench", "live", "models"]
+    assert tabs == ["clean", "compare", "bench", "live", "batch", "models"]
 
 
 def test_every_example_has_a_name_in_words() -> None:

@@ -220,8 +220,8 @@ class CleanTab:
         changing = [self.session, self.said, *shown]
         drawing = [self.session, self.scale, self.theme], [self.session, self.figures, self.plot, self.figures_said]
         measuring = self.session, [self.session, self.cards, self.downloads]
-        back.then(self.on_draw, *drawing, **QUIET)
-        back.then(self.on_measure, *measuring, **QUIET)
+        back.then(self.on_draw, *drawing, **AT_ONCE)  # no orders: a page opens however many of those wait
+        back.then(self.on_measured, *measuring, **AT_ONCE)
         runs: list[Any] = []
         for start, work_of in ((self.start, self.on_denoise), (self.stretch.denoise, self.on_denoise_stretch)):
             run = self.orders.wire(start, work_of, asked, shown, "#outcome", **WORK)
@@ -436,6 +436,13 @@ class CleanTab:
                 yield {self.session: session, self.downloads: self._offer(say, session, session.result, measured=True)}
         except Exception as error:
             yield {self.cards: alert(explained(say, error))}
+
+    def on_measured(self, session: Session[Result] | None, request: gr.Request) -> Updates:
+        """The numbers of a result that came back before they were known."""
+        found: Updates = {}
+        for updates in self.on_measure(session, request):
+            found |= updates
+        return found
 
     def on_draw(self, session: Session[Result] | None, scale: str, theme: Theme, request: gr.Request) -> Updates:
         """The figures of what is shown."""
