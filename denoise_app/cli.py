@@ -1,4 +1,4 @@
-"""The command line: denoise, replay, models, train, evaluate, export, speed, publish, loadtest.
+"""The command line: denoise, replay, models, train, evaluate, export, speed, publish, space, loadtest.
 
 Results go to standard output, as text or with --json as JSON; progress, notes and errors go to standard error. The exit
 status is 0 when all went well, 1 when something failed, 2 for a wrong call, 130 after an interruption. Whatever names
@@ -130,6 +130,7 @@ def build_parser() -> argparse.ArgumentParser:
         add_export,
         add_speed,
         add_publish,
+        add_space,
         add_loadtest,
     ):
         add(commands)
@@ -861,6 +862,59 @@ def run_publish(args: argparse.Namespace) -> int:
     data = {"repo": done.repo, "revision": done.revision, "tag": done.tag, "files": list(done.files)}
     report(args, data, text)
     return 0
+
+
+# space
+
+
+def add_space(commands: Any) -> None:
+    command = add_command(commands, run_space, "space", "Lay out a Space for Hugging Face, ready to be pushed.")
+    command.add_argument("--out", type=Path, required=True, metavar="DIR", help="empty, or not there yet")
+    command.add_argument(
+        "--weights", metavar="AUTHOR/NAME@COMMIT", help="checkpoints on the Hub in place of the bundled ones"
+    )
+    command.add_argument(
+        "--check", action="store_true", help="start it as its host would, and denoise a clip; also one that lies in DIR"
+    )
+    command.add_argument("--port", type=positive, default=7860, metavar="N", help="of the check; default: 7860")
+
+
+def run_space(args: argparse.Namespace) -> int:
+    from denoise_app.serve import space
+
+    standing = args.check and space.is_space(args.out)
+    if standing and args.weights:
+        raise Failure(f"{args.out} is laid out already: --weights is for a new one")
+    try:
+        weights = space.Pinned.of(args.weights) if args.weights else None
+        made = space.Space.of(args.out) if standing else space.lay_out(args.out, weights=weights)
+    except space.SpaceError as error:
+        raise Failure(str(error)) from error
+    found = checked_space(args) if args.check else []
+    text = "\n".join(
+        [
+            f"{made.folder}: {made.files} files, {made.size / 1e6:.0f} MB, {len(made.checkpoints)} checkpoints",
+            *(f"{'ok  ' if finding.passed else 'FAIL'} {finding.text}" for finding in found),
+        ]
+    )
+    data = {
+        **path_data("folder", made.folder),
+        "files": made.files,
+        "size": made.size,
+        "checkpoints": list(made.checkpoints),
+        "check": [{"passed": finding.passed, "text": finding.text} for finding in found],
+    }
+    report(args, data, text)
+    return 0 if all(finding.passed for finding in found) else FAILED
+
+
+def checked_space(args: argparse.Namespace) -> list[Any]:
+    """What is found when the Space is started."""
+    if os.name != "posix":
+        raise Failure("--check starts the Space as another user, which needs Linux or macOS")
+    from denoise_app.scale import rehearsal
+
+    return rehearsal.check(args.out, args.port, told=lambda finding: status(finding.text, passing=True))
 
 
 # loadtest

@@ -122,6 +122,7 @@ def list_checkpoints(repo: str | None = None, seconds: float = ANSWER_SECONDS, r
     repos, problems = ([repo], []) if repo else _repositories(seconds)
     for name in repos:
         try:
+            _check_repository(name)
             listed, refused = _list_repository(name, revision, seconds)
         except CheckpointError as error:
             problems.append(error)
@@ -153,7 +154,42 @@ def pull(repo: str, path: str, revision: str, seconds: float = DOWNLOAD_SECONDS)
         CheckpointError: a wrong name, a repository that is not on the list, a Hub that cannot be reached or fails, a
             checkpoint that is refused.
     """
-    _check_names(repo, path, revision)
+    _check_repository(repo)
+    _check_path(path)
+    _check_commit(revision)
+    return _pulled(repo, path, revision, seconds)
+
+
+def fetch(repo: str, revision: str, folder: Path | str, seconds: float = DOWNLOAD_SECONDS) -> list[str]:
+    """Puts every checkpoint of a repository at a commit into a folder, laid out like weights/, each checked as `pull`
+    does. The repository is named by whoever runs the program, so it need not be on the list.
+
+    Args:
+        repo: "author/name".
+        revision: A whole commit.
+        folder: <model>/<loss> are made in it, with config.json, model.safetensors and the card.
+        seconds: Longest wait for the weights of each.
+
+    Returns:
+        Their names, <model>/<loss>.
+
+    Raises:
+        CheckpointError: As of `pull`, for any of them; there is none at this commit; it cannot be written.
+    """
+    _check_form(repo)
+    _check_commit(revision)
+    found, refused = _list_repository(repo, revision, min(seconds, ANSWER_SECONDS))
+    if refused:
+        raise refused[0]
+    if not found:
+        raise CheckpointError.of("hub-no-checkpoints", name=f"{repo} at {revision}")
+    for checkpoint in found:
+        store.copy(_pulled(repo, checkpoint.path, revision, seconds), Path(folder) / checkpoint.path)
+    return [checkpoint.path for checkpoint in found]
+
+
+def _pulled(repo: str, path: str, revision: str, seconds: float) -> Path:
+    """`pull`, once the names have been checked."""
     patience = min(seconds, ANSWER_SECONDS)
     config = _fetch(repo, f"{path}/{store.CONFIG}", revision, MAX_MANIFEST_BYTES, "manifest-too-large", patience)
     manifest = store.checked_manifest(config.parent)
@@ -283,10 +319,12 @@ def _allowed(repo: str) -> bool:
     return repo == _only_repository() or repo.split("/")[0] in _authors()
 
 
-def _check_names(repo: str, path: str, revision: str) -> None:
-    _check_repository(repo)
+def _check_path(path: str) -> None:
     if path.count("/") != 1 or not all(SLUG.fullmatch(part) for part in path.split("/")):
         raise CheckpointError.of("hub-bad-name", name=path, kind="a checkpoint", expected="model/loss")
+
+
+def _check_commit(revision: str) -> None:
     if not COMMIT.fullmatch(revision):
         expected = "a whole commit, 40 hexadecimal digits"
         raise CheckpointError.of("hub-bad-name", name=revision, kind="a pinned revision", expected=expected)
@@ -340,7 +378,6 @@ def _check_answers(name: str, seconds: float) -> None:
 
 def _list_repository(repo: str, revision: str | None, seconds: float) -> Listing:
     """The checkpoints of a repository at a revision, its newest commit without one, and why others are refused."""
-    _check_repository(repo)
     if revision is not None and not REVISION.fullmatch(revision):
         raise CheckpointError.of("hub-bad-name", name=revision, kind="a revision", expected="a commit, branch or tag")
     name = f"{repo} at {revision}" if revision else repo

@@ -60,6 +60,8 @@ SENTENCES: dict[str, str] = {
     "hub-not-permitted": "The Hub does not let you write to {name}. Log in with a token that may write (HF_TOKEN, or "
     "hf auth login), and check the author's name.",
     "hub-not-found": "The Hub has no {name}, or it is private. Check the name.",
+    "hub-no-checkpoints": "There is no checkpoint in {name}. It has to be laid out like weights: "
+    "model/loss/config.json.",
     "hub-not-a-hub": "What answered when the Hub was asked for {name} is not a Hub, perhaps a sign-in page of the "
     "network. Check the connection, or HF_ENDPOINT.",
     "hub-cut-off": "The download of {name} broke off. Try again.",

@@ -157,6 +157,17 @@ def _write(folder: Path, name: str, files: Mapping[str, bytes]) -> None:
         raise CheckpointError.of("checkpoint-not-saved", name=name, problem=problem) from error
 
 
+def copy(source: Path, target: Path) -> None:
+    """Write a checkpoint into another folder, with a card of its manifest.
+
+    Raises:
+        CheckpointError: it cannot be read or written; what was in the target before is kept.
+    """
+    manifest = read_manifest(source)
+    data = _read(source / WEIGHTS, manifest.name, MAX_WEIGHTS_BYTES, "no-weights", "weights-too-large")
+    _write(target, manifest.name, {WEIGHTS: data, **_texts(manifest)})
+
+
 def read_manifest(folder: Path) -> Manifest:
     """The manifest in a folder, checked by schema.
 

@@ -34,6 +34,7 @@ from denoise_app.ui.parts.orders import AT_ONCE
 from denoise_app.ui.parts.scripts import TO_BLIND, TO_TOP
 from denoise_app.ui.parts.site import Examples, Site
 from denoise_app.ui.parts.votes import Votes
+from denoise_app.ui.worker import zero
 from denoise_app.ui.worker.clients import Line
 from denoise_app.ui.worker.session import Sessions
 from denoise_app.ui.worker.worker import Worker
@@ -167,6 +168,7 @@ def launch(app: App, **options: Any) -> tuple[Any, str, Any]:
 
 def serve() -> None:
     """Serves the page until it is stopped."""
+    zero.prepare()
     try:
         quiet = logs.from_environment()
         Limits.from_environment()

@@ -746,6 +746,7 @@ ENGLISH: dict[str, str] = OF_OTHER_ROOMS | {
     "refused.token": "Programs need the token of this server, in the header Authorization: Bearer TOKEN.",
     "error.direct-call": "This computes, so it waits for its turn: call it by /gradio_api/call.",
     "error.closing": "The server is about to be started again, before it was your turn. Try again in a minute.",
+    "error.gpu-not-lent": "No GPU could be had: {problem} Try again later, or choose a causal model, which needs none.",
     "refused.busy": "Too many orders wait already. Try again in a minute.",
     "refused.too-many-orders": "You have {limit} orders under way already. Wait for one of them to end.",
     "refused.live-origin": "Live sound is for this page alone: open the page itself.",
@@ -1541,6 +1542,7 @@ CHINESE: dict[str, str] = {
     "refused.token": "程序调用需要本服务器的令牌，请放在请求头 Authorization: Bearer TOKEN 中。",
     "error.direct-call": "此功能需要计算，须排队：请通过 /gradio_api/call 调用。",
     "error.closing": "还没轮到您，服务器就要重新启动。请过一分钟再试。",
+    "error.gpu-not-lent": "没有分到 GPU：{problem} 请稍后再试，或选择不需要 GPU 的因果模型。",
     "refused.busy": "排队的任务太多。请过一分钟再试。",
     "error.too-much-sound": "您正在处理的录音共 {under_way:.0f} 分钟，加上这一段为 {wanted:.0f} 分钟；每位访客最多 "
     "{limit:.0f} 分钟。请等正在进行的任务结束，或一次少提交一些。",
@@ -1701,6 +1703,7 @@ CHINESE: dict[str, str] = {
     "error.hub-not-permitted": "Hub 不允许您写入 {name}。请用有写入权限的令牌登录（HF_TOKEN 或 "
     "hf auth login），并检查作者名。",
     "error.hub-not-found": "Hub 上没有 {name}，或者它是私有的。请检查名称。",
+    "error.hub-no-checkpoints": "{name} 中没有检查点。它的结构应与 weights 相同：model/loss/config.json。",
     "error.hub-not-a-hub": "请求 {name} 时，应答的不是 Hub，可能是网络的登录页。请检查网络或 HF_ENDPOINT。",
     "error.hub-cut-off": "{name} 的下载中断了。请重试。",
     "error.hub-too-slow": "Hub 在 {seconds:g} 秒内没有给出 {name}，已放弃。请稍后重试。",

@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
@@ -52,7 +53,8 @@ class Background(Generic[T]):
     def __iter__(self) -> Iterator[Progress | Place]:
         """Raises what the work raises; Cancelled where the job was stopped before its turn came, Closing where the
         program ends first."""
-        thread = threading.Thread(target=self._run, name="denoise", daemon=True)
+        within = copy_context()  # whose request it is, by which hosts that lend GPUs know the visitor
+        thread = threading.Thread(target=within.run, args=(self._run,), name="denoise", daemon=True)
         thread.start()
         told = 0.0
         try:

@@ -12,6 +12,8 @@ from denoise_app.denoiser import Denoiser
 from denoise_app.inference import catalog
 from denoise_app.inference.catalog import Entry
 
+from . import zero
+
 
 class Offers:
     """The denoisers of this machine, and those of the Hub that a visitor has looked at."""
@@ -80,7 +82,10 @@ class Offers:
         """The denoiser itself, fetched from the Hub where it has to be."""
         if not entry.cached and entry.repo and entry.revision:
             hub.pull(entry.repo, f"{entry.model}/{entry.loss}", entry.revision)
-        return catalog.load(entry.model, entry.loss, revision=entry.revision)
+        denoiser = catalog.load(entry.model, entry.loss, revision=entry.revision)
+        if zero.lender() is None:
+            return denoiser
+        return zero.on_loan(denoiser, catalog.find(entry.model, entry.loss, entry.revision))
 
 
 def hub_is_named() -> bool:
