@@ -174,6 +174,7 @@ def environment(stage: Stage) -> dict[str, str]:
         "PATH": os.environ.get("PATH", os.defpath),
         "LANG": "C.UTF-8",
         "HOME": stage.home,
+        "TMPDIR": stage.home,  # so that whatever a killed server leaves goes with it
         "PYTHONPATH": stage.app,
         "PYTHONUNBUFFERED": "1",
         "SYSTEM": "spaces",
@@ -236,7 +237,8 @@ def _await_ready(visitor: Visitor, server: subprocess.Popen[bytes], until: float
 
 def _owner(stage: Stage, pid: int) -> tuple[bool, str]:
     if stage.uid is None:
-        return True, f"run by uid {os.getuid()}; as uid {UID} only root can start it"
+        own = os.getuid()
+        return True, f"run by uid {own}" + ("" if own == UID else f"; as uid {UID}, as on the host, only root starts it")
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     uid = next(int(line.split()[1]) for line in lines if line.startswith("Uid:"))
     return uid == stage.uid, f"run by uid {uid}"

@@ -41,11 +41,11 @@ def test_who_was_root_reads_and_no_longer_writes(tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("read")
     secret.chmod(0o600)
+    program = f"import os; print(os.getuid(), open({str(secret)!r}).read(), os.access({str(secret)!r}, os.W_OK))"
     told = said(
         "confined.become(1000)\n"
         f"print(os.getuid(), os.getgid(), os.getgroups(), open({str(secret)!r}).read())\n"
-        f"inner = 'import os; print(os.getuid(), open({str(secret)!r}).read(), os.access({str(secret)!r}, os.W_OK))'\n"
-        f"print(subprocess.check_output([{sys.executable!r}, '-c', inner], text=True), end='')\n"
+        f"print(subprocess.check_output([{sys.executable!r}, '-c', {program!r}], text=True), end='')\n"
         f"try:\n    open({str(secret)!r}, 'w')\nexcept PermissionError:\n    print('closed')"
     )
     assert told.splitlines() == ["1000 1000 [] read", "1000 read False", "closed"]
