@@ -238,7 +238,7 @@ def _await_ready(visitor: Visitor, server: subprocess.Popen[bytes], until: float
 def _owner(stage: Stage, pid: int) -> tuple[bool, str]:
     if stage.uid is None:
         own = os.getuid()
-        return True, f"run by uid {own}" + ("" if own == UID else f"; as uid {UID}, as on the host, only root starts it")
+        return True, f"run by uid {own}" + ("" if own == UID else f"; as the host's {UID} only root starts it")
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     uid = next(int(line.split()[1]) for line in lines if line.startswith("Uid:"))
     return uid == stage.uid, f"run by uid {uid}"
