@@ -34,7 +34,6 @@ SENTENCES: dict[str, str] = {
     # what the operator set
     "not-positive": "{variable} must be a positive number, not '{text}'.",
     "not-a-count": "{variable} must be a positive whole number, not '{text}'.",
-    "not-a-choice": "{variable} may be {known} or nothing, not '{text}'.",
     # what is to be written
     "disk-full": "The disk is full: {name} could not be written. Free some space, or choose a smaller format.",
     "cannot-write": "{name} cannot be written: {problem}. Choose another folder.",

@@ -9,7 +9,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
-from denoise_app.audio.errors import AudioError
+from .errors import ServiceError
 
 OWN = logging.makeLogRecord({}).__dict__.keys() | {"message", "asctime", "taskName", "color_message"}
 
@@ -37,13 +37,13 @@ def from_environment() -> bool:
     Requests, jobs and refusals are told beside warnings and errors, without names of files or addresses of visitors.
 
     Raises:
-        AudioError: It says something else.
+        ServiceError: It says something else.
     """
     text = os.environ.get("DENOISE_LOG", "").strip()
     if not text:
         return False
     if text != "json":
-        raise AudioError.of("not-a-choice", variable="DENOISE_LOG", known="json", text=text)
+        raise ServiceError.of("not-a-choice", variable="DENOISE_LOG", known="json", text=text)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     root = logging.getLogger()

@@ -7,23 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from denoise_app.audio.errors import UserError
-
-SENTENCES: dict[str, str] = {
-    "too-much-sound": "You have {under_way:.0f} minutes of sound under way; with this it would be {wanted:.0f}, and a "
-    "visitor may have {limit:.0f}. Wait for what is under way, or send less at once.",
-}
-"""Reason -> the English sentence, with the names of its facts in braces."""
-
-
-class QuotaError(UserError):
-    """A client asks for more than its share.
-
-    >>> str(QuotaError.of("too-much-sound", under_way=200, wanted=290, limit=240))[:41]
-    'You have 200 minutes of sound under way; '
-    """
-
-    sentences = SENTENCES
+from .errors import ServiceError
 
 
 class Quota:
@@ -43,13 +27,13 @@ class Quota:
         """Within it, so much sound more is under way for a client; what several denoisers make of it counts as often.
 
         Raises:
-            QuotaError: "too-much-sound".
+            ServiceError: "too-much-sound".
         """
         with self._lock:
             had = self._seconds[client]
             if had + seconds > 60 * self.minutes:
                 facts = {"under_way": had / 60, "wanted": (had + seconds) / 60, "limit": self.minutes}
-                raise QuotaError.of("too-much-sound", **facts)
+                raise ServiceError.of("too-much-sound", **facts)
             self._seconds[client] = had + seconds
         try:
             yield

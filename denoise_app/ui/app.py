@@ -15,7 +15,7 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
 from denoise_app import resources
-from denoise_app.audio.errors import AudioError
+from denoise_app.audio.errors import UserError
 from denoise_app.audio.limits import Limits
 from denoise_app.inference.device import choose
 from denoise_app.serve import health, logs, token
@@ -70,7 +70,7 @@ def build(
         examples: Recordings to try; without it those in the folder of examples.
 
     Raises:
-        AudioError: An environment variable holds what cannot be.
+        UserError: An environment variable holds what cannot be.
     """
     downloads, limits = Downloads(), ServiceLimits.from_environment()
     site = Site(
@@ -174,7 +174,7 @@ def serve() -> None:
         Limits.from_environment()
         worker = Worker()
         app = build(worker)
-    except AudioError as error:  # a variable such as DENOISE_DEVICE or DENOISE_JOBS holds what cannot be
+    except UserError as error:  # a variable such as DENOISE_DEVICE or DENOISE_JOBS holds what cannot be
         raise SystemExit(f"error: {error}") from error
     try:
         with service.ended_by_sigterm(worker, app.limits.drain_seconds):

@@ -20,12 +20,12 @@ from denoise_app.inference.replay import SENTENCES as REPLAY_ERRORS
 from denoise_app.metrics.alignment import SENTENCES as PAIR_ERRORS
 from denoise_app.metrics.errors import SENTENCES as METRIC_REASONS
 from denoise_app.scale.errors import SENTENCES as SCALE_ERRORS
-from denoise_app.serve.quota import SENTENCES as QUOTA_ERRORS
+from denoise_app.serve.errors import SENTENCES as SERVICE_ERRORS
 
 OF_OTHER_ROOMS: dict[str, str] = {
     **{f"error.{reason}": sentence for reason, sentence in (AUDIO_ERRORS | CHECKPOINT_ERRORS | REPLAY_ERRORS).items()},
     **{f"error.{reason}": sentence for reason, sentence in (ENGINE_ERRORS | BENCH_ERRORS | PAIR_ERRORS).items()},
-    **{f"error.{reason}": sentence for reason, sentence in QUOTA_ERRORS.items()},
+    **{f"error.{reason}": sentence for reason, sentence in SERVICE_ERRORS.items()},
     **{f"error.{reason}": sentence for reason, sentence in SCALE_ERRORS.items()},
     **{f"note.{key}": sentence for key, sentence in (FILE_NOTES | BENCH_NOTES).items()},
     **{f"metric.{reason}": sentence for reason, sentence in METRIC_REASONS.items()},

@@ -56,7 +56,7 @@ class ThreeOffers(Offers):
         return [known[key] for key in ("gru/hybrid", "gru/log-mag", "mmse-lsa")]
 
     def recommended(self, model: str | None = None, loss: str | None = None) -> Entry:
-        return next(entry for entry in self.all() if model in (None, entry.model))
+        return next(entry for entry in self.all() if model in (None, "live", entry.model))
 
 
 def worker_of_three() -> Worker:

@@ -109,7 +109,7 @@ def test_the_first_load_is_light_and_the_next_lighter(browser: Any, served: Serv
     session.send("Network.enable")
     received: list[float] = []
     session.on("Network.loadingFinished", lambda event: received.append(event["encodedDataLength"]))
-    for most in (600_000, 200_000):
+    for most in (600_000, 250_000):
         received.clear()
         visit.open(served.url)
         visit.page.wait_for_function(CHOSEN)

@@ -7,7 +7,6 @@ import signal
 import threading
 import time
 from contextlib import closing
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -23,7 +22,7 @@ from denoise_app.scale.errors import ScaleError
 from denoise_app.scale.items import Item, plan
 from denoise_app.scale.work import Work
 
-PLAIN_WORK = {key: value for key, value in asdict(PLAIN).items() if key != "settings"} | {"settings": Settings()}
+PLAIN_WORK = dict(vars(PLAIN))
 
 
 def reasons(outcomes: list[tuple[Item, batch.Outcome]]) -> dict[str, str | None]:

@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ pytest.importorskip("ray", reason="ray is not installed: pip install -r requirem
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # Ray's own
 
 ROOT = Path(__file__).resolve().parents[2]
-PLAIN_WORK = {key: value for key, value in asdict(PLAIN).items() if key != "settings"} | {"settings": Settings()}
+PLAIN_WORK = dict(vars(PLAIN))
 
 
 class TwoNodes:

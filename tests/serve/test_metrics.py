@@ -12,8 +12,8 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from denoise_app.audio.errors import AudioError
 from denoise_app.serve import health, logs
+from denoise_app.serve.errors import ServiceError
 from denoise_app.serve.metrics import KINDS, OUTCOMES, Metrics, kind_of
 
 
@@ -143,5 +143,5 @@ def test_logs_stay_as_they_are_without_a_word_and_another_word_is_refused(monkey
     monkeypatch.delenv("DENOISE_LOG", raising=False)
     assert not logs.from_environment() and logging.getLogger().handlers == before
     monkeypatch.setenv("DENOISE_LOG", "yaml")
-    with pytest.raises(AudioError, match="DENOISE_LOG may be json or nothing, not 'yaml'"):
+    with pytest.raises(ServiceError, match="DENOISE_LOG may be json or nothing, not 'yaml'"):
         logs.from_environment()

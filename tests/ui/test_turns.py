@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from denoise_app.inference.engine import Settings
-from denoise_app.serve.quota import Quota, QuotaError
+from denoise_app.serve.errors import ServiceError
+from denoise_app.serve.quota import Quota
 from denoise_app.serve.turns import Turn
 from denoise_app.ui.bench import work as bench
 from denoise_app.ui.clean import work as clean
@@ -126,7 +127,7 @@ def test_whoever_has_too_much_sound_under_way_is_told_so_and_may_come_again(
     worker: Any, session: Session, recording: Make, work: Callable[..., Iterator[Any]]
 ) -> None:
     worker.quota = Quota(4)
-    with worker.quota.taken("", 3.99 * 60), pytest.raises(QuotaError):
+    with worker.quota.taken("", 3.99 * 60), pytest.raises(ServiceError):
         list(work(worker, session, recording()))
     assert worker.quota.under_way() == 0
     result = list(work(worker, session, recording()))[-1]

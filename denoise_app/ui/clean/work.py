@@ -170,7 +170,7 @@ def denoise(
 
     Raises:
         AudioError, CheckpointError: The recording or the denoiser cannot be used; what was shown before stays.
-        QuotaError: The client has too much sound under way.
+        ServiceError: The client has too much sound under way.
         Cancelled: The job was told to stop.
     """
     yield Step("loading")

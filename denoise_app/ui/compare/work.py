@@ -188,7 +188,7 @@ def compare(
     Raises:
         ComparisonError: See `checked`.
         AudioError: The recording cannot be used, or no denoiser could do anything with it.
-        QuotaError: The client has too much sound under way.
+        ServiceError: The client has too much sound under way.
         Cancelled: The job was told to stop; what was done by then is the session's result.
     """
     comparison: Comparison | None = None

@@ -24,9 +24,10 @@ from denoise_app.inference.engine import Cancelled
 from denoise_app.metrics import blind, report
 from denoise_app.metrics.errors import MetricUnavailable
 from denoise_app.serve.clients import CURRENT
+from denoise_app.serve.errors import ServiceError
 from denoise_app.serve.limits import ServiceLimits
 from denoise_app.serve.metrics import Metrics
-from denoise_app.serve.quota import Quota, QuotaError
+from denoise_app.serve.quota import Quota
 from denoise_app.serve.turns import Place, Turn, Turns
 from denoise_app.ui.texts import LANGUAGES
 
@@ -123,13 +124,13 @@ class Worker:
             sound_seconds: How much sound it is about; what several denoisers make of it counts as often.
 
         Raises:
-            QuotaError: The client has too much sound under way.
+            ServiceError: The client has too much sound under way.
         """
         counted = self.metrics.job(sound_seconds, (Cancelled, GeneratorExit))
         try:
             with self.quota.taken(client, sound_seconds), self._busy(), counted:
                 yield
-        except QuotaError as error:
+        except ServiceError as error:
             self.metrics.refused(error.reason)
             raise
 
