@@ -54,6 +54,7 @@ WORDS = {  # a module's name -> the files and folders that may import it
     "ray": ("denoise_app/scale/",),
     "fsspec": ("denoise_app/scale/",),
     "prometheus_client": ("denoise_app/serve/",),
+    "spaces": ("denoise_app/ui/worker/zero.py",),
     "markupsafe": ("denoise_app/ui/",),
     "html": ("denoise_app/plots/page.py",),  # the page escapes through markupsafe
     "onnxruntime": ("denoise_app/inference/", "denoise_app/export/", "denoise_app/metrics/blind.py"),
