@@ -285,7 +285,7 @@ def run_denoise(args: argparse.Namespace) -> int:
     asked = work.Work(
         model=entry.model,
         loss=entry.loss,
-        weights=entry.manifest.sha256 if entry.manifest else None,
+        weights=entry.manifest.network_sha256 if entry.manifest else None,
         settings=settings,
         channels=args.channels,
         track=args.track,
@@ -342,6 +342,7 @@ def denoised(args: argparse.Namespace, todo: Any, asked: Any, engine: Any, manif
     brief = manifest is not None or engine is not run.here  # the manifest tells of each file
     files: list[dict[str, Any]] = []
     error: Any = None
+    kept = "; the same command with --resume goes on" if manifest is not None else ""
 
     def show(item: Any, fraction: float) -> None:
         tally.tell(item, fraction)
@@ -356,11 +357,11 @@ def denoised(args: argparse.Namespace, todo: Any, asked: Any, engine: Any, manif
                 if args.json:
                     files.append(outcome_data(outcome))
     except KeyboardInterrupt:
-        status(f"{tally.done} files are done and kept" + ("; the same command with --resume goes on" if brief else ""))
+        status(f"{tally.done} files are done and kept{kept}")
         raise
     left = tally.files - tally.done - tally.failed
     if left and error is not None:
-        status(f"{left} more not tried: {error} What is done is kept; --resume goes on.")
+        status(f"{left} more not tried: {error} What is done is kept{kept}.")
     loss = f" ({asked.loss})" if asked.loss else ""
     before = f", {todo.standing} done before" if todo.standing else ""
     summary = f"{tally.done} denoised with {asked.model}{loss}, {tally.failed} failed{before}"

@@ -335,8 +335,10 @@ def test_a_full_disk_ends_a_batch_in_a_sentence(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(engine, "denoise_file", full)
-    status, _, told = call(capsys, "denoise", recordings, "-o", tmp_path / "out", "--model", "wiener", "--resume")
-    assert status == 1 and "1 more not tried: The disk is full" in told and "--resume goes on" in told
+    for more, goes_on in ((["--resume"], True), ([], False)):  # nothing goes on by what was not written down
+        status, _, told = call(capsys, "denoise", recordings, "-o", tmp_path / "out", "--model", "wiener", *more)
+        assert status == 1 and "1 more not tried: The disk is full" in told
+        assert ("--resume goes on" in told) == goes_on
 
 
 def test_addresses_are_read_and_written(tmp_path: Path, recordings: Path, capsys: pytest.CaptureFixture[str]) -> None:

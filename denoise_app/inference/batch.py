@@ -7,9 +7,8 @@ import os
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from denoise_app.audio import names
@@ -156,45 +155,6 @@ def _stem(target: Path) -> Path:
     return target.with_name(target.stem) if target.suffix.lower() in SUFFIXES else target
 
 
-def run(
-    jobs: Sequence[Job],
-    denoiser: Denoiser,
-    settings: engine.Settings,
-    *,
-    channels: engine.Channels = "each",
-    track: int | None = None,
-    selection: Selection = EVERYTHING,
-    strict: bool = False,
-    progress: Callable[[Job, engine.Progress], None] | None = None,
-) -> Iterator[Outcome]:
-    """Denoise one job after the other; a bad file is an outcome like the others.
-
-    An existing file is replaced, when the new one is complete, but no input of any job.
-
-    Args:
-        track: Which sound track of each file, from 1; None for the first, with a note where there are others.
-        selection: The stretches that are pointed at, the same times in each file.
-        strict: Whether notes make a job fail; then nothing is written of it.
-
-    Raises:
-        Cancelled: passed on from the engine; what is done stays.
-    """
-    inputs = endangered(jobs)
-    for job in jobs:
-        tell = partial(progress, job) if progress else None
-        yield attempt(
-            job,
-            denoiser,
-            settings,
-            channels=channels,
-            track=track,
-            selection=selection,
-            strict=strict,
-            inputs=inputs,
-            progress=tell,
-        )
-
-
 def attempt(
     job: Job,
     denoiser: Denoiser,
@@ -209,9 +169,14 @@ def attempt(
     progress: Report | None = None,
     cancelled: Question | None = None,
 ) -> Outcome:
-    """Denoise one job of several; see `run`.
+    """Denoise one job of several; a bad file is an outcome like the others.
+
+    An existing file is replaced, when the new one is complete, but no input of any job.
 
     Args:
+        track: Which sound track of the file, from 1; None for the first, with a note where there are others.
+        selection: The stretches that are pointed at, the same times in each file.
+        strict: Whether notes make a job fail; then nothing is written of it.
         inputs: What must not be written onto: `endangered` of all jobs.
         scratch: How the name of the folder begins in which the result lies until it is complete.
         cancelled: Asked between blocks whether to stop.

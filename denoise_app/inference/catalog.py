@@ -372,7 +372,7 @@ def load(model: str, loss: str | None = None, device: str | None = None, revisio
             denoiser = _read_graph(graph, graph.stat().st_mtime_ns)
             if denoiser.form.metadata.get("network_sha256") == entry.manifest.network_sha256:  # else it is of another
                 return denoiser
-        return _read(entry.folder, entry.manifest.sha256, place)
+        return _read(entry.folder, entry.manifest.network_sha256, place)
 
 
 def sha256(model: str, loss: str | None = None, revision: str | None = None) -> str | None:
@@ -392,8 +392,8 @@ def _read_graph(path: Path, changed: int) -> onnx.OnnxDenoiser:
 
 
 @lru_cache(MOST_LOADED)
-def _read(folder: Path, sha256: str, device: str) -> Denoiser:
-    """The model in a folder; by the digest, so that weights which were replaced are read again."""
+def _read(folder: Path, network_sha256: str, device: str) -> Denoiser:
+    """The model in a folder; by the digest, so that weights or a config that were replaced are read again."""
     module, _ = store.load(folder)
     denoiser = module.requires_grad_(False).to(device)
     assert isinstance(denoiser, Denoiser)

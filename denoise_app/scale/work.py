@@ -29,8 +29,8 @@ class Work:
 
     Attributes:
         model, loss, revision: As `catalog.load` takes them.
-        weights: Sha256 of the checkpoint's weights; None for a classical denoiser.
-        settings, channels, track, selection, strict: As `batch.run` takes them.
+        weights: Digest of the checkpoint's weights and config, `network_sha256`; None for a classical denoiser.
+        settings, channels, track, selection, strict: As `batch.attempt` takes them.
         device: As `catalog.load` takes it; does not count.
     """
 

@@ -46,8 +46,9 @@ def plan(inputs: Sequence[Path | str], out: Path) -> list[Job]:
     return list(batch.plan(inputs, out).jobs)
 
 
-def run(jobs: list[Job], **settings: object) -> list[batch.Outcome]:
-    return list(batch.run(jobs, Identity(), engine.Settings(**settings)))  # type: ignore[arg-type]
+def run(jobs: list[Job], strict: bool = False, **settings: object) -> list[batch.Outcome]:
+    inputs, chosen = batch.endangered(jobs), engine.Settings(**settings)  # type: ignore[arg-type]
+    return [batch.attempt(job, Identity(), chosen, strict=strict, inputs=inputs) for job in jobs]
 
 
 def names(outcomes: list[batch.Outcome], out: Path) -> list[str | None]:
@@ -305,7 +306,7 @@ def test_strict_makes_notes_a_failure_and_writes_nothing(tmp_path: Path, speech:
     soundfile.write(tmp_path / "dc.wav", speech.samples[0, :16_000] / 4 + 0.2, 16_000)
     soundfile.write(tmp_path / "fine.wav", speech.samples[0, :16_000] / 4, 16_000)
     jobs = plan([tmp_path / "dc.wav", tmp_path / "fine.wav"], tmp_path / "out")
-    noted, fine = batch.run(jobs, Identity(), engine.Settings(), strict=True)
+    noted, fine = run(jobs, strict=True)
     assert reasons([noted, fine]) == ["strict", None] and [note.key for note in noted.notes] == ["dc-offset"]
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["fine.wav"]
 
@@ -315,7 +316,7 @@ def test_strict_keeps_an_earlier_result(tmp_path: Path, speech: Clip) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "dc.wav").write_text("an earlier one")
     jobs = plan([tmp_path / "dc.wav"], tmp_path / "out")
-    assert reasons(list(batch.run(jobs, Identity(), engine.Settings(), strict=True))) == ["strict"]
+    assert reasons(run(jobs, strict=True)) == ["strict"]
     assert (tmp_path / "out" / "dc.wav").read_text() == "an earlier one"
 
 

@@ -214,7 +214,7 @@ def _one(worker: Worker, bench: Bench, made: Batch, item: Item, tally: run.Tally
 
 
 def _work(offer: Entry, settings: Settings) -> Work:
-    weights = offer.manifest.sha256 if offer.manifest else None
+    weights = offer.manifest.network_sha256 if offer.manifest else None
     return Work(offer.model, offer.loss, weights, settings, revision=offer.revision)
 
 

@@ -90,7 +90,7 @@ class Graphs:
             CheckpointError: There is no such denoiser, or none of its graphs is at hand and none can be made.
         """
         offer = self._worker.offers.find(key)
-        digest = f"{key} {offer.manifest.sha256 if offer.manifest else ''}"  # weights may be replaced
+        digest = f"{key} {offer.manifest.network_sha256 if offer.manifest else ''}"  # weights may be replaced
         with self._lock:
             if digest not in self._made:
                 path = self._path(offer)
