@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -285,6 +286,14 @@ def test_replaced_weights_are_read_again(put: Put) -> None:
     put("hybrid", seed=2)
     new = catalog.load("gru", "hybrid")
     assert new is not old and not torch.equal(next(new.parameters()), next(old.parameters()))  # type: ignore[attr-defined]
+
+
+def test_a_replaced_config_is_read_again(put: Put) -> None:
+    folder = put("hybrid", seed=1)
+    old: Any = catalog.load("gru", "hybrid")
+    store.annotate(folder, config={**store.read_manifest(folder).config, "floor": 0.3})
+    new: Any = catalog.load("gru", "hybrid")
+    assert (old.config.floor, new.config.floor) == (0.1, 0.3)
 
 
 def test_classical_ones_are_built_anew(put: Put) -> None:
