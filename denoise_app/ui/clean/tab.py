@@ -36,7 +36,7 @@ from denoise_app.ui.worker.worker import Worker
 from . import html, link, work
 from .figures import figure, figure_page
 from .settings import NO_LIMIT_DB, USUAL, settings_from
-from .stretch import Stretch
+from .stretch import Marks, Stretch
 from .work import Heard, Order, Result
 
 
@@ -247,7 +247,16 @@ class CleanTab:
         profiled = [*choice, self.said, *taken]
         self.stretch.profile.click(self.on_profile, {self.checkpoint, *times}, profiled, **AT_ONCE)
         self.stretch.forget.click(self.on_forget, None, taken, **AT_ONCE)
-        self.audio.change(self.on_recording, None, [self.stretch.start, self.stretch.end, *taken], **AT_ONCE)
+        marked = [self.stretch.start, self.stretch.end, *taken]
+        self.audio.change(self.on_recording, [self.audio, self.session], marked, **AT_ONCE)
+        gr.on(
+            [widget.change for widget in (self.stretch.start, self.stretch.end, self.stretch.noise)],
+            self.on_mark,
+            {self.session, self.audio, *times},
+            self.session,
+            trigger_mode="always_last",
+            **AT_ONCE,
+        )
 
     # ---------------------------------------------------------------------------------------- choosing a denoiser
 
@@ -387,9 +396,19 @@ class CleanTab:
         """There is no noise profile any more."""
         return self.stretch.taken(say_for(request), None)
 
-    def on_recording(self, request: gr.Request) -> Updates:
-        """Times are those of a recording; another one has none yet."""
-        return {self.stretch.start: "", self.stretch.end: ""} | self.on_forget(request)
+    def on_recording(self, path: str | None, session: Session[Result] | None, request: gr.Request) -> Updates:
+        """Times are those of a recording: another one has none yet, the one of before a reload has them still."""
+        marks = session.marks if session else None
+        known = marks if isinstance(marks, Marks) and marks.recording == path else Marks(path or "")
+        return self.stretch.marked(say_for(request), known)
+
+    def on_mark(self, given: Given) -> Any:
+        """Keeps what is pointed at, for a reload."""
+        session: Session[Result] | None = given[self.session]
+        if session is None:
+            return gr.skip()
+        session.marks = self.stretch.marks(given[self.audio] or "", given)
+        return session
 
     def on_hand(self, session: Session[Result] | None, other: Session[Any] | None) -> tuple[Any, Session[Any]]:
         """The recording of the result for another tab's visit, so that nobody uploads it twice."""
