@@ -100,7 +100,7 @@ ENGLISH: dict[str, str] = OF_OTHER_ROOMS | {
     "stretch.clear": "Clear the selection",
     "stretch.take": "Select the loop of the result: {from} – {to}",
     "stretch.denoise": "Denoise only this stretch",
-    "stretch.profile": "Use it as noise profile",
+    "stretch.profile": "Use as noise profile",
     "stretch.forget": "Remove the noise profile",
     "stretch.noise": "Noise profile: {times}.",
     "stretch.changed": "The denoiser is now {model}, which makes use of it.",

@@ -131,7 +131,7 @@ def test_typed_times_become_a_noise_profile_that_can_be_taken_back(visit: Visit)
     """By keyboard alone: fields, then buttons, in their order."""
     visit.type("0:00.1", "0.7")
     assert visit.page.locator(f"{WAVE} .shade").is_visible()
-    for button in ("Denoise only this stretch", "Use it as noise profile"):
+    for button in ("Denoise only this stretch", "Use as noise profile"):
         visit.page.keyboard.press("Tab")
         assert visit.page.evaluate("document.activeElement.innerText") == button
     visit.page.keyboard.press("Enter")
@@ -165,7 +165,7 @@ def test_the_waveform_of_the_result_selects_too(visit: Visit) -> None:
 
 def test_times_go_with_their_recording(visit: Visit, talk: Path, tmp_path: Path) -> None:
     visit.drag(0.25, 0.5)
-    visit.page.get_by_role("button", name="Use it as noise profile").click()
+    visit.page.get_by_role("button", name="Use as noise profile").click()
     visit.page.get_by_text("Noise profile: ").wait_for()
     other = tmp_path / "other.wav"
     other.write_bytes(talk.read_bytes())

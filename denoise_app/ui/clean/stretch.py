@@ -105,7 +105,7 @@ def between(interval: Interval) -> str:
 
 
 def _introduction(say: Say) -> str:
-    """What the sheet is for; selection.js shows the stretch on the waveform, and clears it or takes it by the buttons."""
+    """What the sheet is for; selection.js shows the stretch on the waveform, and clears or takes it by the buttons."""
     clear = tag("button", seen("✕"), type="button", class_="clear", aria_label=say("stretch.clear"), hidden=True)
     take = tag("button", type="button", class_="take", data_text=say.template("stretch.take"), hidden=True)
     return tag("div", hint(say("stretch.help")), clear, take, class_="stretch-head")

@@ -245,18 +245,22 @@ class CleanTab:
         self.cancel.click(self.orders.on_cancel, self.session, self.orders.told, cancels=runs, queue=False, **QUIET)
         taken = [self.stretch.noise, self.stretch.told, self.stretch.forget]
         profiled = [*choice, self.said, *taken]
-        self.stretch.profile.click(self.on_profile, {self.checkpoint, *times}, profiled, **AT_ONCE)
-        self.stretch.forget.click(self.on_forget, None, taken, **AT_ONCE)
+        pointed = [
+            self.stretch.profile.click(self.on_profile, {self.checkpoint, *times}, profiled, **AT_ONCE).then,
+            self.stretch.forget.click(self.on_forget, None, taken, **AT_ONCE).then,
+            self.stretch.start.change,
+            self.stretch.end.change,
+        ]
         marked = [self.stretch.start, self.stretch.end, *taken]
         self.audio.change(self.on_recording, [self.audio, self.session], marked, **AT_ONCE)
-        gr.on(
-            [widget.change for widget in (self.stretch.start, self.stretch.end, self.stretch.noise)],
-            self.on_mark,
-            {self.session, self.audio, *times},
-            self.session,
-            trigger_mode="always_last",
-            **AT_ONCE,
-        )
+        for event in pointed:
+            event(
+                self.on_mark,
+                {self.session, self.audio, *times},
+                self.session,
+                trigger_mode="always_last",
+                **AT_ONCE,
+            )
 
     # ---------------------------------------------------------------------------------------- choosing a denoiser
 
