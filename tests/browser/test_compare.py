@@ -218,3 +218,22 @@ def test_a_phone_does_not_scroll_sideways_and_everything_has_a_name(browser: Any
     assert region.evaluate("part => part.scrollWidth > part.clientWidth && part.tabIndex === 0")
     visit.check_names("#compare")
     visit.close()
+
+
+def test_a_recording_that_is_handed_on_is_compared_by_denoisers_whatever_was_chosen_before(
+    browser: Any, served: Served
+) -> None:
+    visit = Visit(browser, served.url)
+    visit.page.get_by_label("Loss Lab: one model, every training loss").check()
+    visit.page.locator("#compare-columns").wait_for(state="hidden")
+    visit.page.get_by_role("tab").nth(0).click()
+    visit.page.locator("#clean").get_by_role("button", name="Telephone", exact=True).click()
+    visit.page.wait_for_function("document.querySelector('#facts')?.innerText.includes('LUFS')")
+    visit.page.locator("#denoise").click()
+    visit.page.locator("#to-compare").click()
+    visit.page.locator("#compare-columns").wait_for()
+    assert visit.page.get_by_label("Denoisers of your choice").is_checked()
+    visit.page.wait_for_function("document.querySelector('#compare-facts').innerText.includes('LUFS')")
+    visit.page.locator("#compare-start").click()
+    visit.wait_for_columns(4)
+    visit.close()

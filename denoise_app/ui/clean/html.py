@@ -12,7 +12,20 @@ from denoise_app.metrics.table import METRICS, Metric, shown
 from denoise_app.plots.spectrogram import Change
 from denoise_app.serve.turns import Place
 from denoise_app.ui.parts import numbers
-from denoise_app.ui.parts.markup import head, heard, quiet, row, row_head, seen, sentences, table, tag, titled, working
+from denoise_app.ui.parts.markup import (
+    head,
+    heard,
+    hint,
+    quiet,
+    row,
+    row_head,
+    seen,
+    sentences,
+    table,
+    tag,
+    titled,
+    working,
+)
 from denoise_app.ui.parts.measured import Numbers
 from denoise_app.ui.parts.orders import queued
 from denoise_app.ui.parts.recording import GENTLE, already_clean, notes
@@ -143,7 +156,7 @@ def cards(say: Say, result: Result) -> Markup:
     made.append(_single_card(say, "delay", numbers.milliseconds(1000 * separation.delay_seconds), "unit.ms"))
     part = ""
     if found.excerpts > 1:
-        part = quiet(say("cards.excerpts", count=found.excerpts, seconds=f"{found.excerpt_seconds:g}"))
+        part = hint(say("cards.excerpts", count=found.excerpts, seconds=f"{found.excerpt_seconds:g}"))
     items = tag("ul", *(tag("li", card) for card in made), class_="cards", role="list")
     return tag("section", _advice(say, found), items, part, aria_label=say("cards.name"))
 
