@@ -244,23 +244,21 @@ class CleanTab:
         self.scale.input(self.on_draw, *drawing, **AT_ONCE)
         self.cancel.click(self.orders.on_cancel, self.session, self.orders.told, cancels=runs, queue=False, **QUIET)
         taken = [self.stretch.noise, self.stretch.told, self.stretch.forget]
-        profiled = [*choice, self.said, *taken]
-        pointed = [
-            self.stretch.profile.click(self.on_profile, {self.checkpoint, *times}, profiled, **AT_ONCE).then,
-            self.stretch.forget.click(self.on_forget, None, taken, **AT_ONCE).then,
-            self.stretch.start.change,
-            self.stretch.end.change,
-        ]
         marked = [self.stretch.start, self.stretch.end, *taken]
+        profiled = [*choice, self.said, *taken]
+        profile = self.stretch.profile.click(self.on_profile, {self.checkpoint, *times}, profiled, **AT_ONCE)
+        forget = self.stretch.forget.click(self.on_forget, None, taken, **AT_ONCE)
+        marking: dict[str, Any] = {
+            "fn": self.on_mark,
+            "inputs": {self.session, self.audio, *times},
+            "outputs": self.session,
+        }
+        for event in (profile, forget):
+            event.then(**marking, **AT_ONCE)
+        # one event for both times, so that what was sent first never arrives last
+        typed = [self.stretch.start.change, self.stretch.end.change]
+        gr.on(typed, **marking, trigger_mode="always_last", **AT_ONCE)
         self.audio.change(self.on_recording, [self.audio, self.session], marked, **AT_ONCE)
-        for event in pointed:
-            event(
-                self.on_mark,
-                {self.session, self.audio, *times},
-                self.session,
-                trigger_mode="always_last",
-                **AT_ONCE,
-            )
 
     # ---------------------------------------------------------------------------------------- choosing a denoiser
 
