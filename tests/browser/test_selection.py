@@ -227,7 +227,8 @@ def test_a_selection_and_a_noise_profile_are_there_again_after_a_reload(visit: V
     assert visit.times == ["0:01", "0:02.5"]
     visit.page.wait_for_function("document.querySelector('#facts')?.innerText.includes('LUFS')")
     visit.page.locator("#stretch-denoise").click()  # and it is what counts
-    visit.wait_for_result("was denoised; the rest is bit-identical")
+    visit.wait_for_result("Noise taken from 0:00.10 – 0:00.70")
+    assert "was denoised; the rest is bit-identical" in visit.page.locator("#fidelity").inner_text()
     visit.page.get_by_role("button", name="Remove the noise profile").click()
     visit.page.get_by_text("Noise profile: ").wait_for(state="hidden")
     visit.page.get_by_role("button", name="Clear the selection").click()

@@ -24,12 +24,14 @@ class Marks:
         recording: Path of the recording, as the page has it.
         start, end: The times, as texts; "" for none.
         noise: The stretch that was taken for the noise; None without one.
+        denoiser: Key of the denoiser that was to make use of it.
     """
 
     recording: str
     start: str = ""
     end: str = ""
     noise: Interval | None = None
+    denoiser: str = ""
 
 
 class Stretch:
@@ -60,9 +62,9 @@ class Stretch:
                 self.told = gr.HTML(elem_id="stretch-told")
                 self.forget = gr.Button(words("stretch.forget"), size="sm", visible=False, elem_id="stretch-forget")
 
-    def marks(self, recording: str, given: dict[Any, Any]) -> Marks:
+    def marks(self, recording: str, denoiser: str, given: dict[Any, Any]) -> Marks:
         """What is pointed at now."""
-        return Marks(recording, given[self.start] or "", given[self.end] or "", given[self.noise])
+        return Marks(recording, given[self.start] or "", given[self.end] or "", given[self.noise], denoiser)
 
     def marked(self, say: Say, marks: Marks) -> dict[Any, Any]:
         """Updates for what was pointed at before."""

@@ -250,7 +250,7 @@ class CleanTab:
         forget = self.stretch.forget.click(self.on_forget, None, taken, **AT_ONCE)
         marking: dict[str, Any] = {
             "fn": self.on_mark,
-            "inputs": {self.session, self.audio, *times},
+            "inputs": {self.session, self.audio, self.checkpoint, *times},
             "outputs": self.session,
         }
         for event in (profile, forget):
@@ -273,17 +273,25 @@ class CleanTab:
         say, wanted = say_for(request), link.parse(address)
         problems = [say("link.unread", names=", ".join(wanted.unread))] if wanted.unread else []
         asked = wanted != link.Wanted()
+        before = self._site.sessions.find(visit)
         if not asked:
-            before = self._site.sessions.find(visit)
             wanted = link.parse(_link(before.result) if before and before.result else remembered)
         chosen = self._offers.recommended()
         try:
             chosen = self._offers.find(wanted.denoiser) if wanted.denoiser else chosen
+            chosen = chosen if asked else self._for_profile(before, chosen)
         except Exception as error:
             problems += [explained(say, error)] if asked else []  # what is only remembered may be gone
         values = wanted.values | ({"loudness": "target"} if "lufs" in wanted.values else {})
         widgets = [gr.update(value=values[name]) if name in values else gr.update() for name in USUAL]
         return *self._choose(say, chosen), alert(" ".join(problems)) if problems else "", *widgets
+
+    def _for_profile(self, before: Session[Any] | None, chosen: Entry) -> Entry:
+        """The denoiser that a noise profile comes back with, where another would make no use of it."""
+        marks = before.marks if before else None
+        if not isinstance(marks, Marks) or not marks.noise or chosen.model in takes_profile():
+            return chosen
+        return self._offers.find(marks.denoiser)
 
     def on_reset(self, request: gr.Request) -> tuple[Any, ...]:
         """The best denoiser and the usual settings."""
@@ -409,7 +417,7 @@ class CleanTab:
         session: Session[Result] | None = given[self.session]
         if session is None:
             return gr.skip()
-        session.marks = self.stretch.marks(given[self.audio] or "", given)
+        session.marks = self.stretch.marks(given[self.audio] or "", given[self.checkpoint] or "", given)
         return session
 
     def on_hand(self, session: Session[Result] | None, other: Session[Any] | None) -> tuple[Any, Session[Any]]:
