@@ -756,6 +756,10 @@ ENGLISH: dict[str, str] = OF_OTHER_ROOMS | {
     "refused.live-rate-fixed": "The rate of live sound cannot change while it runs. Press Stop, then Start.",
     "refused.live-full": "All {limit} places for live sound on this server are taken. Try again in a while, or let "
     "this browser do it.",
+    "refused.live-share": "Your network has all {limit} places for live sound that one may have here. Stop it in "
+    "another tab, or let this browser do it.",
+    "refused.live-crowd": "Too many ask for live sound at this moment. Try again in a few seconds, or let this browser "
+    "do it.",
     "refused.live-idle": "No sound has come for {seconds} s, so the live session has ended. Press Start again.",
     "refused.live-text": "The live session has ended: a message came that is neither sound nor setting. Press Start "
     "again.",
@@ -1553,6 +1557,8 @@ CHINESE: dict[str, str] = {
     "refused.live-rate": "实时声音的采样率须在 {low} 到 {high} Hz 之间。",
     "refused.live-rate-fixed": "实时声音的采样率不能中途改变。请先按“停止”，再按“开始”。",
     "refused.live-full": "服务器的 {limit} 个实时名额已满。请稍后再试，或选择“本浏览器”。",
+    "refused.live-share": "您的网络在此可用的 {limit} 个实时名额已用满。请在其他标签页中停止，或选择“本浏览器”。",
+    "refused.live-crowd": "此刻请求实时声音的人太多。请过几秒再试，或选择“本浏览器”。",
     "refused.live-idle": "{seconds} 秒内没有收到声音，实时会话已结束。请再按“开始”。",
     "refused.live-text": "实时会话已结束：收到的消息既不是声音也不是设置。请再按“开始”。",
     "refused.live-frame": "实时会话已结束：一段声音超过 {most} 个样点。请再按“开始”。",
