@@ -642,11 +642,9 @@ def test_a_place_that_is_not_free_again_yet_is_waited_for(talking: Any, served: 
 
 
 def test_a_page_that_may_not_have_a_token_is_told_why(live: LivePage) -> None:
-    live.context.route(
-        "**/live/token", lambda route: route.fulfill(status=403, json={"detail": "Open the page itself."})
-    )
+    live.context.route("**/live/token", lambda route: route.fulfill(status=403, json={"detail": "Open it."}))
     live.page.locator(".live-start").click()
-    live.page.locator(".live-problem").get_by_text("Open the page itself.").wait_for()
+    live.page.locator(".live-problem").get_by_text("Open it.").wait_for()
     assert not live.page.evaluate(f"{HANDLE}.running")
 
 
