@@ -288,12 +288,11 @@ def test_places_are_switched_while_talking(live: LivePage) -> None:
 
 def test_the_browsers_own_is_heard_once_however_often_it_is_chosen_and_bypassed(live: LivePage) -> None:
     live.start("own")
-    for place in ("server", "own", "server", "own"):
+    own, server = "You hear the browser's own noise suppression.", "Running on the server."
+    live.page.get_by_text(own).wait_for()
+    for place, sentence in (("server", server), ("own", own)) * 2:
         live.page.locator(f".live-place [value={place}]").check()
-        live.wait(f"place === '{place}'")
-        live.wait("ready === false")
-        live.wait("ready")
-    live.page.get_by_text("You hear the browser's own noise suppression.").wait_for()
+        live.page.get_by_text(sentence).wait_for()
     begin = len(live.side("before")) + 4096
     live.wait(f"before.length > {begin + 2 * RATE}")
     before, after = (live.side(name)[begin:] for name in ("before", "after"))
@@ -529,7 +528,7 @@ def test_a_microphone_that_falls_silent_and_sound_that_is_paused_are_told(talkin
     notice.get_by_text("The microphone gives silence").wait_for()
     live.page.evaluate("tracks[0].dispatchEvent(new Event('unmute'))")
     notice.wait_for(state="hidden")
-    live.page.evaluate("contexts.at(-1).resume = () => Promise.reject(new Error('in a call'))")
+    live.page.evaluate("() => { contexts.at(-1).resume = () => Promise.reject(new Error('in a call')); }")
     live.page.evaluate("contexts.at(-1).suspend()")
     notice.get_by_text("The device has paused the sound").wait_for()
     live.page.evaluate("AudioContext.prototype.resume.call(contexts.at(-1))")
@@ -649,12 +648,14 @@ def test_a_page_that_may_not_have_a_token_is_told_why(live: LivePage) -> None:
 
 
 @pytest.mark.parametrize("name", ["live-sound.js", "live-engine.js"])
-def test_where_a_script_cannot_be_fetched_the_microphone_is_not_blamed(live: LivePage, name: str) -> None:
-    live.context.route(f"**/live/files/{name}", lambda route: route.abort())
+def test_where_a_script_cannot_be_fetched_the_microphone_is_not_blamed(
+    live: LivePage, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(work.SCRIPTS, name, tmp_path / name)
     live.page.locator(".live-start").click()
     live.page.locator(".live-problem").get_by_text("The server cannot be reached.").wait_for()
     assert not live.page.evaluate(f"{HANDLE}.running")
-    live.context.unroute(f"**/live/files/{name}")
+    monkeypatch.undo()
     live.start()
     live.wait("ready")
 

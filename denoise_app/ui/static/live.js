@@ -26,6 +26,7 @@ const say = (key, facts) => fill(texts()[key], facts);
 let run = null; // what is open while it runs
 let turns = 0; // so many times a denoiser was asked for: what concerns an earlier time is known by it
 let state = { key: "ready" }; // what is said of it
+let bypassed = false;
 let choosing = 0; // the timer of a choice that is not carried out yet
 let recorded = null; // {rate, before: [Int16Array], after: [Int16Array], steps, samples}: of the last run
 
@@ -57,7 +58,7 @@ async function start() {
 
 /** Whatever becomes of the devices while it runs is told; what is gone ends it. */
 function watch(opened) {
-  const { context, worker } = opened, [track] = opened.raw.getAudioTracks();
+  const { context } = opened, [track] = opened.raw.getAudioTracks();
   const on = (source, event, act) => source.addEventListener(event, () => run === opened && act());
   on(track, "ended", () => stop(say("unplugged")));
   on(track, "mute", () => notice(say("muted")));
@@ -68,7 +69,6 @@ function watch(opened) {
     notice(plays ? "" : say("paused"));
     if (!plays) context.resume().catch(() => {}); // until the device gives it back; closed, nobody hears of it
   });
-  on(worker, "error", () => stop(say("lost")));
 }
 
 /** The context at the denoiser's rate, where the browser takes a microphone into it; else at the device's own. */
@@ -88,12 +88,14 @@ async function openSound(opened) {
   const shape = { numberOfInputs: 2, outputChannelCount: [1], channelCount: 1, channelCountMode: "explicit" };
   opened.node = new AudioWorkletNode(context, "live-sound", shape);
   opened.node.port.onmessage = ({ data }) => (data.lost ? run?.ready && late() : heard(data));
-  opened.node.port.postMessage({ bypass: pressed() });
+  opened.node.port.postMessage({ bypass: bypassed });
   opened.source.connect(opened.node).connect(context.destination);
   opened.worker = new Worker(address("files/live-engine.js"), { type: "module" });
   opened.worker.onmessage = ({ data }) => told(data);
+  opened.worker.onerror = () => (run === opened ? stop(say("lost")) : (opened.broken = true)); // it could not be fetched
   opened.views = { before: view(context, opened.source), after: view(context, opened.node) };
   await context.resume();
+  if (opened.broken) throw new DOMException("no worker", "AbortError");
 }
 
 function view(context, node) {
@@ -121,7 +123,6 @@ function release({ raw, own, context, worker }) {
 const end = (stream) => stream?.getTracks().forEach((track) => track.stop());
 const address = (name) => new URL(`live/${name}`, document.baseURI).href;
 const place = () => element.querySelector(".live-place input:checked").value;
-const pressed = () => part("bypass").getAttribute("aria-pressed") === "true";
 
 // -------------------------------------------------------------------------------------------------------------- engines
 
@@ -229,6 +230,7 @@ function show() {
   part("start").textContent = say(running ? "stop" : "start");
   part("start").setAttribute("aria-pressed", running);
   part("bypass").disabled = !running;
+  part("bypass").setAttribute("aria-pressed", bypassed);
   element.querySelector(".live").toggleAttribute("data-running", running);
   part("recording").hidden = running || !recorded?.samples;
   if (!running && recorded?.samples) offer();
@@ -377,9 +379,9 @@ const strength = () => Number(part("strength").value);
 
 function bypass() {
   if (!run) return;
-  const on = !pressed();
-  part("bypass").setAttribute("aria-pressed", on);
-  run.node.port.postMessage({ bypass: on });
+  bypassed = !bypassed;
+  run.node.port.postMessage({ bypass: bypassed });
+  show();
 }
 
 element.addEventListener("click", ({ target }) => {
@@ -411,19 +413,12 @@ element.addEventListener("keydown", (event) => {
   bypass();
 });
 
-// Gradio lays the panel out anew in another language; what was chosen there, and what is under way, is not to be lost.
-new MutationObserver((changes) => {
-  const gone = changes.flatMap(({ removedNodes }) => [...removedNodes]).find((node) => node.matches?.(".live"));
-  const now = element.querySelector(".live");
-  if (!gone || !now) return;
-  for (const name of ["model", "strength"]) part(name).value = gone.querySelector(`.live-${name}`).value;
-  now.querySelector(`.live-place [value=${gone.querySelector(".live-place input:checked").value}]`).checked = true;
-  part("bypass").setAttribute("aria-pressed", gone.querySelector(".live-bypass").getAttribute("aria-pressed"));
-  for (const side of SIDES) part(`canvas-${side}`).getContext("2d").drawImage(gone.querySelector(`.live-canvas-${side}`), 0, 0);
+// In another language Gradio writes the panel's words and attributes anew: what is under way is told again in it.
+new MutationObserver(() => {
   part("percent").textContent = say("percent", { number: strength() });
   said(state.key, state.facts);
   show();
-}).observe(element, { childList: true, subtree: true });
+}).observe(element, { subtree: true, attributeFilter: ["data-texts"] });
 
 window.addEventListener("pagehide", () => stop());
 
