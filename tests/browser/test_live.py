@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import os
 import re
 import time
@@ -21,6 +20,7 @@ from denoise_app.audio.clip import Clip
 from denoise_app.inference import catalog, engine
 from denoise_app.serve.guard import HEADERS
 from denoise_app.serve.live import LiveLimits
+from denoise_app.serve.places import Places
 from denoise_app.ui.live import assets, tab, work
 from denoise_app.ui.worker.worker import Worker
 
@@ -617,27 +617,20 @@ def test_a_server_that_stays_away_is_told_and_what_was_recorded_is_kept(talking:
     live.close()
 
 
-def test_a_place_that_is_not_free_again_yet_is_waited_for(talking: Any, served: Served) -> None:
-    """As where the server has not seen yet that the last connection is dead."""
-    live = LivePage(talking, permissions=["microphone"])
-    live.page.add_init_script(HURRY)
-    live.open(served.url)
+def test_a_place_that_is_not_free_again_yet_is_waited_for(live: LivePage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the server has not seen yet that the last connection is dead; who had none is told at once."""
     live.start()
     live.wait("ready")
-    full: list[Any] = []
-
-    def refuse(route: Any) -> None:
-        full.append(route)
-        route.on_message(lambda message: None)
-        route.send(json.dumps({"type": "refused", "reason": "live-share", "sentence": "All taken."}))
-        route.close(code=1008)
-
-    live.page.route_web_socket("**/live/sound", refuse)
+    monkeypatch.setattr(Places, "is_spent", lambda places, client: places.count < LiveLimits(1).strangers)
     live.page.locator(".live-model").select_option("wiener")
     live.page.get_by_text("The server has no place for you at this moment; trying again.").wait_for()
-    live.page.locator(".live-problem").get_by_text("All taken.").wait_for()
-    assert len(full) > 3 and not live.page.evaluate(f"{HANDLE}.running")
-    live.close()
+    monkeypatch.undo()
+    live.page.get_by_text("Running on the server.").wait_for()
+    live.page.locator(".live-start").click()
+    monkeypatch.setattr(Places, "is_spent", lambda places, client: places.count < LiveLimits(1).strangers)
+    live.page.locator(".live-start").click()
+    live.page.locator(".live-problem").get_by_text("Your network has all").wait_for()
+    assert not live.page.evaluate(f"{HANDLE}.running")
 
 
 def test_a_page_that_may_not_have_a_token_is_told_why(live: LivePage) -> None:
