@@ -76,8 +76,10 @@ class LiveLimits:
         hello: Seconds in which they must.
         token: Seconds in which a token must be used.
         idle: Seconds without sound after which a session ends.
-        ahead: Seconds of sound that may come earlier than they can be spoken, as after a hitch of the network.
-        behind: Seconds of sound that may wait to be denoised.
+        ahead: Seconds of sound that may come earlier than they can be spoken.
+        late: Seconds of sound that may come late and all at once, as after a hitch of the network, or of this server
+            where a thousand connect to it.
+        behind: Seconds of sound that may wait to be denoised, beside what came late.
     """
 
     sessions: int
@@ -86,6 +88,7 @@ class LiveLimits:
     token: float = 60.0
     idle: float = 30.0
     ahead: float = 2.0
+    late: float = 10.0
     behind: float = 1.0
 
 
@@ -305,7 +308,7 @@ class _Session:
     metrics: Metrics
     _arrived: asyncio.Queue[tuple[float, Samples]] = field(default_factory=asyncio.Queue)
     _waiting: float = 0.0  # s of sound that has come and is not denoised yet
-    _early: float = 0.0  # s of sound that came before it can have been spoken
+    _early: float = 0.0  # s of sound that came before it can have been spoken; below 0, that is still to come
     _counted: float = field(default_factory=time.monotonic)
     _sounded: float = field(default_factory=time.monotonic)
     _counts: _Counts = field(default_factory=_Counts)
@@ -344,7 +347,7 @@ class _Session:
         self._count(seconds)
         if len(chunk):
             self._sounded = time.monotonic()
-        if self._waiting + seconds > self.limits.behind + FRAME_BYTES / 4 / self.stream.sample_rate:
+        if self._waiting + seconds > self.limits.behind + self.limits.late + FRAME_BYTES / 4 / self.stream.sample_rate:
             raise Refusal("live-behind")
         self._waiting += seconds
         self._arrived.put_nowait((time.monotonic(), chunk))
@@ -352,7 +355,7 @@ class _Session:
     def _count(self, seconds: float) -> None:
         """One more message; however little it holds, a thousand in a second are too many."""
         now = time.monotonic()
-        self._early = max(0.0, self._early - (now - self._counted)) + max(seconds, 0.001)
+        self._early = max(-self.limits.late, self._early - (now - self._counted)) + max(seconds, 0.001)
         self._counted = now
         if self._early > self.limits.ahead:
             raise Refusal("live-fast")

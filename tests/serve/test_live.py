@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -82,8 +82,8 @@ class Server:
         return json.dumps(wanted | {"token": self.token()} | said)
 
     @contextmanager
-    def session(self, client: str = "", **said: Any) -> Iterator[ClientConnection]:
-        with self.connect(client) as socket:
+    def session(self, client: str = "", max_queue: int | None = 16, **said: Any) -> Iterator[ClientConnection]:
+        with self.connect(client, max_queue=max_queue) as socket:
             socket.send(self.hello(**said))
             assert told(socket)["type"] == "ready"
             yield socket
@@ -494,19 +494,26 @@ async def crowd(server: Server, count: int, client: Callable[[int], str]) -> Cou
     return Counter(await asyncio.gather(*(stranger(number) for number in range(count))))
 
 
+def spoken(socket: ClientConnection, sound: np.ndarray) -> np.ndarray:
+    """Sends a sound as it is spoken at 16 kHz; what comes back, but for the last quarter of a second."""
+    began = time.monotonic()
+    for start in range(0, len(sound), 256):
+        time.sleep(max(0.0, began + start / 16_000 - time.monotonic()))
+        socket.send(sound[start : start + 256].astype("<f4").tobytes())
+    return answered(socket, sound[:0], 256, len(sound) - 4000)
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="open files are counted in /proc")
 @pytest.mark.parametrize("clients", [1, 250])
 def test_a_thousand_at_once_touch_no_session_and_leave_nothing(
     start: Callable[..., Server], noisy: np.ndarray, many_files: None, clients: int
 ) -> None:
-    server = start(hello=0.5)
-    with server.session() as socket, ThreadPoolExecutor(1) as beside:
+    server, sound = start(hello=0.5, ahead=2.0, behind=1.0), np.resize(noisy, 80_000)
+    with server.session(max_queue=None) as socket, ThreadPoolExecutor(1) as beside:
         files, connections = open_files(), connections_left()
-        talk = beside.submit(answered, socket, np.resize(noisy, 96_000), 256, 90_000)
+        talk = beside.submit(spoken, socket, sound)
         reasons = asyncio.run(crowd(server, 1000, lambda number: f"198.41.1.{number % clients}"))
-        np.testing.assert_allclose(
-            talk.result(), whole(np.resize(noisy, 96_000), 16_000, "wiener")[:90_000], rtol=0, atol=1e-4
-        )
+        np.testing.assert_allclose(talk.result(), whole(sound, 16_000, "wiener")[:76_000], rtol=0, atol=1e-4)
         assert set(reasons) == {"live-crowd", "live-hello"} and reasons["live-crowd"] > 100
         until = time.monotonic() + 10
         while open_files() > files and time.monotonic() < until:
@@ -524,6 +531,18 @@ def test_a_crowd_that_says_nothing_keeps_nobody_out_for_long(start: Callable[...
     assert [refusal(socket) for socket in crowd[:20]] == ["live-hello"] * 20
     with server.session() as socket:
         assert len(answered(socket, np.zeros(1024, np.float32), 256, 512)) == 512
+
+
+def test_sound_that_a_hitch_held_back_is_taken_and_more_is_not(start: Callable[..., Server], noisy: np.ndarray) -> None:
+    server = start(ahead=0.5, late=2.0, behind=0.5)
+    with server.session(max_queue=None) as socket:
+        time.sleep(1.5)
+        found = answered(socket, noisy[:24_000], 256, 23_000)  # 1.5 s of sound at once
+        np.testing.assert_allclose(found, whole(noisy[:24_000], 16_000, "wiener")[:23_000], rtol=0, atol=1e-4)
+        with suppress(ConnectionClosed):
+            for _ in range(400):  # 6.4 s more
+                socket.send(bytes(1024))
+        assert refusal(socket) == "live-fast"
 
 
 @pytest.mark.parametrize("flood", [bytes(FRAME_BYTES), bytes(4), b"", json.dumps({"time": 0})])
