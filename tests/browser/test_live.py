@@ -281,7 +281,7 @@ def test_places_are_switched_while_talking(live: LivePage) -> None:
     live.page.locator(".live-place [value=server]").check()
     live.page.get_by_text("Running on the server.").wait_for()
     live.page.locator(".live-model").select_option("wiener")
-    live.page.get_by_text("Getting the denoiser ready").wait_for()
+    live.wait("model === 'wiener'")
     live.page.get_by_text("Running on the server.").wait_for()
     check_denoised(live, live.steady(after=len(live.side("before"))))
 
@@ -318,7 +318,7 @@ def test_a_choice_that_is_changed_at_once_is_carried_out_once_it_stands(live: Li
         live.page.locator(".live-model").select_option(keys[k % len(keys)])
     live.page.locator(".live-place [value=server]").check()
     live.page.locator(".live-model").select_option("wiener")
-    live.page.get_by_text("Getting the denoiser ready").wait_for()
+    live.wait("model === 'wiener'")
     live.wait("ready")
     assert live.said("said") == "Running on the server."
     check_denoised(live, live.steady(after=len(live.side("before"))))

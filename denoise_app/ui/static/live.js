@@ -2,9 +2,10 @@
 // and played is live-sound.js, in the sound's own thread; where it is denoised is live-engine.js, in another; this file
 // opens them, and shows what they tell.
 //
-// element.denoiseLive: running, place, ready (whether an engine answers), rate, before, after (Int16Array: what was recorded
-// of both sides), steps (of the recording, one after the other: {samples, delay at their end, start: position in the
-// recording that the engine began at, missing: samples of them that came too late}).
+// element.denoiseLive: running, place, model (key of the one that was asked last), ready (whether it answers), rate,
+// before, after (Int16Array: what was recorded of both sides), steps (of the recording, one after the other: {samples,
+// delay at their end, start: position in the recording that the engine began at, missing: samples of them that came too
+// late}).
 const RAW = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
 const PROBLEMS = { NotAllowedError: "blocked", SecurityError: "blocked", NotFoundError: "absent", OverconstrainedError: "absent" };
 const RETRIES = [500, 1000, 2000, 4000, 8000, 16000]; // ms; together longer than the server keeps a place for who is gone
@@ -128,8 +129,8 @@ const place = () => element.querySelector(".live-place input:checked").value;
 
 /** Asks the denoiser that is chosen, where it is chosen; until it is ready the microphone is played as it is. */
 async function ask() {
-  const { worker, node } = run, turn = (run.turn = ++turns), where = place();
-  Object.assign(run, { where, ready: false, network: null, cost: null, latency: null });
+  const { worker, node } = run, turn = next(), where = place();
+  Object.assign(run, { where, model: part("model").value });
   worker.postMessage({ close: true });
   node.port.postMessage({ engine: null, own: false });
   end(run.own);
@@ -143,6 +144,12 @@ async function ask() {
   const channel = new MessageChannel();
   run.port = channel.port2;
   worker.postMessage({ open: { place: where, turn, port: channel.port1, ...options } }, [channel.port1]);
+}
+
+/** From now on nobody is asked, and what an earlier one still says is nobody's; the number of the next turn. */
+function next() {
+  Object.assign(run, { turn: ++turns, ready: false, network: null, cost: null, latency: null });
+  return turns;
 }
 
 async function serverOptions() {
@@ -199,8 +206,7 @@ function told(message) {
 /** The connection broke, or the place is not free again yet: meanwhile the microphone is played as it is. */
 function lost(sentence = say("lost"), meanwhile = "again") {
   if (run.tries >= RETRIES.length) return stop(sentence);
-  const turn = (run.turn = ++turns);
-  run.ready = false;
+  const turn = next();
   run.node.port.postMessage({ engine: null });
   said(meanwhile);
   setTimeout(() => run && turn === run.turn && ask(), RETRIES[run.tries++]);
@@ -215,8 +221,7 @@ function failed(why, sentence) {
 
 /** The denoiser was late so often that the microphone as it is sounds better, for a while. */
 function late() {
-  const turn = (run.turn = ++turns);
-  run.ready = false;
+  const turn = next();
   run.worker.postMessage({ close: true });
   notice(say("late"));
   said("raw-plays", { seconds: REST / 1000 });
@@ -426,6 +431,7 @@ element.denoiseLive = {
   get running() { return Boolean(run); },
   get ready() { return Boolean(run?.ready); },
   get place() { return place(); },
+  get model() { return run?.model; },
   get rate() { return recorded?.rate; },
   get steps() { return recorded?.steps ?? []; },
   get before() { return joined("before"); },
