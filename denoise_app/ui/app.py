@@ -19,7 +19,7 @@ from denoise_app.audio.errors import UserError
 from denoise_app.audio.limits import Limits
 from denoise_app.inference.device import choose
 from denoise_app.serve import health, logs, token
-from denoise_app.serve.limits import ServiceLimits
+from denoise_app.serve.limits import ServiceLimits, raise_open_files
 from denoise_app.serve.live import MESSAGE_BYTES
 from denoise_app.ui import static
 from denoise_app.ui.batch.tab import BatchTab
@@ -169,6 +169,7 @@ def launch(app: App, **options: Any) -> tuple[Any, str, Any]:
 def serve() -> None:
     """Serves the page until it is stopped."""
     zero.prepare()
+    raise_open_files()
     try:
         quiet = logs.from_environment()
         Limits.from_environment()

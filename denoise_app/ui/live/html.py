@@ -16,10 +16,10 @@ PLACES = ("server", "browser", "own")
 FACTS = ("delay", "model", "buffer", "network", "devices", "cost", "missing")
 SIDES = ("before", "after")
 TEXTS = (
-    "start", "stop", "opening", "server-plays", "browser-plays", "own-plays", "own-none", "raw-plays", "again", "lost",
-    "late", "instead", "failed-assets", "failed-graph", "failed-blocked", "failed-slow", "failed-rate", "unplugged",
-    "blocked", "absent", "busy", "insecure", "level", "milliseconds", "percent", "missing", "recorded",
-    "file-before", "file-after",
+    "start", "stop", "ready", "opening", "server-plays", "browser-plays", "own-plays", "own-none", "raw-plays", "again",
+    "lost", "late", "instead", "failed-assets", "failed-graph", "failed-blocked", "failed-slow", "failed-rate",
+    "unplugged", "blocked", "absent", "busy", "insecure", "muted", "paused", "device", "full", "level", "milliseconds",
+    "percent", "missing", "recorded", "recorded-first", "file-before", "file-after",
 )  # fmt: skip
 """What live.js says."""
 

@@ -128,7 +128,7 @@ class Worker:
         """
         counted = self.metrics.job(sound_seconds, (Cancelled, GeneratorExit))
         try:
-            with self.quota.taken(client, sound_seconds), self._busy(), counted:
+            with self.quota.taken(client, sound_seconds), self.busy(), counted:
                 yield
         except ServiceError as error:
             self.metrics.refused(error.reason)
@@ -151,12 +151,12 @@ class Worker:
             Gone: `gone` said so while it waited.
         """
         came = time.monotonic()
-        with self._busy(), self.turns.taken(CURRENT.get() if client is None else client, gone, told) as turn:
+        with self.busy(), self.turns.taken(CURRENT.get() if client is None else client, gone, told) as turn:
             self.metrics.waited(time.monotonic() - came)
             yield turn
 
     @contextmanager
-    def _busy(self) -> Iterator[None]:
+    def busy(self) -> Iterator[None]:
         """What the end of the program waits for."""
         with self._idle:
             self._under_way += 1
