@@ -413,12 +413,12 @@ def outcome_text(outcome: Any) -> str:
 
 def outcome_data(outcome: Any) -> dict[str, Any]:
     """One file's result as JSON."""
-    told = path_data("input", outcome.job.source) | {"notes": [note.told() for note in outcome.notes]}
+    data = path_data("input", outcome.job.source) | {"notes": [note.as_dict() for note in outcome.notes]}
     if outcome.error:
         reason = getattr(outcome.error, "reason", "not-readable")  # an OSError carries none
-        return told | {"error": {"reason": reason, "message": str(outcome.error)}}
+        return data | {"error": {"reason": reason, "message": str(outcome.error)}}
     return (
-        told
+        data
         | path_data("output", outcome.output)
         | {"seconds": round(outcome.seconds, 3), "computing_seconds": round(outcome.computing, 3)}
     )
@@ -457,8 +457,12 @@ def run_replay(args: argparse.Namespace) -> int:
         status(f"note: {name}: {note.message}")
     same = replay.fingerprint(out) == receipt.output
     verdict = "the same samples as in the report" if same else "not the samples of the report"
-    told = {"same_recording": same_recording, "same_samples": same, "notes": [note.told() for note in rendered.notes]}
-    report(args, path_data("output", out) | told, f"{written}: {verdict}")
+    data = {
+        "same_recording": same_recording,
+        "same_samples": same,
+        "notes": [note.as_dict() for note in rendered.notes],
+    }
+    report(args, path_data("output", out) | data, f"{written}: {verdict}")
     return 0 if same else FAILED
 
 
@@ -628,7 +632,7 @@ def run_data(outcome: Any) -> dict[str, Any]:
         "folder": str(outcome.folder),
         "steps": outcome.steps,
         "minutes": round(outcome.minutes, 2),
-        "hours_heard": round(outcome.hours_seen, 2),
+        "hours_seen": round(outcome.hours_seen, 2),
         "score": outcome.score,
         "finished": outcome.finished,
     }

@@ -633,7 +633,7 @@ def test_training_is_told_everything(
     options += ["--model", "gru", "--loss", "hybrid", "--minutes", "2.5", "--steps", "7", "--resume"]
     options += ["--seed", "3", "--device", "cpu"]
     status, data = answer(capsys, "train", *options)
-    assert (status, data["finished"], data["hours_heard"]) == (130, False, 0.25)
+    assert (status, data["finished"], data["hours_seen"]) == (130, False, 0.25)
     paths = {name.replace("-", "_"): folder for name, folder in folders.items()}
     budget = {"minutes": 2.5, "steps": 7, "seed": 3, "device": "cpu", "resume": True}
     assert seen == [TrainConfig("gru", "hybrid", **paths, **budget)]  # type: ignore[arg-type]

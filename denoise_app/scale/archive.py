@@ -93,7 +93,7 @@ def unpack(path: Path, folder: Path, most_files: int, most_bytes: int, min_free:
     except AudioError:
         raise
     except (*BROKEN, OSError) as error:
-        raise ScaleError.of("zip-damaged", name=path.name, problem=_said(error)) from error
+        raise ScaleError.of("zip-damaged", name=path.name, problem=_reason(error)) from error
     return Unpacked((*members, *refused), passed_over)
 
 
@@ -182,9 +182,9 @@ def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, room: Path) -> Mem
         return Member(relative, path, error)
     except BROKEN as error:
         path.unlink(missing_ok=True)
-        return Member(relative, path, ScaleError.of("zip-damaged", name=entry.filename, problem=_said(error)))
+        return Member(relative, path, ScaleError.of("zip-damaged", name=entry.filename, problem=_reason(error)))
     return Member(relative, path)
 
 
-def _said(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     return str(error).rstrip(".") or type(error).__name__

@@ -92,10 +92,10 @@ class Answer:
     def sentence(self) -> str:
         """The words of a refusal; "" where there are none."""
         try:
-            told = json.loads(self.body)
+            answer = json.loads(self.body)
         except ValueError:
             return self.body.decode(errors="replace").strip()
-        said = told.get("detail") if isinstance(told, dict) else None
+        said = answer.get("detail") if isinstance(answer, dict) else None
         return said if isinstance(said, str) else ""
 
     @property
@@ -202,7 +202,7 @@ def clip(seconds: float, seed: int) -> bytes:
     return file.getvalue()
 
 
-def run(url: str, plan: Plan, told: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
+def run(url: str, plan: Plan, say: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
     """Does what is planned; returns the figures and what is wrong, under "problems".
 
     Args:
@@ -220,7 +220,7 @@ def run(url: str, plan: Plan, told: Callable[[str], None] = lambda line: None) -
     for number, (visitor, model) in enumerate(zip(visitors, models, strict=True)):
         paths.append(visitor.upload(clip(plan.clip_seconds, number)))
         wanted.append(hashlib.sha256(visitor.denoised(paths[-1], model)).hexdigest())
-        told(f"alone: {number + 1} of {plan.users}")
+        say(f"alone: {number + 1} of {plan.users}")
     if len(set(wanted)) < len(wanted):
         raise Failed("two clips became the same file, so nobody could tell whose is whose")
     tally, lock, until = Tally(), threading.Lock(), time.monotonic() + plan.seconds
@@ -234,9 +234,9 @@ def run(url: str, plan: Plan, told: Callable[[str], None] = lambda line: None) -
         deed.start()
     while any(deed.is_alive() for deed in deeds):
         time.sleep(min(10.0, max(0.5, plan.seconds / 10)))
-        told(f"under load: {len(tally.seconds)} exact, {sum(tally.refused.values())} refused, {tally.wrong} wrong")
+        say(f"under load: {len(tally.seconds)} exact, {sum(tally.refused.values())} refused, {tally.wrong} wrong")
     after = _held(watcher)
-    told(f"resting for {plan.rest:g} s")
+    say(f"resting for {plan.rest:g} s")
     time.sleep(plan.rest)
     return _figures(plan, tally, {"before": before, "after": after, "rested": _held(watcher)})
 

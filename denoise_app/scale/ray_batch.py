@@ -87,7 +87,7 @@ def on_cluster(address: str | None = None, actors: int | None = None, patience: 
                 wave = items[start : start + WAVE]
                 for flight in IN_FLIGHT:
                     found = _outcomes(ray, wave, (work, inputs, scratch), min(count, len(wave)), flight)
-                    wave = yield from _matched(wave, _heard(found, patience, len(wave)))
+                    wave = yield from _matched(wave, _within_patience(found, patience, len(wave)))
                 for item in wave:
                     yield item, pool.lost(item, "with its actor or its node")
         finally:
@@ -172,7 +172,7 @@ def _anywhere(item: Item) -> Item:
     return replace(item, job=replace(item.job, source=source, target=target))
 
 
-def _heard(found: Iterator[T], patience: float, left: int) -> Iterator[T]:
+def _within_patience(found: Iterator[T], patience: float, left: int) -> Iterator[T]:
     """The same, from a thread that is not waited for when it falls silent."""
     arrived: queue.SimpleQueue[tuple[T | None, Exception | None]] = queue.SimpleQueue()
 

@@ -75,7 +75,7 @@ class Work:
             output_state="" if outcome.output is None else state_of(outcome.output),
             seconds=round(outcome.seconds, 3),
             computing=round(outcome.computing, 3),
-            notes=tuple(note.told() for note in outcome.notes),
+            notes=tuple(note.as_dict() for note in outcome.notes),
             error=told,
         )
 

@@ -315,7 +315,7 @@ class _Session:
 
     async def run(self) -> None:
         """Until the client goes; raises Refusal or a UserError where it must go."""
-        tasks = [asyncio.create_task(each) for each in (self._hear(), self._answer(), self._report())]
+        tasks = [asyncio.create_task(each) for each in (self._receive(), self._answer(), self._report())]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -325,7 +325,7 @@ class _Session:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _hear(self) -> None:
+    async def _receive(self) -> None:
         """Takes what comes, whatever is still to be denoised."""
         while True:
             left = self._sounded + self.limits.idle - time.monotonic()
@@ -337,7 +337,7 @@ class _Session:
                 return
             if message.get("bytes") is None:
                 self._count(0.0)
-                await self._told(_parsed(message["text"]))
+                await self._obey(_parsed(message["text"]))
             else:
                 self._take(message["bytes"])
 
@@ -360,7 +360,7 @@ class _Session:
         if self._early > self.limits.ahead:
             raise Refusal("live-fast")
 
-    async def _told(self, said: dict[str, Any]) -> None:
+    async def _obey(self, said: dict[str, Any]) -> None:
         if said.keys() == {"strength"}:
             await _within(self.thread, partial(self.stream.adjust, strength=said["strength"]))
         elif said.keys() == {"time"}:
