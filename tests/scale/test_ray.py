@@ -136,7 +136,7 @@ def test_a_killed_head_loses_nothing(cluster: TwoNodes, tmp_path: Path) -> None:
     rows = [json.loads(line) for line in manifest.read_bytes().splitlines()]
     done = {row["output"] for row in rows if row["outcome"] == "done"}
     there = {str(path) for path in (tmp_path / "out").glob("*.wav")}
-    assert 5 < len(done) < 200 and done <= there
+    assert 5 < len(done) < 200 and done <= there, told
     assert len(there - done) <= 2 * max(ray_batch.IN_FLIGHT)  # of each actor
     again = subprocess.run(
         [sys.executable, "-m", "denoise_app", *options, "--json"], cwd=ROOT, capture_output=True, text=True, check=True

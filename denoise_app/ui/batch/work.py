@@ -17,7 +17,7 @@ from denoise_app.inference.engine import Cancelled, Settings
 from denoise_app.inference.progress import Progress, Question, Report
 from denoise_app.metrics.errors import MetricUnavailable
 from denoise_app.scale import archive, run
-from denoise_app.scale.items import Item
+from denoise_app.scale.items import Item, endangered
 from denoise_app.scale.manifest import Manifest, local_state
 from denoise_app.scale.work import Bench, Work, reason_of, scratch_of
 from denoise_app.serve.limits import ServiceLimits
@@ -180,7 +180,7 @@ def carry_out(worker: Worker, made: Batch, offer: Entry, settings: Settings, job
     loading = Background(worker, lambda report, stopped: worker.offers.load(offer), job)
     for progress in loading:
         yield Step(tally, progress if isinstance(progress, Place) else None)
-    inputs = batch.endangered([item.job for item in made.items])
+    inputs = endangered(made.items)
     bench = Bench(work, loading.result, inputs, scratch_of(made.manifest.path))
     try:
         for item in todo:
