@@ -804,5 +804,5 @@ def test_a_name_may_end_in_a_carriage_return_of_its_own(tmp_path: Path) -> None:
 
 
 def test_a_list_that_is_not_there_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["denoise", "--from-file", str(tmp_path / "none"), "-o", str(tmp_path)]) == 1
+    assert cli.main(["denoise", "--from-file", str(tmp_path / "none"), "-o", str(tmp_path)]) == 1
     assert f"error: the list {tmp_path / 'none'} cannot be read: No such file" in capsys.readouterr().err

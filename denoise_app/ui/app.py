@@ -147,6 +147,7 @@ def launch(app: App, **options: Any) -> tuple[Any, str, Any]:
             "routes": [*app.routes, *health.routes(state, worker.metrics, app.token)],
             "lifespan": service.lifespan(app.site, app.limits),
             "middleware": [Middleware(Lean)],
+            "exception_handlers": dict.fromkeys((TypeError, KeyError), api.misnamed),
         },
         "favicon_path": static.path("icon.svg"),
         "max_file_size": min(Limits.from_environment().max_bytes, app.limits.max_upload),

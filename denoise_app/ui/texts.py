@@ -739,6 +739,8 @@ ENGLISH: dict[str, str] = OF_OTHER_ROOMS | {
     "refused.body-too-large": "The request is larger than {limit}, and was not read. Recordings are sent to /upload.",
     "refused.failed": "The server could not answer this. Check the address and what was sent, or try again later.",
     "refused.not-here": "There is no such address here.",
+    "refused.no-parameter": "There is no parameter {name}. The link in the page's footer describes all.",
+    "refused.parameter-missing": "The parameter {name} is missing. The link in the page's footer describes all.",
     "refused.closing": "The server is about to be started again. Try again in a minute.",
     "refused.too-many-bytes": "You have as much here already as a visitor may, {limit}. Files go an hour after their "
     "last use; come back then, or run this program yourself.",
@@ -1535,6 +1537,8 @@ CHINESE: dict[str, str] = {
     "refused.body-too-large": "请求超过 {limit}，未予读取。录音请先发送到 /upload。",
     "refused.failed": "服务器无法回应此请求。请检查地址和所发送的内容，或稍后再试。",
     "refused.not-here": "这里没有此地址。",
+    "refused.no-parameter": "没有参数 {name}。页脚的链接说明了全部参数。",
+    "refused.parameter-missing": "缺少参数 {name}。页脚的链接说明了全部参数。",
     "refused.closing": "服务器即将重新启动。请过一分钟再试。",
     "refused.too-many-bytes": "您在这里的文件已达每位访客的上限 {limit}。文件在最后一次使用一小时后删除；请届时再来，"
     "或自行运行本程序。",
