@@ -193,7 +193,7 @@ def head() -> str:
     words = {"TITLE_ZH": chinese["app.name"], "RECORDING_ZH": chinese["source.heading"]}
     words |= {"COPIED_ZH": chinese["download.copied"], "COPIED_EN": LANGUAGES["en"]["download.copied"]}
     page = re.sub("|".join(words), lambda name: json.dumps(words[name[0]]), static.text("page.js"))
-    script = static.text("upload.js") + page
+    script = static.text("upload.js") + static.text("drop.js") + page
     return f"<script>{script}</script>"
 
 
