@@ -965,6 +965,8 @@ def run_loadtest(args: argparse.Namespace) -> int:
     )
     try:
         figures = loadtest.run(args.url, plan, lambda line: status(line, passing=True))
+    except loadtest.NotReady as error:
+        raise Failure(printable(str(error))) from error
     except (loadtest.Refused, loadtest.Failed) as error:
         raise Failure(f"a clip cannot be denoised even alone: {printable(str(error))}") from error
     report(args, figures, loadtest_text(figures))

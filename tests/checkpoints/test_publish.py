@@ -72,28 +72,42 @@ def test_whoever_may_not_write_is_told(hub: Any, online: Any, offline: Any, unre
     assert reasons == ["hub-not-permitted", "hub-offline", "hub-unreachable"] and not hub.repos
 
 
-@pytest.fixture
-def published(hub: Any, hub_home: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """The command itself, by one who may write."""
+Run = Callable[..., subprocess.CompletedProcess[str]]
 
-    def run(folder: Path, *options: str, path: str = "") -> subprocess.CompletedProcess[str]:
+
+@pytest.fixture
+def commanded(hub: Any, hub_home: Path) -> Run:
+    """The command line itself, by one who may write."""
+
+    def run(*words: str, path: str = "") -> subprocess.CompletedProcess[str]:
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "DENOISE_"))}
         kept |= {"HF_ENDPOINT": hub.address, "HF_HOME": str(hub_home), "HF_TOKEN": TOKEN, "HF_HUB_DISABLE_XET": "1"}
         kept |= {"PYTHONPATH": os.pathsep.join(filter(None, (path, str(ROOT)))), "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-m", "denoise_app", "publish", str(folder), "--repo", REPO, *options, "--json"]
+        command = [sys.executable, "-m", "denoise_app", *words, "--json"]
         return subprocess.run(command, env=kept, capture_output=True, text=True)
 
     return run
 
 
-def test_a_causal_model_goes_with_a_graph_that_runs(hub: Any, published: Any, tmp_path: Path, speech: Clip) -> None:
-    """Onto the Hub, down again, and beside the weights, where it gives the samples of the checkpoint."""
+@pytest.fixture
+def published(commanded: Run) -> Run:
+    """`publish` of a folder."""
+    return lambda folder, *options, **more: commanded("publish", str(folder), "--repo", REPO, *options, **more)
+
+
+def test_a_causal_model_goes_with_a_graph_that_runs(
+    hub: Any, published: Run, commanded: Run, tmp_path: Path, speech: Clip
+) -> None:
+    """Onto the Hub, from there into a Space, and down again, where it gives the samples of the checkpoint."""
     own = ROOT / "weights" / "gru" / "mse"
     done = published(own)
     assert done.returncode == 0, done.stderr
     assert "gru/mse/model.onnx" in json.loads(done.stdout)["files"]
     files = hub.repos[REPO].files
     assert files["gru/mse/model.onnx"] in hub.large.values()
+    place = ["--out", str(tmp_path / "space"), "--weights", f"{REPO}@{hub.repos[REPO].sha}"]
+    assert commanded("space", *place).returncode == 0
+    assert (tmp_path / "space/weights/gru/mse/model.safetensors").read_bytes() == files["gru/mse/model.safetensors"]
     folder = tmp_path / "gru" / "mse"
     folder.mkdir(parents=True)
     for name in ("config.json", "model.safetensors", "README.md", "model.onnx"):
@@ -109,21 +123,21 @@ def test_a_causal_model_goes_with_a_graph_that_runs(hub: Any, published: Any, tm
     ("name", "said"),
     [("cnn/mse", ""), ("waveform/hybrid", "without an ONNX file: waveform cannot be exported frame by frame")],
 )
-def test_a_model_without_a_graph_goes_without(name: str, said: str, hub: Any, published: Any) -> None:
+def test_a_model_without_a_graph_goes_without(name: str, said: str, hub: Any, published: Run) -> None:
     done = published(ROOT / "weights" / name)
     assert done.returncode == 0 and said in done.stderr, done.stderr
     assert f"{name}/model.safetensors" in hub.repos[REPO].files
     assert not [file for file in hub.repos[REPO].files if file.endswith(".onnx")]
 
 
-def test_where_the_package_for_graphs_is_missing_nothing_is_sent(hub: Any, published: Any, tmp_path: Path) -> None:
+def test_where_the_package_for_graphs_is_missing_nothing_is_sent(hub: Any, published: Run, tmp_path: Path) -> None:
     (tmp_path / "onnx.py").write_text("raise ModuleNotFoundError(\"No module named 'onnx'\", name='onnx')")
     done = published(ROOT / "weights" / "gru" / "mse", path=str(tmp_path))
     assert done.returncode == 1 and "the ONNX file needs pip install onnx; or give --no-onnx" in done.stderr
     assert hub.repos == {} and not [line for line in hub.log if "/commit/" in line]
 
 
-def test_the_command_publishes_and_tells_where(hub: Any, published: Any, stored: Path) -> None:
+def test_the_command_publishes_and_tells_where(hub: Any, published: Run, stored: Path) -> None:
     done = published(stored, "--no-onnx")
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
