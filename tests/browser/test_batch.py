@@ -117,6 +117,22 @@ def test_a_folder_can_be_dropped_with_files_beside_it(
     visit.close()
 
 
+def test_what_is_let_go_beside_the_field_is_not_opened(browser: Any, served: Served) -> None:
+    visit = Visit(browser)
+    page = opened(visit, served)
+    stopped = page.evaluate(
+        """() => ["Files", "text/plain"].map((kind) => {
+            const data = new DataTransfer();
+            if (kind === "Files") data.items.add(new File(["x"], "a.wav")); else data.setData(kind, "x");
+            const event = new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true });
+            document.querySelector("#batch-outcome").dispatchEvent(event);
+            return event.defaultPrevented;
+        })"""
+    )
+    assert stopped == [True, False]
+    visit.close()
+
+
 def test_files_alone_can_be_dropped_as_ever(browser: Any, served: Served, drop: Path) -> None:
     visit = Visit(browser)
     page = opened(visit, served)

@@ -27,4 +27,8 @@
     input.dispatchEvent(new Event("change", { bubbles: true }));
   };
   document.addEventListener("drop", take, true); // before Gradio hears of it
+
+  // What is let go beside a field would be opened in place of the page, whose work would be lost.
+  const stay = (event) => { if (event.dataTransfer?.types.includes("Files")) event.preventDefault(); };
+  for (const kind of ["dragover", "drop"]) window.addEventListener(kind, stay);
 }
