@@ -8,6 +8,7 @@ hold, what is printed is plain text; whoever stops reading it ends no work.
 from __future__ import annotations
 
 import argparse
+import codecs
 import io
 import json
 import math
@@ -267,9 +268,10 @@ def add_denoise(commands: Any) -> None:
 def run_denoise(args: argparse.Namespace) -> int:
     from denoise_app.inference import catalog
     from denoise_app.inference.engine import Selection, Settings
-    from denoise_app.scale import items, run, work
+    from denoise_app.scale import items, places, run, work
 
-    inputs = args.inputs + (listed(args.from_file) if args.from_file else [])
+    inputs = [places.here(name) for name in args.inputs + (listed(args.from_file) if args.from_file else [])]
+    args.out = places.here(args.out)
     if not inputs:
         raise Failure("nothing is named: give files, folders or --from-file")
     entry = catalog.find(args.model or catalog.recommended()[0], args.loss)
@@ -398,9 +400,19 @@ def bar(tally: Any) -> str:
 
 
 def listed(file: str) -> list[str]:
-    """The names in a list, ended by line breaks or, where there are any, by zero bytes."""
-    data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-    return [os.fsdecode(name) for name in data.split(b"\0" if b"\0" in data else b"\n") if name]
+    """The names in a list, ended by line breaks of any system or, where there are any, by zero bytes."""
+    try:
+        data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    except OSError as error:
+        raise Failure(f"the list {printable(file)} cannot be read: {error.strerror or error}") from error
+    data = data.removeprefix(codecs.BOM_UTF8)
+    if b"\0" in data:
+        names = data.split(b"\0")
+    else:
+        names = data.rstrip(b"\n").split(b"\n")
+        if all(name.endswith(b"\r") for name in names):  # in every line: it belongs to no name
+            names = [name[:-1] for name in names]
+    return [os.fsdecode(name) for name in names if name]
 
 
 def outcome_text(outcome: Any) -> str:
@@ -957,6 +969,8 @@ def run_loadtest(args: argparse.Namespace) -> int:
     )
     try:
         figures = loadtest.run(args.url, plan, lambda line: status(line, passing=True))
+    except loadtest.NotReady as error:
+        raise Failure(printable(str(error))) from error
     except (loadtest.Refused, loadtest.Failed) as error:
         raise Failure(f"a clip cannot be denoised even alone: {printable(str(error))}") from error
     report(args, figures, loadtest_text(figures))

@@ -781,3 +781,28 @@ def test_models_tells_what_is_left_out(
     status, printed, said = call(capsys, "models")
     assert status == 0 and "odd" not in printed
     assert "left out: The ONNX file odd.onnx is refused: " in said
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"a.wav\nb c.wav\n",
+        b"a.wav\r\nb c.wav\r\n",
+        b"\xef\xbb\xbfa.wav\nb c.wav",
+        b"a.wav\0b c.wav\0",
+        b"\na.wav\n\nb c.wav\n\n",
+    ],
+)
+def test_a_list_of_any_system_is_read(text: bytes, tmp_path: Path) -> None:
+    (tmp_path / "list").write_bytes(text)
+    assert cli.listed(str(tmp_path / "list")) == ["a.wav", "b c.wav"]
+
+
+def test_a_name_may_end_in_a_carriage_return_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "list").write_bytes(b"a.wav\r\nb.wav\n")
+    assert cli.listed(str(tmp_path / "list")) == ["a.wav\r", "b.wav"]
+
+
+def test_a_list_that_is_not_there_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["denoise", "--from-file", str(tmp_path / "none"), "-o", str(tmp_path)]) == 1
+    assert f"error: the list {tmp_path / 'none'} cannot be read: No such file" in capsys.readouterr().err

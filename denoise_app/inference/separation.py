@@ -363,7 +363,7 @@ class Separating:
             channels=self.channels,
             model_rate=self.model_rate,
             delay_seconds=self._denoiser.latency / self.model_rate,
-            device=self._run.device,
+            device=getattr(self._denoiser, "computes_on", self._run.device),  # one may hand its work on
             seconds_taken=self._seconds,
             levels=levels,
             notes=(*levels.notes(), *self._cancelling.notes(), *notes),

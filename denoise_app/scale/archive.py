@@ -25,6 +25,7 @@ SMALL = 100 << 20  # bytes that may be silence
 ENCRYPTED = 0x1
 ARCHIVES = frozenset((".zip", ".7z", ".rar", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst"))
 COPY = 1 << 20  # bytes at a time
+REFUSALS = ("zip-damaged", "zip-too-many", "zip-bomb")  # of a zip itself, whatever else is in the batch
 BROKEN = (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, ValueError, RuntimeError, UnicodeError)
 
 

@@ -117,6 +117,10 @@ class Failed(Exception):
     """The page took an order and could not carry it out."""
 
 
+class NotReady(Exception):
+    """No page of this program takes work at an address; the message says why."""
+
+
 class Visitor:
     """One who asks a page, from an address of its own.
 
@@ -202,17 +206,30 @@ def clip(seconds: float, seed: int) -> bytes:
     return file.getvalue()
 
 
+def _check_ready(watcher: Visitor) -> None:
+    try:
+        answer = watcher.ask("readyz")
+    except OSError as error:
+        raise NotReady(f"{watcher.url} does not answer: {getattr(error, 'reason', error)}") from error
+    word = answer.body.strip()
+    if (answer.status, word) in ((503, b"loading"), (503, b"draining")):
+        raise NotReady(f"{watcher.url} takes no work now: it is {word.decode()}")
+    if (answer.status, word) != (200, b"ready"):
+        raise NotReady(f"{watcher.url} is no page of this program: /readyz there answers {answer.status}")
+
+
 def run(url: str, plan: Plan, say: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
     """Does what is planned; returns the figures and what is wrong, under "problems".
 
     Args:
-        told: Given a line now and then.
+        say: Given a line now and then.
 
     Raises:
-        OSError: Nobody answers at this address.
+        NotReady: Nobody answers at this address, or not a page of this program, or one that takes no work now.
         Refused, Failed: A clip cannot be denoised even alone.
     """
     watcher = Visitor(url, "11.1.0.0", plan.token)
+    _check_ready(watcher)
     before = _held(watcher)
     visitors = [Visitor(url, f"11.0.{number // 250}.{number % 250 + 1}", plan.token) for number in range(plan.users)]
     models = [plan.models[number % len(plan.models)] for number in range(plan.users)]

@@ -24,7 +24,7 @@ from denoise_app.inference import batch
 
 from . import pool
 from .errors import ScaleError
-from .items import Item
+from .items import Item, endangered
 from .run import Engine
 from .work import Bench, Work, swept
 
@@ -82,7 +82,7 @@ def on_cluster(address: str | None = None, actors: int | None = None, patience: 
             if own:
                 _connect(ray, address, actors)
             count = actors or max(1, int(ray.cluster_resources().get("CPU", 1)))
-            inputs = batch.endangered([item.job for item in items])
+            inputs = endangered(items)
             for start in range(0, len(items), WAVE):
                 wave = items[start : start + WAVE]
                 for flight in IN_FLIGHT:

@@ -147,6 +147,7 @@ def launch(app: App, **options: Any) -> tuple[Any, str, Any]:
             "routes": [*app.routes, *health.routes(state, worker.metrics, app.token)],
             "lifespan": service.lifespan(app.site, app.limits),
             "middleware": [Middleware(Lean)],
+            "exception_handlers": dict.fromkeys((TypeError, KeyError), api.misnamed),
         },
         "favicon_path": static.path("icon.svg"),
         "max_file_size": min(Limits.from_environment().max_bytes, app.limits.max_upload),
@@ -193,7 +194,7 @@ def head() -> str:
     words = {"TITLE_ZH": chinese["app.name"], "RECORDING_ZH": chinese["source.heading"]}
     words |= {"COPIED_ZH": chinese["download.copied"], "COPIED_EN": LANGUAGES["en"]["download.copied"]}
     page = re.sub("|".join(words), lambda name: json.dumps(words[name[0]]), static.text("page.js"))
-    script = static.text("upload.js") + page
+    script = static.text("upload.js") + static.text("drop.js") + page
     return f"<script>{script}</script>"
 
 

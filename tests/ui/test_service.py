@@ -186,6 +186,22 @@ def test_no_answer_of_the_api_is_null(server: Server, recording: Make, monkeypat
         assert refused.status_code >= 400 and all(refused.json().values()), path
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "status", "told"),
+    [
+        ("call/v2/denoise", {"audio": None, "modle": "live"}, 422, "There is no parameter modle."),
+        ("call/v2/denoise", {"audio": None, "\x1b[2J" * 100: 1}, 422, "There is no parameter \\x1b[2J"),
+        ("call/v2/denoise", {}, 422, "The parameter audio is missing."),
+        ("call/v2/nothing", {"audio": None}, 404, "There is no such address here."),
+    ],
+)
+def test_a_call_that_names_what_is_not_there_is_told(
+    path: str, body: dict[str, Any], status: int, told: str, server: Server
+) -> None:
+    answer = httpx.post(f"{server.url}gradio_api/{path}", json=body)
+    assert answer.status_code == status and answer.json()["detail"].startswith(told) and len(answer.text) < 600
+
+
 # -------------------------------------------------------------------------------------------------------------- visits
 
 
