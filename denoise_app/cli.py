@@ -8,6 +8,7 @@ hold, what is printed is plain text; whoever stops reading it ends no work.
 from __future__ import annotations
 
 import argparse
+import codecs
 import io
 import json
 import math
@@ -267,9 +268,10 @@ def add_denoise(commands: Any) -> None:
 def run_denoise(args: argparse.Namespace) -> int:
     from denoise_app.inference import catalog
     from denoise_app.inference.engine import Selection, Settings
-    from denoise_app.scale import items, run, work
+    from denoise_app.scale import items, places, run, work
 
-    inputs = args.inputs + (listed(args.from_file) if args.from_file else [])
+    inputs = [places.here(name) for name in args.inputs + (listed(args.from_file) if args.from_file else [])]
+    args.out = places.here(args.out)
     if not inputs:
         raise Failure("nothing is named: give files, folders or --from-file")
     entry = catalog.find(args.model or catalog.recommended()[0], args.loss)
@@ -398,9 +400,19 @@ def bar(tally: Any) -> str:
 
 
 def listed(file: str) -> list[str]:
-    """The names in a list, ended by line breaks or, where there are any, by zero bytes."""
-    data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-    return [os.fsdecode(name) for name in data.split(b"\0" if b"\0" in data else b"\n") if name]
+    """The names in a list, ended by line breaks of any system or, where there are any, by zero bytes."""
+    try:
+        data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    except OSError as error:
+        raise Failure(f"the list {printable(file)} cannot be read: {error.strerror or error}") from error
+    data = data.removeprefix(codecs.BOM_UTF8)
+    if b"\0" in data:
+        names = data.split(b"\0")
+    else:
+        names = data.rstrip(b"\n").split(b"\n")
+        if all(name.endswith(b"\r") for name in names):  # in every line: it belongs to no name
+            names = [name[:-1] for name in names]
+    return [os.fsdecode(name) for name in names if name]
 
 
 def outcome_text(outcome: Any) -> str:
@@ -413,12 +425,12 @@ def outcome_text(outcome: Any) -> str:
 
 def outcome_data(outcome: Any) -> dict[str, Any]:
     """One file's result as JSON."""
-    told = path_data("input", outcome.job.source) | {"notes": [note.told() for note in outcome.notes]}
+    data = path_data("input", outcome.job.source) | {"notes": [note.as_dict() for note in outcome.notes]}
     if outcome.error:
         reason = getattr(outcome.error, "reason", "not-readable")  # an OSError carries none
-        return told | {"error": {"reason": reason, "message": str(outcome.error)}}
+        return data | {"error": {"reason": reason, "message": str(outcome.error)}}
     return (
-        told
+        data
         | path_data("output", outcome.output)
         | {"seconds": round(outcome.seconds, 3), "computing_seconds": round(outcome.computing, 3)}
     )
@@ -457,8 +469,12 @@ def run_replay(args: argparse.Namespace) -> int:
         status(f"note: {name}: {note.message}")
     same = replay.fingerprint(out) == receipt.output
     verdict = "the same samples as in the report" if same else "not the samples of the report"
-    told = {"same_recording": same_recording, "same_samples": same, "notes": [note.told() for note in rendered.notes]}
-    report(args, path_data("output", out) | told, f"{written}: {verdict}")
+    data = {
+        "same_recording": same_recording,
+        "same_samples": same,
+        "notes": [note.as_dict() for note in rendered.notes],
+    }
+    report(args, path_data("output", out) | data, f"{written}: {verdict}")
     return 0 if same else FAILED
 
 
@@ -628,7 +644,7 @@ def run_data(outcome: Any) -> dict[str, Any]:
         "folder": str(outcome.folder),
         "steps": outcome.steps,
         "minutes": round(outcome.minutes, 2),
-        "hours_heard": round(outcome.hours_seen, 2),
+        "hours_seen": round(outcome.hours_seen, 2),
         "score": outcome.score,
         "finished": outcome.finished,
     }
@@ -953,6 +969,8 @@ def run_loadtest(args: argparse.Namespace) -> int:
     )
     try:
         figures = loadtest.run(args.url, plan, lambda line: status(line, passing=True))
+    except loadtest.NotReady as error:
+        raise Failure(printable(str(error))) from error
     except (loadtest.Refused, loadtest.Failed) as error:
         raise Failure(f"a clip cannot be denoised even alone: {printable(str(error))}") from error
     report(args, figures, loadtest_text(figures))

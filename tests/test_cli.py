@@ -633,7 +633,7 @@ def test_training_is_told_everything(
     options += ["--model", "gru", "--loss", "hybrid", "--minutes", "2.5", "--steps", "7", "--resume"]
     options += ["--seed", "3", "--device", "cpu"]
     status, data = answer(capsys, "train", *options)
-    assert (status, data["finished"], data["hours_heard"]) == (130, False, 0.25)
+    assert (status, data["finished"], data["hours_seen"]) == (130, False, 0.25)
     paths = {name.replace("-", "_"): folder for name, folder in folders.items()}
     budget = {"minutes": 2.5, "steps": 7, "seed": 3, "device": "cpu", "resume": True}
     assert seen == [TrainConfig("gru", "hybrid", **paths, **budget)]  # type: ignore[arg-type]
@@ -781,3 +781,28 @@ def test_models_tells_what_is_left_out(
     status, printed, said = call(capsys, "models")
     assert status == 0 and "odd" not in printed
     assert "left out: The ONNX file odd.onnx is refused: " in said
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"a.wav\nb c.wav\n",
+        b"a.wav\r\nb c.wav\r\n",
+        b"\xef\xbb\xbfa.wav\nb c.wav",
+        b"a.wav\0b c.wav\0",
+        b"\na.wav\n\nb c.wav\n\n",
+    ],
+)
+def test_a_list_of_any_system_is_read(text: bytes, tmp_path: Path) -> None:
+    (tmp_path / "list").write_bytes(text)
+    assert cli.listed(str(tmp_path / "list")) == ["a.wav", "b c.wav"]
+
+
+def test_a_name_may_end_in_a_carriage_return_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "list").write_bytes(b"a.wav\r\nb.wav\n")
+    assert cli.listed(str(tmp_path / "list")) == ["a.wav\r", "b.wav"]
+
+
+def test_a_list_that_is_not_there_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["denoise", "--from-file", str(tmp_path / "none"), "-o", str(tmp_path)]) == 1
+    assert f"error: the list {tmp_path / 'none'} cannot be read: No such file" in capsys.readouterr().err

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import codecs
+import glob
 import os
 import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from denoise_app.audio.files import SUFFIXES
@@ -15,6 +17,7 @@ from denoise_app.audio.names import printable
 
 TYPESCRIPT = (".ts", ".mts")  # MPEG transport streams end so, and programs in TypeScript
 HEAD = 1024  # bytes that tell the one from the other
+DEEP = re.compile(r"(?s)(?P<base>|.*?/)\*\*(?:/+\*\*)*(?:/+(?P<tail>.*))?")  # a pattern with folders of any depth
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,43 @@ def look(folder: Path, out: Path | None = None) -> Found:
             elif kind != "output":
                 passed_over[kind] += 1
     return Found(tuple(sorted(sounds)), most_first(passed_over), tuple(closed))
+
+
+def matching(pattern: str, out: Path | None = None) -> list[str]:
+    """What a pattern matches, sorted.
+
+    As `glob` has it, but ** enters folders as `look` does: no links, in which loops lie, and not `out` where it lies
+    in the tree. What lies in a folder that matches as well comes with it.
+    """
+    found = _expanded(pattern)
+    fixed = Path(*takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts))
+    folders = {Path(name) for name in found if os.path.isdir(name)}
+    output = Path(os.path.realpath(out)) if out is not None else None
+    if output is not None and Path(os.path.realpath(fixed)).is_relative_to(output):
+        output = None  # the pattern itself names what lies in it
+    return [
+        name
+        for name in sorted(found)
+        if folders.isdisjoint(Path(name).parents)
+        and (output is None or not Path(os.path.realpath(name)).is_relative_to(output))
+    ]
+
+
+def _expanded(pattern: str) -> list[str]:
+    deep = DEEP.fullmatch(pattern.replace(os.sep, "/"))
+    if deep is None:
+        return glob.glob(pattern)
+    bases = glob.glob(deep["base"]) if deep["base"] else [os.curdir]
+    if not deep["tail"]:
+        return bases
+    found = []
+    for base in bases:
+        for folder, inner, _ in os.walk(base):  # which enters no links
+            inner[:] = [name for name in inner if not name.startswith(".")]
+            below = os.path.join(glob.escape(folder), deep["tail"])
+            names = _expanded(below if deep["base"] else below.removeprefix(os.path.join(os.curdir, "")))
+            found += [name for name in names if not (os.path.islink(name) and os.path.isdir(name))]
+    return list(dict.fromkeys(found))
 
 
 def most_first(counts: Mapping[str, int]) -> dict[str, int]:

@@ -181,9 +181,9 @@ class LoudnessMeter:
 
     def push(self, block: Samples) -> None:
         """Hears (channels, n) float32, n >= 0."""
-        self._hear(self._resampler.push(block))
+        self._measure(self._resampler.push(block))
 
-    def _hear(self, block: Samples) -> None:
+    def _measure(self, block: Samples) -> None:
         if not block.shape[1]:
             return
         weighted, self._state = sosfilt(self._sections, block.astype(np.float64), axis=1, zi=self._state)
@@ -203,7 +203,7 @@ class LoudnessMeter:
 
         Sound shorter than 400 ms, which the recommendation leaves open, is taken as one gating block.
         """
-        self._hear(self._resampler.finish())
+        self._measure(self._resampler.finish())
         energies = np.array(self._energies)
         if len(energies) < self.OVERLAP:
             mean_squares = np.array([(energies.sum() + self._partial) / max(self._heard, 1)])

@@ -52,10 +52,10 @@ class Note:
         shown = printable_facts(facts)
         return cls(key, SENTENCES[key].format(**shown), shown)
 
-    def told(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """For programs: key, message, and the facts by their names.
 
-        >>> Note.of("dc-offset", percent=3.0).told()
+        >>> Note.of("dc-offset", percent=3.0).as_dict()
         {'key': 'dc-offset', 'message': 'It has a DC offset of 3 % of full scale.', 'percent': 3.0}
         """
         return {"key": self.key, "message": self.message, **self.facts}

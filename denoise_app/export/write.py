@@ -105,21 +105,21 @@ def export(folder: Path, target: Path, speech: Clip, frames: graphs.Frames = "on
 
 def compared(model: StreamingDenoiser, graph: StreamingDenoiser, speech: Clip, block: int | None = None) -> Parity:
     """Both denoisers on the same speech, in blocks of so many samples, or at once."""
-    heard = torch.tensor(resample(mid(speech.samples), speech.sample_rate, model.sample_rate))
-    size = block or heard.shape[1]
-    wanted, torch_ms = _timed(model, heard, size)
-    found, onnx_ms = _timed(graph, heard, size)
+    signal = torch.tensor(resample(mid(speech.samples), speech.sample_rate, model.sample_rate))
+    size = block or signal.shape[1]
+    wanted, torch_ms = _timed(model, signal, size)
+    found, onnx_ms = _timed(graph, signal, size)
     difference = (found - wanted).numpy()
     worst, db = float(np.abs(difference).max()), to_db(rms(difference)) - to_db(rms(wanted.numpy()))
     return Parity(worst, db, torch_ms * model.hop / size, onnx_ms * model.hop / size)
 
 
-def _timed(denoiser: StreamingDenoiser, heard: Tensor, size: int) -> tuple[Tensor, float]:
+def _timed(denoiser: StreamingDenoiser, signal: Tensor, size: int) -> tuple[Tensor, float]:
     """What comes out of (1, T) in blocks of `size` samples, and the median of their milliseconds."""
-    taken, out = [], heard
+    taken, out = [], signal
     for _ in range(ROUNDS):
         blocks, parts = Blocks(denoiser, 1), []
-        for part in heard.split(size, dim=1):
+        for part in signal.split(size, dim=1):
             began = time.perf_counter()
             parts.append(blocks.push(part))
             taken.append(time.perf_counter() - began)

@@ -15,7 +15,7 @@ from denoise_app.audio import names
 from denoise_app.audio.encodings import Encoding, fits, suffix
 from denoise_app.audio.errors import AudioError
 from denoise_app.audio.files import SUFFIXES, probe
-from denoise_app.audio.folders import look, most_first
+from denoise_app.audio.folders import look, matching, most_first
 from denoise_app.audio.notes import Note
 from denoise_app.denoiser import Denoiser
 
@@ -86,12 +86,12 @@ def plan(inputs: Sequence[Path | str], out: Path, alone: bool | None = None) -> 
     A folder's tree is mirrored in `out`, below the folder's own name when it is not the only input. In folders,
     hidden files, other kinds of files, links to folders, and an `out` that lies in it are passed over; a file that is
     named is always tried, and once where it is named twice. A pattern, such as `in/**/*.wav`, stands for what it
-    matches, unless there is a file of that very name.
+    matches, see `folders.matching`, unless there is a file of that very name.
 
     Args:
         alone: Whether a folder's own name is left out of its targets; None for where it is the only input.
     """
-    inputs = [path for named in inputs for path in _matching(named)]
+    inputs = [path for named in inputs for path in _matching(named, out)]
     alone = len(inputs) == 1 if alone is None else alone
     jobs: list[Job] = []
     passed_over: Counter[str] = Counter()
@@ -110,11 +110,11 @@ def plan(inputs: Sequence[Path | str], out: Path, alone: bool | None = None) -> 
     return Plan(tuple(kept_apart(list(dict.fromkeys(jobs)))), most_first(passed_over))
 
 
-def _matching(named: Path | str) -> list[Path | str]:
+def _matching(named: Path | str, out: Path) -> list[Path | str]:
     """What a pattern matches, sorted; what is no pattern, or matches nothing, as it was named."""
     if os.path.lexists(named) or not glob.has_magic(str(named)):
         return [named]
-    return [*sorted(glob.glob(str(named), recursive=True))] or [named]
+    return [*matching(str(named), out)] or [named]
 
 
 def _refused(folder: Path, problem: OSError) -> Job:
@@ -189,7 +189,8 @@ def attempt(
         if job.problem is not None:
             raise job.problem
         target = _target(job, settings, track, inputs)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        with disk_errors_explained(str(target.parent)):
+            target.parent.mkdir(parents=True, exist_ok=True)
         with (
             disk_errors_explained(target.name),
             tempfile.TemporaryDirectory(prefix=scratch, dir=target.parent) as work,

@@ -160,15 +160,15 @@ def checked(data: bytes) -> Form:
     for key, value in {"model_type": "gtcrn", "version": "1", "window_type": "hann_sqrt"}.items():
         if metadata.get(key) != value:
             raise ValueError(f"its metadata must have {key} {value!r}, not {metadata.get(key, 'nothing')[:40]!r}")
-    window = onnx_file.said(metadata, "n_fft", 64, 4096)
-    if onnx_file.said(metadata, "window_length", 64, 4096) != window:
+    window = onnx_file.whole_number(metadata, "n_fft", 64, 4096)
+    if onnx_file.whole_number(metadata, "window_length", 64, 4096) != window:
         raise ValueError("its window_length must be its n_fft")
-    hop = onnx_file.said(metadata, "hop_length", 16, 2048)
-    stft = Stft(window, hop, onnx_file.said(metadata, "sample_rate", 8000, 48_000))
+    hop = onnx_file.whole_number(metadata, "hop_length", 16, 2048)
+    stft = Stft(window, hop, onnx_file.whole_number(metadata, "sample_rate", 8000, 48_000))
     shapes = tuple(_state_shape(metadata, key) for key in STATES)
     if sum(math.prod(shape) for shape in shapes) > MAX_STATE:
         raise ValueError(f"its states hold more than {MAX_STATE:,} numbers")
-    look_ahead = onnx_file.said(metadata, "look_ahead", 0, 16) if "look_ahead" in metadata else 0
+    look_ahead = onnx_file.whole_number(metadata, "look_ahead", 0, 16) if "look_ahead" in metadata else 0
     return Form(stft, shapes, look_ahead, contents.numbers, metadata)
 
 

@@ -189,7 +189,7 @@ def shape(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(","))
 
 
-def said(metadata: Mapping[str, str], key: str, low: int, high: int) -> int:
+def whole_number(metadata: Mapping[str, str], key: str, low: int, high: int) -> int:
     """A whole number that the metadata must say.
 
     Raises:

@@ -363,7 +363,7 @@ class Separating:
             channels=self.channels,
             model_rate=self.model_rate,
             delay_seconds=self._denoiser.latency / self.model_rate,
-            device=self._run.device,
+            device=getattr(self._denoiser, "computes_on", self._run.device),  # one may hand its work on
             seconds_taken=self._seconds,
             levels=levels,
             notes=(*levels.notes(), *self._cancelling.notes(), *notes),
@@ -510,15 +510,15 @@ class _Run:
 
     def push(self, block: Samples) -> tuple[Samples, Gains]:
         """(rows, n) float32 -> what is taken away, (rows, m), and the gains of the top band that are then known."""
-        return self._settled(self._hear(self._resampler.push(block)))
+        return self._settled(self._denoise(self._resampler.push(block)))
 
     def finish(self) -> tuple[Samples, Gains]:
         """What is left of both."""
-        parts = [self._settled(self._hear(self._resampler.finish())), self._settled(self._runner.finish())]
+        parts = [self._settled(self._denoise(self._resampler.finish())), self._settled(self._runner.finish())]
         taken, gains = zip(*parts, strict=True)
         return np.concatenate(taken, axis=1), np.concatenate([*gains, self.top_band.finish()])
 
-    def _hear(self, dry: Samples) -> Tensor:
+    def _denoise(self, dry: Samples) -> Tensor:
         self._dry.put(dry)
         return self._runner.push(torch.tensor(dry, device=self.device))
 

@@ -128,13 +128,13 @@ class Stream:
         heard = self._checked(chunk)
         self._flat = chunk.ndim == 1
         self._sound.put(heard)
-        self._hear(self._down.push(heard))
+        self._process(self._down.push(heard))
         return self._given_out(self._settled(), began)
 
     def flush(self) -> Samples:
         """The samples that are left at the end of a sound, in the shape of the last chunk; then it is reset."""
         began = time.perf_counter()
-        self._hear(self._down.finish())
+        self._process(self._down.finish())
         with threads.limited():
             rest = self._blocks.finish()
         self._keep(rest)
@@ -159,7 +159,7 @@ class Stream:
             raise EngineError.of("chunk-not-finite")
         return rows.copy()
 
-    def _hear(self, dry: Samples) -> None:
+    def _process(self, dry: Samples) -> None:
         """One more block (channels, n) at the denoiser's rate."""
         self._dry.put(dry)
         if self._has_high_band:

@@ -89,7 +89,7 @@ class Memory(NamedTuple):
     Attributes:
         sums: Those of the features.
         spectrum: The last frame, (B, bins, 1, 2).
-        heard: The last frames of features, (B, FEATURES, 2, bands).
+        recent: The last frames of features, (B, FEATURES, 2, bands).
         before, after: The last frames that the convolutions around the recurrence saw, (B, 2, S, C).
         full: State of the GRU over all subbands, (1, B, full_width).
         paths: States of the blocks' GRUs along time, (blocks, B * S, C).
@@ -97,7 +97,7 @@ class Memory(NamedTuple):
 
     sums: FeatureSums
     spectrum: Tensor
-    heard: Tensor
+    recent: Tensor
     before: Tensor
     after: Tensor
     full: Tensor
@@ -146,19 +146,19 @@ class DualPath(nn.Module):
 class FullBand(nn.Module):
     """A GRU over a few channels of all subbands together: what the frame is as a whole, and was lately."""
 
-    def __init__(self, subbands: int, channels: int, width: int, heard: int) -> None:
+    def __init__(self, subbands: int, channels: int, width: int, squeezed: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm([subbands, channels])
-        self.squeeze = nn.Linear(channels, heard)
-        self.recur = nn.GRU(subbands * heard, width, batch_first=True)
-        self.spread = nn.Linear(width, subbands * heard)
-        self.expand = nn.Linear(heard, channels)
-        self.heard = heard
+        self.squeeze = nn.Linear(channels, squeezed)
+        self.recur = nn.GRU(subbands * squeezed, width, batch_first=True)
+        self.spread = nn.Linear(width, subbands * squeezed)
+        self.expand = nn.Linear(squeezed, channels)
+        self.squeezed = squeezed
 
     def forward(self, x: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """(B, N, S, C), state (1, B, width) -> (B, N, S, C), the state after it."""
         whole, hidden = run_gru(self.recur, F.relu(self.squeeze(self.norm(x))).flatten(2), hidden)
-        return x + self.expand(F.relu(self.spread(whole)).unflatten(2, (-1, self.heard))), hidden
+        return x + self.expand(F.relu(self.spread(whole)).unflatten(2, (-1, self.squeezed))), hidden
 
 
 class LightCrn(SpectralModel):
@@ -191,7 +191,7 @@ class LightCrn(SpectralModel):
         return Memory(
             sums=self.levels.initial(like, batch),
             spectrum=like.new_zeros(batch, self.stft.bins, 1, 2),
-            heard=like.new_zeros(batch, FEATURES, TAPS - 1, bands),
+            recent=like.new_zeros(batch, FEATURES, TAPS - 1, bands),
             before=past,
             after=past,
             full=like.new_zeros(1, batch, config.full_width),
@@ -209,8 +209,8 @@ class LightCrn(SpectralModel):
     def mask(self, parts: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
         """(B, bins, n, 2) -> complex mask (B, bins, n, 2), and the memory after it."""
         features, sums = self.features(parts, memory)
-        heard = torch.cat([memory.heard, features], dim=2)
-        x = F.relu(self.encode(heard)).permute(0, 2, 3, 1)  # (B, C, N, S) -> (B, N, S, C)
+        recent = torch.cat([memory.recent, features], dim=2)
+        x = F.relu(self.encode(recent)).permute(0, 2, 3, 1)  # (B, C, N, S) -> (B, N, S, C)
         x, before = self.before(x, memory.before)
         x, full = self.full(x, memory.full)
         paths = []
@@ -220,8 +220,8 @@ class LightCrn(SpectralModel):
         x, after = self.after(x, memory.after)
         mask = self.bands.merge(torch.tanh(self.decode(x.permute(0, 3, 1, 2))))  # (B, 2, N, bands) -> (B, 2, N, bins)
         mask = mask.permute(0, 3, 2, 1)
-        heard, spectrum = heard[:, :, -(TAPS - 1) :], parts[:, :, -1:]
-        return mask, Memory(sums, spectrum, heard, before, after, full, torch.stack(paths))
+        recent, spectrum = recent[:, :, -(TAPS - 1) :], parts[:, :, -1:]
+        return mask, Memory(sums, spectrum, recent, before, after, full, torch.stack(paths))
 
     def enhance_parts(self, parts: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
         mask, memory = self.mask(parts, memory)

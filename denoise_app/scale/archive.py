@@ -25,6 +25,7 @@ SMALL = 100 << 20  # bytes that may be silence
 ENCRYPTED = 0x1
 ARCHIVES = frozenset((".zip", ".7z", ".rar", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst"))
 COPY = 1 << 20  # bytes at a time
+REFUSALS = ("zip-damaged", "zip-too-many", "zip-bomb")  # of a zip itself, whatever else is in the batch
 BROKEN = (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, ValueError, RuntimeError, UnicodeError)
 
 
@@ -93,7 +94,7 @@ def unpack(path: Path, folder: Path, most_files: int, most_bytes: int, min_free:
     except AudioError:
         raise
     except (*BROKEN, OSError) as error:
-        raise ScaleError.of("zip-damaged", name=path.name, problem=_said(error)) from error
+        raise ScaleError.of("zip-damaged", name=path.name, problem=_reason(error)) from error
     return Unpacked((*members, *refused), passed_over)
 
 
@@ -182,9 +183,9 @@ def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, room: Path) -> Mem
         return Member(relative, path, error)
     except BROKEN as error:
         path.unlink(missing_ok=True)
-        return Member(relative, path, ScaleError.of("zip-damaged", name=entry.filename, problem=_said(error)))
+        return Member(relative, path, ScaleError.of("zip-damaged", name=entry.filename, problem=_reason(error)))
     return Member(relative, path)
 
 
-def _said(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     return str(error).rstrip(".") or type(error).__name__

@@ -24,6 +24,7 @@ SENTENCES: dict[str, str] = {
     "zip-nested": "{name} is an archive within the zip, which is not opened. Upload it by itself.",
     "no-remote": "{name} lies elsewhere: that needs the package {package}. Install it by pip install "
     "'denoise-app[remote]'.",
+    "no-place": "Results cannot be put at {name}. Name a folder, or an address such as s3://bucket/folder.",
     "remote-missing": "There is no file {name}. Check the name, and who may read it.",
     "remote-fails": "{name} cannot be reached: {problem}. It was tried {tries} times; run the same command again.",
 }

@@ -12,6 +12,7 @@ from denoise_app.audio.folders import most_first
 from denoise_app.inference import batch
 
 from . import places
+from .errors import ScaleError
 from .manifest import local_state
 
 
@@ -71,8 +72,11 @@ def plan(inputs: Sequence[str | Path], out: str | Path) -> Batch:
         out: A folder, or an address of one.
 
     Raises:
-        ScaleError: "no-remote" where a package for such addresses is missing; "remote-fails".
+        ScaleError: "no-place" where no result can be put; "no-remote" where a package for such addresses is missing;
+            "remote-fails".
     """
+    if places.is_address(out) and not places.is_remote(out):
+        raise ScaleError.of("no-place", name=str(out))
     address = str(out) if places.is_remote(out) else ""
     root = Path() if address else Path(out)
     here = [name for name in inputs if not places.is_remote(name)]
@@ -80,7 +84,7 @@ def plan(inputs: Sequence[str | Path], out: str | Path) -> Batch:
     planned = batch.plan(here, root, alone=False if there else None)
     jobs, states, passed_over = list(planned.jobs), dict[str | Path, str](), Counter(planned.passed_over)
     for name in there:
-        found = places.find(name)
+        found = places.find(name, address)
         states |= {each.address: each.state for each in found.sounds}
         top = root if len(inputs) == 1 else root / found.name
         jobs += [batch.Job(each.address, top / each.relative) for each in found.sounds]
@@ -91,3 +95,9 @@ def plan(inputs: Sequence[str | Path], out: str | Path) -> Batch:
         Item(job, states[job.source] if job.source in states else local_state(job.source), address) for job in jobs
     )
     return Batch(items, most_first(passed_over))
+
+
+def endangered(items: Sequence[Item]) -> frozenset[batch.Place]:
+    """The inputs that lie where results go, here or elsewhere, so that a result could take the place of one."""
+    here = batch.endangered([item.job for item in items])
+    return here | {places.place(item.path) for item in items if item.is_remote and item.out}

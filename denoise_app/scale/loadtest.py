@@ -92,10 +92,10 @@ class Answer:
     def sentence(self) -> str:
         """The words of a refusal; "" where there are none."""
         try:
-            told = json.loads(self.body)
+            answer = json.loads(self.body)
         except ValueError:
             return self.body.decode(errors="replace").strip()
-        said = told.get("detail") if isinstance(told, dict) else None
+        said = answer.get("detail") if isinstance(answer, dict) else None
         return said if isinstance(said, str) else ""
 
     @property
@@ -115,6 +115,10 @@ class Refused(Exception):
 
 class Failed(Exception):
     """The page took an order and could not carry it out."""
+
+
+class NotReady(Exception):
+    """No page of this program takes work at an address; the message says why."""
 
 
 class Visitor:
@@ -202,17 +206,30 @@ def clip(seconds: float, seed: int) -> bytes:
     return file.getvalue()
 
 
-def run(url: str, plan: Plan, told: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
+def _check_ready(watcher: Visitor) -> None:
+    try:
+        answer = watcher.ask("readyz")
+    except OSError as error:
+        raise NotReady(f"{watcher.url} does not answer: {getattr(error, 'reason', error)}") from error
+    word = answer.body.strip()
+    if (answer.status, word) in ((503, b"loading"), (503, b"draining")):
+        raise NotReady(f"{watcher.url} takes no work now: it is {word.decode()}")
+    if (answer.status, word) != (200, b"ready"):
+        raise NotReady(f"{watcher.url} is no page of this program: /readyz there answers {answer.status}")
+
+
+def run(url: str, plan: Plan, say: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
     """Does what is planned; returns the figures and what is wrong, under "problems".
 
     Args:
-        told: Given a line now and then.
+        say: Given a line now and then.
 
     Raises:
-        OSError: Nobody answers at this address.
+        NotReady: Nobody answers at this address, or not a page of this program, or one that takes no work now.
         Refused, Failed: A clip cannot be denoised even alone.
     """
     watcher = Visitor(url, "11.1.0.0", plan.token)
+    _check_ready(watcher)
     before = _held(watcher)
     visitors = [Visitor(url, f"11.0.{number // 250}.{number % 250 + 1}", plan.token) for number in range(plan.users)]
     models = [plan.models[number % len(plan.models)] for number in range(plan.users)]
@@ -220,7 +237,7 @@ def run(url: str, plan: Plan, told: Callable[[str], None] = lambda line: None) -
     for number, (visitor, model) in enumerate(zip(visitors, models, strict=True)):
         paths.append(visitor.upload(clip(plan.clip_seconds, number)))
         wanted.append(hashlib.sha256(visitor.denoised(paths[-1], model)).hexdigest())
-        told(f"alone: {number + 1} of {plan.users}")
+        say(f"alone: {number + 1} of {plan.users}")
     if len(set(wanted)) < len(wanted):
         raise Failed("two clips became the same file, so nobody could tell whose is whose")
     tally, lock, until = Tally(), threading.Lock(), time.monotonic() + plan.seconds
@@ -234,9 +251,9 @@ def run(url: str, plan: Plan, told: Callable[[str], None] = lambda line: None) -
         deed.start()
     while any(deed.is_alive() for deed in deeds):
         time.sleep(min(10.0, max(0.5, plan.seconds / 10)))
-        told(f"under load: {len(tally.seconds)} exact, {sum(tally.refused.values())} refused, {tally.wrong} wrong")
+        say(f"under load: {len(tally.seconds)} exact, {sum(tally.refused.values())} refused, {tally.wrong} wrong")
     after = _held(watcher)
-    told(f"resting for {plan.rest:g} s")
+    say(f"resting for {plan.rest:g} s")
     time.sleep(plan.rest)
     return _figures(plan, tally, {"before": before, "after": after, "rested": _held(watcher)})
 

@@ -11,8 +11,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 from denoise_app.audio.errors import AudioError
 from denoise_app.audio.files import SUFFIXES
@@ -25,6 +27,7 @@ T = TypeVar("T")
 TRIES = 6  # an outage of half a minute is survived
 FIRST_PAUSE = 0.5  # s; each pause is twice as long as the one before
 LASTING = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)  # no other try changes them
+MAGIC = "*?["  # of a pattern
 STORES = {"s3": "s3fs", "gs": "gcsfs"}  # protocol -> the package that fsspec needs for it
 WHOLE = {
     "s3",
@@ -38,7 +41,9 @@ WHOLE = {
     "oss",
 }  # a file appears there when complete
 STATES = ("ETag", "etag", "md5Hash", "blob_id", "sha", "mtime", "LastModified", "last_modified", "updated", "created")
-SCHEME = re.compile(r"(?!https?:|file:)[a-z][a-z0-9+.-]+://")  # sound is never fetched from web pages
+ADDRESS = re.compile(r"(?i)[a-z][a-z0-9+.-]+://")
+SCHEME = re.compile(r"(?i)(?!https?:|file:|local:)[a-z][a-z0-9+.-]+://")  # sound is never fetched from web pages
+HERE = re.compile(r"(?i)(?:file|local)://(?:localhost)?(?=/)")
 
 
 @dataclass(frozen=True)
@@ -74,36 +79,71 @@ def is_remote(name: str | Path) -> bool:
     return isinstance(name, str) and SCHEME.match(name) is not None
 
 
+def is_address(name: str | Path) -> bool:
+    """Whether a name is an address of any kind, of a web page too."""
+    return isinstance(name, str) and ADDRESS.match(name) is not None
+
+
+def here(name: str) -> str:
+    """The path that an address of this machine stands for; everything else as it is.
+
+    >>> here("file:///a%20b.wav"), here("a%20b.wav")
+    ('/a b.wav', 'a%20b.wav')
+    """
+    found = HERE.match(name)
+    return unquote(name[found.end() :]) if found else name
+
+
+def place(address: str) -> tuple[str, str]:
+    """A folder and a name in it, the same however the address is spelled."""
+    store, path = _opened(address)
+    folder, _, name = str(store.unstrip_protocol(path)).rpartition("/")
+    return folder, name
+
+
 def joined(address: str, relative: str) -> str:
     return f"{address.rstrip('/')}/{relative}"
 
 
-def find(address: str) -> Found:
+def find(address: str, out: str = "") -> Found:
     """The sound files below a folder, or that match a pattern; a file that is named is taken whatever its name.
+
+    Args:
+        address: Of a file or a folder, or a pattern.
+        out: An address; what lies in it is passed over, where it lies below what is named.
 
     Raises:
         ScaleError: "no-remote", "remote-fails".
     """
     store, path = _opened(address)
-    if any(sign in path for sign in "*?["):
+    results = f"{_opened(out)[1].rstrip('/')}/" if out.split(":")[0] == address.split(":")[0] else ""
+
+    def within(each: str, top: str) -> bool:
+        return bool(results) and each.startswith(results) and not f"{top.rstrip('/')}/".startswith(results)
+
+    if any(sign in path for sign in MAGIC):
         listed = _tried(address, lambda: store.glob(path, detail=True))
-        files = {each: info for each, info in listed.items() if info["type"] == "file"}
-        return Found("", _sounds(store, files, None), {})
+        top = "/".join(takewhile(lambda part: not any(sign in part for sign in MAGIC), path.split("/")))
+        files = {each: info for each, info in listed.items() if info["type"] == "file" and not within(each, top)}
+        return Found("", _sounds(store, files, None) or (_named(address, path),), {})
     try:
         info = _tried(address, lambda: store.info(path))
     except ScaleError as error:
         if error.reason != "remote-missing":
             raise
-        info = {"type": "file"}  # to fetch it tells that it is missing
+        return Found("", (_named(address, path),), {})
     if info["type"] == "file":
-        is_there = "name" in info
-        name = Path(PurePosixPath(path).name or "unnamed")
-        return Found("", (Sound(address, _state(info) if is_there else "", name),), {})
+        return Found("", (_named(address, path, _state(info)),), {})
     listed = _tried(address, lambda: store.find(path, detail=True))
-    kinds = {each: _kind(each[len(path.rstrip("/")) + 1 :]) for each in listed}
+    kinds = {each: _kind(each[len(path.rstrip("/")) + 1 :]) for each in listed if not within(each, path)}
     sounds = {each: listed[each] for each, kind in kinds.items() if kind == "sound"}
     others = Counter(kind for kind in kinds.values() if kind != "sound")
     return Found(PurePosixPath(path).name, _sounds(store, sounds, path), others)
+
+
+def _named(address: str, path: str, state: str = "") -> Sound:
+    """A file by the name that was given; of one that is not there to fetch it tells so."""
+    return Sound(address, state, Path(PurePosixPath(path).name or "unnamed"))
 
 
 def _sounds(store: Any, files: Mapping[str, Mapping[str, Any]], top: str | None) -> tuple[Sound, ...]:

@@ -22,7 +22,7 @@ from denoise_app.inference import batch
 from denoise_app.inference.progress import Progress
 
 from .errors import ScaleError
-from .items import Item
+from .items import Item, endangered
 from .work import Bench, Work, swept
 
 TRIES = 2  # of a file whose process is killed
@@ -67,7 +67,7 @@ def run(
     """
     waiting = deque(items)
     killed, false_starts = Counter[str](), 0
-    with closing(_Crew(work, batch.endangered([item.job for item in items]), scratch)) as crew:
+    with closing(_Crew(work, endangered(items), scratch)) as crew:
         for _ in range(min(jobs, len(waiting))):
             crew.hire()
         while crew.hands:

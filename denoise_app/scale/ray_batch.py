@@ -24,7 +24,7 @@ from denoise_app.inference import batch
 
 from . import pool
 from .errors import ScaleError
-from .items import Item
+from .items import Item, endangered
 from .run import Engine
 from .work import Bench, Work, swept
 
@@ -82,12 +82,12 @@ def on_cluster(address: str | None = None, actors: int | None = None, patience: 
             if own:
                 _connect(ray, address, actors)
             count = actors or max(1, int(ray.cluster_resources().get("CPU", 1)))
-            inputs = batch.endangered([item.job for item in items])
+            inputs = endangered(items)
             for start in range(0, len(items), WAVE):
                 wave = items[start : start + WAVE]
                 for flight in IN_FLIGHT:
                     found = _outcomes(ray, wave, (work, inputs, scratch), min(count, len(wave)), flight)
-                    wave = yield from _matched(wave, _heard(found, patience, len(wave)))
+                    wave = yield from _matched(wave, _within_patience(found, patience, len(wave)))
                 for item in wave:
                     yield item, pool.lost(item, "with its actor or its node")
         finally:
@@ -172,7 +172,7 @@ def _anywhere(item: Item) -> Item:
     return replace(item, job=replace(item.job, source=source, target=target))
 
 
-def _heard(found: Iterator[T], patience: float, left: int) -> Iterator[T]:
+def _within_patience(found: Iterator[T], patience: float, left: int) -> Iterator[T]:
     """The same, from a thread that is not waited for when it falls silent."""
     arrived: queue.SimpleQueue[tuple[T | None, Exception | None]] = queue.SimpleQueue()
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from denoise_app.inference import batch
 
 from . import pool
-from .items import Item
+from .items import Item, endangered
 from .manifest import Manifest, Row
 from .work import Bench, Work, reason_of, scratch_of, swept
 
@@ -104,7 +104,7 @@ def in_processes(jobs: int) -> Engine:
 
 def here(items: Sequence[Item], work: Work, scratch: str, told: pool.Told) -> pool.Outcomes:
     """This process, one file after the other."""
-    bench = Bench(work, work.load(), batch.endangered([item.job for item in items]), scratch)
+    bench = Bench(work, work.load(), endangered(items), scratch)
     for item in items:
         yield item, bench.attempt(item, lambda step, item=item: told(item, step.fraction))  # type: ignore[misc]
 

@@ -2,7 +2,7 @@
 
 A pipeline is as quick as its slowest part. Every part is a rate in hours of sound per hour, from what was measured on
 one processor and what a store and a network promise; queues, stragglers and machines that die are left out, so a real
-run is slower. docs/scale.md has the table that `table` writes.
+run is slower. docs/scale.md has the table: `python -m denoise_app.scale.simulate` prints it.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def simulate(sound_hours: float, fleet: Fleet, speeds: Speeds, sound: Sound = MI
     return Estimate(rates, bottleneck, hours, hours * cores * fleet.price)
 
 
-QUICK, BEST = Speeds(real_time_factor=0.0047), Speeds(real_time_factor=0.0266)
+QUICK, BEST = Speeds(real_time_factor=0.0048), Speeds(real_time_factor=0.0238)
 """cnn/perceptual and transformer/perceptual, as timed with their scores: results/leaderboard.json, 26 November 2026."""
 
 CASES: tuple[tuple[float, Fleet, Sound], ...] = (
@@ -153,3 +153,7 @@ def _rounded(value: float) -> str:
     ('0.12', '12', '1,234')
     """
     return f"{value:.2g}" if value < 10 else f"{value:,.0f}"
+
+
+if __name__ == "__main__":
+    print(table())

@@ -15,6 +15,7 @@ from pathlib import Path
 from denoise_app.audio.errors import AudioError
 from denoise_app.denoiser import Denoiser
 from denoise_app.inference import batch, catalog, engine
+from denoise_app.inference.errors import EngineError
 from denoise_app.inference.progress import Question, Report
 from denoise_app.inference.selection import EVERYTHING, Selection
 
@@ -75,7 +76,7 @@ class Work:
             output_state="" if outcome.output is None else state_of(outcome.output),
             seconds=round(outcome.seconds, 3),
             computing=round(outcome.computing, 3),
-            notes=tuple(note.told() for note in outcome.notes),
+            notes=tuple(note.as_dict() for note in outcome.notes),
             error=told,
         )
 
@@ -114,7 +115,7 @@ class Bench:
     Attributes:
         work: What is done.
         denoiser: By which.
-        inputs: `batch.endangered` of all files.
+        inputs: `items.endangered` of all files.
         scratch: How the names of folders begin in which results lie until they are complete.
     """
 
@@ -164,6 +165,8 @@ class Bench:
         outcome = self._attempt(replace(job, source=source, target=target), progress, cancelled)
         if outcome.output is not None and item.out:
             address = places.joined(item.out, (job.target.parent / Path(outcome.output).name).as_posix())
+            if places.place(address) in self.inputs:
+                raise EngineError.of("onto-input", target=address)
             places.deliver(Path(outcome.output), address)
             outcome = replace(outcome, output=address)
         return replace(outcome, job=job)

@@ -15,10 +15,11 @@ from urllib.parse import urlsplit
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from .clients import CURRENT, address
+from . import clients
+from .clients import CURRENT
 from .limits import FORM_BYTES, JSON_BYTES
 from .metrics import Metrics
 from .uploads import Uploads
@@ -126,7 +127,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        CURRENT.set(address((scope.get("client") or ("",))[0], headers.getlist("x-forwarded-for")))
+        CURRENT.set(clients.of(HTTPConnection(scope)))
         answer, began = _Answer(scope, send, is_foreign(headers)), time.monotonic()
         try:
             await self._passed(scope, headers, receive, answer)

@@ -28,11 +28,11 @@ def routes(state: Callable[[], str], metrics: Metrics, token: str) -> list[Route
     """
 
     async def live(request: Request) -> Response:
-        return _told("ok", 200)
+        return _answer("ok", 200)
 
     async def ready(request: Request) -> Response:
         now = state()
-        return _told(now, 200 if now == "ready" else 503)
+        return _answer(now, 200 if now == "ready" else 503)
 
     async def counted(request: Request) -> Response:
         if not is_permitted(request.headers, token):
@@ -42,5 +42,5 @@ def routes(state: Callable[[], str], metrics: Metrics, token: str) -> list[Route
     return [Route("/livez", live), Route("/healthz", live), Route("/readyz", ready), Route("/metrics", counted)]
 
 
-def _told(word: str, status: int) -> Response:
+def _answer(word: str, status: int) -> Response:
     return PlainTextResponse(f"{word}\n", status, {"Cache-Control": "no-store"})

@@ -12,6 +12,25 @@ JSON_BYTES = 1 << 20  # the largest body that is not an upload: settings and nam
 FORM_BYTES = 1 << 16  # what an upload's body has beside its file: boundary and headers
 
 
+OPEN_FILES = 1 << 16  # as many connections as there are ports
+
+
+def raise_open_files() -> None:
+    """Lets this process have as many files open as its host permits, up to OPEN_FILES: each connection is one.
+
+    Most shells begin at 1,024, and with the last one a server can read nothing any more. Where there is no such limit,
+    as on Windows, nothing is done.
+    """
+    try:
+        import resource
+    except ImportError:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
 @dataclass(frozen=True)
 class ServiceLimits:
     """What is refused before it is taken; each is set by the environment variable DENOISE_<NAME>.
@@ -25,7 +44,7 @@ class ServiceLimits:
         max_waiting_each: ... of one client.
         max_minutes_each: Minutes of sound under way and waiting, of one client.
         drain_seconds: How long work under way has to end after SIGTERM.
-        live_sessions: Of microphones that are denoised here at once.
+        live_sessions: Of microphones that are denoised here at once; of one client half of them.
         max_batch: Files of one batch.
         max_batch_bytes: Bytes of all of them, unpacked.
     """

@@ -11,6 +11,10 @@ While it runs, {"strength": percent} changes the strength, and {"time": anything
 "echo"}; every second {"type": "status"} tells how many chunks came, how many were answered later than they last, and
 what one cost. Whatever is wrong is told as {"type": "refused", "reason", "sentence"}, then the session ends; no other
 session is touched by it.
+
+One client, whom serve/clients.py tells by address, may have half of all sessions, rounded up, and half of the
+connections that have not said yet what they want (serve/places.py): the other half stays for others. Of its tokens the
+newest TOKENS_EACH are remembered.
 """
 
 from __future__ import annotations
@@ -21,12 +25,13 @@ import logging
 import math
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 import numpy as np
 from starlette.requests import Request
@@ -39,7 +44,10 @@ from denoise_app.audio.errors import UserError
 from denoise_app.denoiser import Denoiser, StreamingDenoiser
 from denoise_app.inference.stream import Stream
 
+from . import clients
 from .guard import Sentence, is_foreign
+from .metrics import Metrics
+from .places import Places
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +61,7 @@ LOWEST_RATE, HIGHEST_RATE = 8_000, 96_000  # Hz
 WARM_UP_SECONDS = 2.0  # of silence: the first frames are the slowest, and resamplers take a while to hold the most
 STATUS_SECONDS = 1.0
 TOKENS = 10_000  # that are remembered; the oldest goes
+TOKENS_EACH = 100  # of one client: a page asks for one just before it uses it
 POLICY_VIOLATION = 1008  # RFC 6455, 7.4.1
 FAREWELL_SECONDS = 2.0  # in which who does not read must take the last word
 
@@ -62,13 +71,15 @@ class LiveLimits:
     """How much one live session, and all of them together, may take.
 
     Attributes:
-        sessions: At once.
-        strangers: Connections that have not said yet what they want.
+        sessions: At once; of one client half of them.
+        strangers: Connections that have not said yet what they want; of one client half of them.
         hello: Seconds in which they must.
         token: Seconds in which a token must be used.
         idle: Seconds without sound after which a session ends.
-        ahead: Seconds of sound that may come earlier than they can be spoken, as after a hitch of the network.
-        behind: Seconds of sound that may wait to be denoised.
+        ahead: Seconds of sound that may come earlier than they can be spoken.
+        late: Seconds of sound that may come late and all at once, as after a hitch of the network, or of this server
+            where a thousand connect to it.
+        behind: Seconds of sound that may wait to be denoised, beside what came late.
     """
 
     sessions: int
@@ -77,6 +88,7 @@ class LiveLimits:
     token: float = 60.0
     idle: float = 30.0
     ahead: float = 2.0
+    late: float = 10.0
     behind: float = 1.0
 
 
@@ -108,6 +120,42 @@ class Hello:
     rate: int
 
 
+class Tokens:
+    """Each opens one session, soon; who asks for many loses the oldest of their own, not those of others.
+
+    Args:
+        seconds: In which a token must be used.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._known: dict[str, tuple[float, str]] = {}  # until when (s, monotonic), whose; oldest first
+        self._counts: Counter[str] = Counter()  # of each client
+
+    def issue(self, client: str) -> str:
+        """A new one."""
+        now = time.monotonic()
+        while self._known and (len(self._known) >= TOKENS or next(iter(self._known.values()))[0] < now):
+            self._taken(next(iter(self._known)))
+        if self._counts[client] >= TOKENS_EACH and not clients.is_own_machine(client):
+            self._taken(next(token for token, (_, whose) in self._known.items() if whose == client))
+        token = secrets.token_urlsafe(16)
+        self._known[token] = now + self._seconds, client
+        self._counts[client] += 1
+        return token
+
+    def redeem(self, token: str) -> bool:
+        """Whether it opens a session; from now on it does not."""
+        return token in self._known and self._taken(token) >= time.monotonic()
+
+    def _taken(self, token: str) -> float:
+        until, client = self._known.pop(token)
+        self._counts[client] -= 1
+        if not self._counts[client]:
+            del self._counts[client]
+        return until
+
+
 class Live:
     """The sessions of a server.
 
@@ -116,6 +164,8 @@ class Live:
         limits: How much is taken.
         say: Gives the words for the languages that a client accepts.
         closing: Whether the program ends.
+        busy: Something within which the program's end waits, for a while; each session is.
+        metrics: Counts what is done and refused.
     """
 
     def __init__(
@@ -124,30 +174,32 @@ class Live:
         limits: LiveLimits,
         say: Callable[[str], Words],
         closing: Callable[[], bool] = lambda: False,
+        busy: Callable[[], AbstractContextManager[None]] = nullcontext,
+        metrics: Metrics | None = None,
     ) -> None:
-        self._load, self.limits, self._say, self._closing = load, limits, say, closing
-        self._tokens: dict[str, float] = {}  # -> until when, s of the monotonic clock; the oldest first
-        self._strangers = 0
-        self.sessions = 0
+        self._load, self.limits, self._say, self._closing, self._busy = load, limits, say, closing, busy
+        self._tokens = Tokens(limits.token)
+        self._strangers, self._places = Places(limits.strangers), Places(limits.sessions)
+        self._metrics = metrics or Metrics()
+        self._metrics.watch("live_sessions", "Live sessions that are open.", lambda: self.sessions)
+        self._metrics.watch("live_places", "Live sessions that may be open at once.", lambda: limits.sessions)
+
+    @property
+    def sessions(self) -> int:
+        """How many are open."""
+        return self._places.held
 
     @property
     def routes(self) -> list[BaseRoute]:
         """What the web server has to know."""
         return [Route("/live/token", self._issue, methods=["POST"]), WebSocketRoute("/live/sound", self._connect)]
 
-    def issue(self) -> str:
-        """A token that opens one session."""
-        while len(self._tokens) >= TOKENS:
-            del self._tokens[next(iter(self._tokens))]
-        token = secrets.token_urlsafe(16)
-        self._tokens[token] = time.monotonic() + self.limits.token
-        return token
-
     async def _issue(self, request: Request) -> Response:
         if is_foreign(request.headers):
+            self._metrics.refused("live-origin")
             say = self._say(request.headers.get("accept-language", ""))
             return JSONResponse({"detail": say("refused.live-origin")}, status_code=403)
-        return JSONResponse({"token": self.issue()}, headers={"Cache-Control": "no-store"})
+        return JSONResponse({"token": self._tokens.issue(clients.of(request))}, headers={"Cache-Control": "no-store"})
 
     async def _connect(self, socket: WebSocket) -> None:
         say = self._say(socket.headers.get("accept-language", ""))
@@ -157,42 +209,48 @@ class Live:
         except WebSocketDisconnect:
             return
         except Refusal as refusal:
-            await _end(socket, refusal.key, say(f"refused.{refusal.key}", **refusal.facts))
+            await self._end(socket, refusal.key, say(f"refused.{refusal.key}", **refusal.facts))
         except UserError as error:
-            await _end(socket, error.reason, say.problem(error))
+            await self._end(socket, error.reason, say.problem(error))
         except Exception as error:
             logger.warning("a live session failed", exc_info=True)
-            await _end(socket, "failed", say.problem(error))
+            await self._end(socket, "failed", say.problem(error))
+
+    async def _end(self, socket: WebSocket, reason: str, sentence: str) -> None:
+        """The last word; who does not take it is cut off."""
+        self._metrics.refused(reason)
+        with suppress(TimeoutError, WebSocketDisconnect, RuntimeError, OSError):
+            async with asyncio.timeout(FAREWELL_SECONDS):
+                await socket.send_json({"type": "refused", "reason": reason, "sentence": sentence})
+                await socket.close(POLICY_VIOLATION, reason)
 
     async def _serve(self, socket: WebSocket) -> None:
         if is_foreign(socket.headers):
             raise Refusal("live-origin")
         hello = await self._greeted(socket)
-        with self._place(), _thread() as thread:
+        with self._place(clients.of(socket)), self._busy(), _thread() as thread:
             stream = await _within(thread, partial(self._opened, hello))
             chunk = chunk_of(stream)
             held = await _within(thread, partial(warmed_up, stream, chunk))
             latency = stream.denoiser.latency / stream.denoiser.sample_rate
             ready = {"type": "ready", "rate": hello.rate, "chunk": chunk, "held": held, "latency": latency}
             await socket.send_json(ready)
-            await _Session(socket, stream, thread, self.limits, self._closing).run()
+            await _Session(socket, stream, thread, self.limits, self._closing, self._metrics).run()
 
     async def _greeted(self, socket: WebSocket) -> Hello:
         """What a new client wants, once it has said so and may have it."""
-        if self._strangers >= self.limits.strangers:
-            raise Refusal("live-full", limit=self.limits.sessions)
-        self._strangers += 1
+        client = clients.of(socket)
+        if self._strangers.are_full or self._strangers.is_spent(client):
+            raise Refusal("live-crowd")
         try:
-            message = await asyncio.wait_for(socket.receive(), self.limits.hello)
+            with self._strangers.taken(client):
+                message = await asyncio.wait_for(socket.receive(), self.limits.hello)
         except TimeoutError as error:
             raise Refusal("live-hello") from error
-        finally:
-            self._strangers -= 1
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect
         said = _parsed(message.get("text"))
-        until = self._tokens.pop(str(said.get("token")), 0.0)
-        if until < time.monotonic():
+        if not self._tokens.redeem(str(said.get("token"))):
             raise Refusal("live-token")
         return _hello(said)
 
@@ -200,16 +258,15 @@ class Live:
         return Stream(self._load(hello.model), hello.rate, strength=hello.strength)
 
     @contextmanager
-    def _place(self) -> Iterator[None]:
+    def _place(self, client: str) -> Iterator[None]:
         if self._closing():
             raise Refusal("closing")
-        if self.sessions >= self.limits.sessions:
-            raise Refusal("live-full", limit=self.limits.sessions)
-        self.sessions += 1
-        try:
+        if self._places.are_full:
+            raise Refusal("live-full", limit=self._places.count)
+        if self._places.is_spent(client):
+            raise Refusal("live-share", limit=self._places.each)
+        with self._places.taken(client):
             yield
-        finally:
-            self.sessions -= 1
 
 
 def chunk_of(stream: Stream) -> int:
@@ -248,16 +305,17 @@ class _Session:
     thread: ThreadPoolExecutor
     limits: LiveLimits
     closing: Callable[[], bool]
+    metrics: Metrics
     _arrived: asyncio.Queue[tuple[float, Samples]] = field(default_factory=asyncio.Queue)
     _waiting: float = 0.0  # s of sound that has come and is not denoised yet
-    _early: float = 0.0  # s of sound that came before it can have been spoken
+    _early: float = 0.0  # s of sound that came before it can have been spoken; below 0, that is still to come
     _counted: float = field(default_factory=time.monotonic)
     _sounded: float = field(default_factory=time.monotonic)
     _counts: _Counts = field(default_factory=_Counts)
 
     async def run(self) -> None:
         """Until the client goes; raises Refusal or a UserError where it must go."""
-        tasks = [asyncio.create_task(each) for each in (self._hear(), self._answer(), self._report())]
+        tasks = [asyncio.create_task(each) for each in (self._receive(), self._answer(), self._report())]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -267,7 +325,7 @@ class _Session:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _hear(self) -> None:
+    async def _receive(self) -> None:
         """Takes what comes, whatever is still to be denoised."""
         while True:
             left = self._sounded + self.limits.idle - time.monotonic()
@@ -279,7 +337,7 @@ class _Session:
                 return
             if message.get("bytes") is None:
                 self._count(0.0)
-                await self._told(_parsed(message["text"]))
+                await self._obey(_parsed(message["text"]))
             else:
                 self._take(message["bytes"])
 
@@ -289,7 +347,7 @@ class _Session:
         self._count(seconds)
         if len(chunk):
             self._sounded = time.monotonic()
-        if self._waiting + seconds > self.limits.behind + FRAME_BYTES / 4 / self.stream.sample_rate:
+        if self._waiting + seconds > self.limits.behind + self.limits.late + FRAME_BYTES / 4 / self.stream.sample_rate:
             raise Refusal("live-behind")
         self._waiting += seconds
         self._arrived.put_nowait((time.monotonic(), chunk))
@@ -297,12 +355,12 @@ class _Session:
     def _count(self, seconds: float) -> None:
         """One more message; however little it holds, a thousand in a second are too many."""
         now = time.monotonic()
-        self._early = max(0.0, self._early - (now - self._counted)) + max(seconds, 0.001)
+        self._early = max(-self.limits.late, self._early - (now - self._counted)) + max(seconds, 0.001)
         self._counted = now
         if self._early > self.limits.ahead:
             raise Refusal("live-fast")
 
-    async def _told(self, said: dict[str, Any]) -> None:
+    async def _obey(self, said: dict[str, Any]) -> None:
         if said.keys() == {"strength"}:
             await _within(self.thread, partial(self.stream.adjust, strength=said["strength"]))
         elif said.keys() == {"time"}:
@@ -319,8 +377,10 @@ class _Session:
                 await self.socket.send_bytes(clean.astype("<f4", copy=False).tobytes())
             seconds = len(chunk) / self.stream.sample_rate
             self._waiting -= seconds
+            late = time.monotonic() - arrived > seconds
+            self.metrics.answered_live(late)
             self._counts.chunks += 1
-            self._counts.late += time.monotonic() - arrived > seconds
+            self._counts.late += late
             self._counts.seconds += took
             self._counts.worst = max(self._counts.worst, took)
 
@@ -352,12 +412,17 @@ def _timed(stream: Stream, chunk: Samples) -> tuple[Samples, float]:
 def _parsed(text: str | None) -> dict[str, Any]:
     """The JSON object of a text message; raises Refusal for anything else."""
     try:
-        said = json.loads(text) if text is not None and len(text) <= TEXT_BYTES else None
+        said = json.loads(text, parse_constant=_no_number) if text is not None and len(text) <= TEXT_BYTES else None
+        json.dumps(said, ensure_ascii=False).encode()  # half of a character cannot be said again
     except (ValueError, RecursionError):
         said = None
     if not isinstance(said, dict):
         raise Refusal("live-text" if text is not None else "live-hello")
     return said
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")  # RFC 8259, 6; Python takes it
 
 
 def _hello(said: dict[str, Any]) -> Hello:
@@ -382,11 +447,3 @@ def _thread() -> Iterator[ThreadPoolExecutor]:
 
 async def _within(thread: ThreadPoolExecutor, work: Callable[[], T]) -> T:
     return await asyncio.get_running_loop().run_in_executor(thread, work)
-
-
-async def _end(socket: WebSocket, reason: str, sentence: str) -> None:
-    """The last word; who does not take it is cut off."""
-    with suppress(TimeoutError, WebSocketDisconnect, RuntimeError, OSError):
-        async with asyncio.timeout(FAREWELL_SECONDS):
-            await socket.send_json({"type": "refused", "reason": reason, "sentence": sentence})
-            await socket.close(POLICY_VIOLATION, reason)

@@ -41,12 +41,18 @@ class Metrics:
         )
         self._sound = Counter("denoise_sound_seconds_total", "Sound that was denoised.", registry=self._registry)
         self._refusals = Counter(
-            "denoise_refusals_total", "What was not taken, by reason.", ["reason"], registry=self._registry
+            "denoise_refusals_total", "What was not taken or was ended, by reason.", ["reason"], registry=self._registry
         )
         self._requests = Counter(
             "denoise_http_requests_total", "Requests, by kind and status.", ["kind", "status"], registry=self._registry
         )
         self._uploaded = Counter("denoise_upload_bytes_total", "Bytes of uploads taken.", registry=self._registry)
+        self._live_chunks = Counter(
+            "denoise_live_chunks_total", "Pieces of live sound that were answered.", registry=self._registry
+        )
+        self._live_late = Counter(
+            "denoise_live_late_chunks_total", "... later than they last.", registry=self._registry
+        )
         for outcome in OUTCOMES:  # so that a rate is known from the first one on
             self._jobs.labels(outcome)
 
@@ -89,7 +95,7 @@ class Metrics:
         self._wait.observe(seconds)
 
     def refused(self, reason: str) -> None:
-        """Something was not taken; the reason is one of the program's own keys."""
+        """Something was not taken, or ended before its time; the reason is one of the program's own keys."""
         self._refusals.labels(reason).inc()
         logger.info("refused", extra={"reason": reason})
 
@@ -103,6 +109,11 @@ class Metrics:
     def uploaded(self, count: int) -> None:
         """An upload of so many bytes was taken."""
         self._uploaded.inc(count)
+
+    def answered_live(self, late: bool) -> None:
+        """A piece of live sound was answered; late where that took longer than it lasts."""
+        self._live_chunks.inc()
+        self._live_late.inc(late)
 
     def text(self) -> bytes:
         """All of them in Prometheus's text format."""

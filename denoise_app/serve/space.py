@@ -20,6 +20,7 @@ LARGE = ("*.safetensors", "*.onnx", "*.flac", "*.png", "*.wasm")  # the Hub take
 SINGLE = ("README.md", "app.py", "LICENSE")
 SETS = {  # folder -> what goes along of it
     "denoise_app": ("**/*",),
+    "docs": ("**/*",),  # to which the front page links
     "examples": ("README.md", "*.flac", "bench/*.flac"),
     "results": ("leaderboard.json", "peers.json", "page.png"),
     "weights": ("*/*/*",),

@@ -244,15 +244,15 @@ class Mixer:
 
     def mix(self, plans: list[MixPlan]) -> tuple[Tensor, Tensor]:
         """Plans -> (noisy, clean), (len(plans), time) each, on the device."""
-        heard, clean = self._speech(plans)
-        heard = _clipped(heard, self._moved([plan.overdrive for plan in plans]))
+        reverberant, clean = self._speech(plans)
+        reverberant = _clipped(reverberant, self._moved([plan.overdrive for plan in plans]))
         noise = self._noises(plans)
         has_noise = noise.abs().amax(1) > 0
-        has_speech = heard.abs().amax(1) > 0
+        has_speech = reverberant.abs().amax(1) > 0
         snr = self._moved([plan.snr_db for plan in plans])
-        gain = active_rms(heard) / (rms(noise) + 1e-9) * 10 ** (-snr / 20)
+        gain = active_rms(reverberant) / (rms(noise) + 1e-9) * 10 ** (-snr / 20)
         gain = torch.where(has_speech, gain, torch.ones_like(gain)) * has_noise
-        noisy = heard + gain[:, None] * noise
+        noisy = reverberant + gain[:, None] * noise
         level = self._moved([plan.level_dbfs for plan in plans])
         scale = 10 ** (level / 20) / (rms(noisy) + 1e-9)
         scale = torch.minimum(scale, 0.99 / (noisy.abs().amax(1) + 1e-9))[:, None]
@@ -271,13 +271,13 @@ class Mixer:
         dry = self._render(voices, self.speech)
         gain = 10 ** (self._moved([turn.level_db for _, turn in placed]) / 20) / (active_rms(dry) + 1e-6)
         dry = gain[:, None] * dry * self._windows([turn for _, turn in placed])
-        heard = self._filter(dry, voices, bands, None)
-        target = heard.clone()
+        reverberant = self._filter(dry, voices, bands, None)
+        target = reverberant.clone()
         if rows := [k for k, voice in enumerate(voices) if voice.room != NONE]:
             early, where = round(EARLY_SECONDS * self.sample_rate), self._moved(rows)
             target[where] = self._filter(dry[where], [voices[k] for k in rows], [bands[k] for k in rows], early)
         into = self._moved([row for row, _ in placed])
-        return silence.index_add(0, into, heard), silence.index_add(0, into, target)
+        return silence.index_add(0, into, reverberant), silence.index_add(0, into, target)
 
     def _windows(self, turns: Sequence[Turn]) -> Tensor:
         """(turns, time): 1 while each lasts, with fades at its inner ends."""

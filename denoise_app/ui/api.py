@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import logging
+import re
+import traceback
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import gradio as gr
 from gradio.utils import get_function_description
+from starlette.requests import Request
 
+from denoise_app.audio.names import printable
 from denoise_app.inference.progress import Cancelled
 from denoise_app.inference.selection import Selection
 from denoise_app.inference.settings import number, treatment
 from denoise_app.serve.clients import CURRENT
+from denoise_app.serve.guard import Refused
 from denoise_app.ui.clean import work
 from denoise_app.ui.clean.settings import NO_LIMIT_DB, as_whole, is_left_out, settings_from
 from denoise_app.ui.clean.work import Order, Result
@@ -200,3 +205,26 @@ def build(worker: Worker, sessions: Sessions) -> None:
         gr.Button().click(
             endpoint(worker, sessions), inputs, outputs, api_name="denoise", show_progress="hidden", **WORK
         )
+
+
+UNKNOWN, LACKING = re.compile(r"Parameter `(.*)` is not a valid"), re.compile(r"No value provided for .*: (.*)")
+LONGEST_NAME = 60  # of a parameter that is repeated to whoever sent it
+
+
+def misnamed(request: Request, error: Exception) -> NoReturn:
+    """Refuses a call by a name, or with parameters, that Gradio does not know and answers as if the server had failed.
+
+    Raises:
+        Refused: 404 or 422.
+        Exception: `error` itself, where it came about elsewhere.
+    """
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    told = str(error)
+    if frame.f_code.co_name == "construct_args":
+        for pattern, key in ((UNKNOWN, "no-parameter"), (LACKING, "parameter-missing")):
+            if found := pattern.match(told):
+                raise Refused(422, key, name=printable(found[1][:LONGEST_NAME]))
+    in_route = frame.f_globals.get("__name__") == "gradio.routes"
+    if isinstance(error, KeyError) and in_route and "/call/" in request.url.path:
+        raise Refused(404, "not-here")
+    raise error

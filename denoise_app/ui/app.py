@@ -19,7 +19,7 @@ from denoise_app.audio.errors import UserError
 from denoise_app.audio.limits import Limits
 from denoise_app.inference.device import choose
 from denoise_app.serve import health, logs, token
-from denoise_app.serve.limits import ServiceLimits
+from denoise_app.serve.limits import ServiceLimits, raise_open_files
 from denoise_app.serve.live import MESSAGE_BYTES
 from denoise_app.ui import static
 from denoise_app.ui.batch.tab import BatchTab
@@ -148,6 +148,7 @@ def launch(app: App, **options: Any) -> tuple[Any, str, Any]:
             "routes": [*app.routes, *health.routes(state, worker.metrics, app.token)],
             "lifespan": service.lifespan(app.site, app.limits),
             "middleware": [Middleware(Lean)],
+            "exception_handlers": dict.fromkeys((TypeError, KeyError), api.misnamed),
         },
         "favicon_path": static.path("icon.svg"),
         "max_file_size": min(Limits.from_environment().max_bytes, app.limits.max_upload),
@@ -170,6 +171,7 @@ def launch(app: App, **options: Any) -> tuple[Any, str, Any]:
 def serve() -> None:
     """Serves the page until it is stopped."""
     zero.prepare()
+    raise_open_files()
     try:
         quiet = logs.from_environment()
         Limits.from_environment()
@@ -192,7 +194,7 @@ def head() -> str:
     chinese = LANGUAGES["zh"]
     words = {"TITLE_ZH": chinese["app.name"], "RECORDING_ZH": chinese["source.heading"]}
     words |= {"COPIED_ZH": chinese["download.copied"], "COPIED_EN": LANGUAGES["en"]["download.copied"]}
-    script = "".join(map(static.text, ("upload.js", "recorder.js", "page.js")))
+    script = "".join(map(static.text, ("upload.js", "recorder.js", "drop.js", "page.js")))
     return f"<script>{re.sub('|'.join(words), lambda name: json.dumps(words[name[0]]), script)}</script>"
 
 

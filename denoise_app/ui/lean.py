@@ -47,12 +47,12 @@ class Lean:
 def _lasting(send: Send) -> Send:
     """Tells the browser to keep what was found."""
 
-    async def told(message: Message) -> None:
+    async def send_lasting(message: Message) -> None:
         if message["type"] == "http.response.start" and message["status"] in (200, 304):
             MutableHeaders(scope=message)["Cache-Control"] = LASTING
         await send(message)
 
-    return told
+    return send_lasting
 
 
 @cache

@@ -508,6 +508,7 @@ ENGLISH: dict[str, str] = OF_OTHER_ROOMS | {
     "live.own-none": "This browser offers no noise suppression of its own for this microphone: you hear it as it is.",
     "live.raw-plays": "You hear the microphone as it is; the denoiser is tried again in {seconds} s.",
     "live.again": "The connection was lost; trying again. You hear the microphone as it is.",
+    "live.full": "The server has no place for you at this moment; trying again. You hear the microphone as it is.",
     "live.lost": "The server cannot be reached. Check your connection and press Start again, or let this browser do "
     "it.",
     "live.late": "The denoiser was late too often, so the microphone is played as it is. Choose a quicker model, or "
@@ -519,6 +520,9 @@ ENGLISH: dict[str, str] = OF_OTHER_ROOMS | {
     "live.failed-blocked": "This browser does not allow WebAssembly here, which the model needs.",
     "live.failed-slow": "This device is too slow for the model: a frame took more than half of its own time.",
     "live.unplugged": "The microphone has gone. Connect one and press Start again; what was recorded is kept.",
+    "live.muted": "The microphone gives silence: it is muted, or another program has taken it.",
+    "live.paused": "The device has paused the sound, as during a call. It goes on when the device gives it back.",
+    "live.device": "The sound device has failed, or was changed. Press Start again; what was recorded is kept.",
     "live.blocked": "The browser does not allow this page to use the microphone. Allow it in the site settings beside "
     "the address, then press Start again.",
     "live.absent": "No microphone was found. Connect one and press Start again.",
@@ -543,6 +547,7 @@ ENGLISH: dict[str, str] = OF_OTHER_ROOMS | {
     "live.facts-help": "The delay added here is counted in samples; that of the devices is what the browser reports. "
     "An underrun is a moment at which the denoiser was late, and the microphone was played as it is.",
     "live.recorded": "Recorded: {seconds} s of both sides.",
+    "live.recorded-first": "Recorded: the first {seconds} s of both sides. More is not kept.",
     "live.open": "Open in Clean",
     "live.save": "Save",
     "live.kept": "Recordings stay in this browser until you open or save them; the next Start replaces them.",
@@ -738,12 +743,16 @@ ENGLISH: dict[str, str] = OF_OTHER_ROOMS | {
     "refused.body-too-large": "The request is larger than {limit}, and was not read. Recordings are sent to /upload.",
     "refused.failed": "The server could not answer this. Check the address and what was sent, or try again later.",
     "refused.not-here": "There is no such address here.",
+    "refused.no-parameter": "There is no parameter {name}. The link in the page's footer describes all.",
+    "refused.parameter-missing": "The parameter {name} is missing. The link in the page's footer describes all.",
     "refused.closing": "The server is about to be started again. Try again in a minute.",
     "refused.too-many-bytes": "You have as much here already as a visitor may, {limit}. Files go an hour after their "
     "last use; come back then, or run this program yourself.",
     "refused.too-much-sound": "You have as many minutes of sound under way as a visitor may. Wait for one to end.",
     "refused.token": "Programs need the token of this server, in the header Authorization: Bearer TOKEN.",
     "error.direct-call": "This computes, so it waits for its turn: call it by /gradio_api/call.",
+    "error.closing-begun": "The server is being started again, which ended this and deletes all files. Begin anew in a "
+    "minute.",
     "error.closing": "The server is about to be started again, before it was your turn. Try again in a minute.",
     "error.gpu-not-lent": "No GPU could be had: {problem} Try again later, or choose a causal model, which needs none.",
     "refused.busy": "Too many orders wait already. Try again in a minute.",
@@ -755,6 +764,10 @@ ENGLISH: dict[str, str] = OF_OTHER_ROOMS | {
     "refused.live-rate-fixed": "The rate of live sound cannot change while it runs. Press Stop, then Start.",
     "refused.live-full": "All {limit} places for live sound on this server are taken. Try again in a while, or let "
     "this browser do it.",
+    "refused.live-share": "Your network has all {limit} places for live sound that one may have here. Stop it in "
+    "another tab, or let this browser do it.",
+    "refused.live-crowd": "Too many ask for live sound at this moment. Try again in a few seconds, or let this browser "
+    "do it.",
     "refused.live-idle": "No sound has come for {seconds} s, so the live session has ended. Press Start again.",
     "refused.live-text": "The live session has ended: a message came that is neither sound nor setting. Press Start "
     "again.",
@@ -1291,6 +1304,7 @@ CHINESE: dict[str, str] = {
     "live.own-none": "此浏览器对该麦克风没有自带的降噪：您听到的是原声。",
     "live.raw-plays": "您听到的是麦克风的原声；{seconds} 秒后重试。",
     "live.again": "连接中断，正在重试。您听到的是麦克风的原声。",
+    "live.full": "服务器此刻没有您的名额，正在重试。您听到的是麦克风的原声。",
     "live.lost": "无法连接服务器。请检查网络后再按“开始”，或选择“本浏览器”。",
     "live.late": "降噪器多次来不及，现在播放麦克风的原声。请选择更快的模型，或换一处运行。",
     "live.instead": "改由服务器运行。",
@@ -1300,6 +1314,9 @@ CHINESE: dict[str, str] = {
     "live.failed-blocked": "此浏览器不允许在这里使用模型所需的 WebAssembly。",
     "live.failed-slow": "此设备运行该模型太慢：一帧所需时间超过其时长的一半。",
     "live.unplugged": "麦克风已断开。请重新连接后再按“开始”；已录下的声音仍在。",
+    "live.muted": "麦克风没有声音：已被静音，或被其他程序占用。",
+    "live.paused": "设备暂停了声音，例如正在通话。设备恢复后会继续。",
+    "live.device": "声音设备出错或已更换。请再按“开始”；已录下的声音仍在。",
     "live.blocked": "浏览器不允许本页使用麦克风。请在地址栏旁的网站设置中允许，再按“开始”。",
     "live.absent": "没有找到麦克风。请连接后再按“开始”。",
     "live.busy": "无法打开麦克风，可能有其他程序正在使用。请关闭该程序后再按“开始”。",
@@ -1321,6 +1338,7 @@ CHINESE: dict[str, str] = {
     "live.facts-help": "此处增加的延迟按样点计数；设备的延迟由浏览器报告。断流指降噪器来不及的时刻，此时播放麦克风的原"
     "声。",
     "live.recorded": "已录下两侧各 {seconds} 秒。",
+    "live.recorded-first": "已录下两侧最初的 {seconds} 秒；其后的不保留。",
     "live.open": "在“降噪”中打开",
     "live.save": "保存",
     "live.kept": "录音在您打开或保存之前只留在本浏览器；下次按“开始”时被替换。",
@@ -1522,6 +1540,7 @@ CHINESE: dict[str, str] = {
     "error.zip-outside": "{name} 指向 zip 之外的位置，已略过。",
     "error.zip-nested": "{name} 是 zip 中的压缩包，不会打开。请单独上传。",
     "error.no-remote": "{name} 在别处：需要软件包 {package}。请运行 pip install 'denoise-app[remote]' 安装。",
+    "error.no-place": "结果不能放到 {name}。请指定文件夹，或 s3://bucket/folder 这样的地址。",
     "error.remote-missing": "没有文件 {name}。请检查名称和读取权限。",
     "error.remote-fails": "无法访问 {name}：{problem}。已尝试 {tries} 次；请再次运行同一命令。",
     "error.onto-input": "{target} 本身就是输入文件：请选择另一个输出文件夹。",
@@ -1533,12 +1552,15 @@ CHINESE: dict[str, str] = {
     "refused.body-too-large": "请求超过 {limit}，未予读取。录音请先发送到 /upload。",
     "refused.failed": "服务器无法回应此请求。请检查地址和所发送的内容，或稍后再试。",
     "refused.not-here": "这里没有此地址。",
+    "refused.no-parameter": "没有参数 {name}。页脚的链接说明了全部参数。",
+    "refused.parameter-missing": "缺少参数 {name}。页脚的链接说明了全部参数。",
     "refused.closing": "服务器即将重新启动。请过一分钟再试。",
     "refused.too-many-bytes": "您在这里的文件已达每位访客的上限 {limit}。文件在最后一次使用一小时后删除；请届时再来，"
     "或自行运行本程序。",
     "refused.too-much-sound": "您正在处理的录音已达每位访客的时长上限。请等其中一个结束。",
     "refused.token": "程序调用需要本服务器的令牌，请放在请求头 Authorization: Bearer TOKEN 中。",
     "error.direct-call": "此功能需要计算，须排队：请通过 /gradio_api/call 调用。",
+    "error.closing-begun": "服务器正在重新启动，处理已中止，所有文件都会删除。请过一分钟重新开始。",
     "error.closing": "还没轮到您，服务器就要重新启动。请过一分钟再试。",
     "error.gpu-not-lent": "没有分到 GPU：{problem} 请稍后再试，或选择不需要 GPU 的因果模型。",
     "refused.busy": "排队的任务太多。请过一分钟再试。",
@@ -1551,6 +1573,8 @@ CHINESE: dict[str, str] = {
     "refused.live-rate": "实时声音的采样率须在 {low} 到 {high} Hz 之间。",
     "refused.live-rate-fixed": "实时声音的采样率不能中途改变。请先按“停止”，再按“开始”。",
     "refused.live-full": "服务器的 {limit} 个实时名额已满。请稍后再试，或选择“本浏览器”。",
+    "refused.live-share": "您的网络在此可用的 {limit} 个实时名额已用满。请在其他标签页中停止，或选择“本浏览器”。",
+    "refused.live-crowd": "此刻请求实时声音的人太多。请过几秒再试，或选择“本浏览器”。",
     "refused.live-idle": "{seconds} 秒内没有收到声音，实时会话已结束。请再按“开始”。",
     "refused.live-text": "实时会话已结束：收到的消息既不是声音也不是设置。请再按“开始”。",
     "refused.live-frame": "实时会话已结束：一段声音超过 {most} 个样点。请再按“开始”。",

@@ -82,3 +82,60 @@ def test_a_folder_goes_in_at_once_on_a_phone(browser: Any, served: Served, drop:
     assert "bad.wav is not a sound file" in page.locator("#batch-table").inner_text()
     assert findings(page) == []
     visit.close()
+
+
+def dropped(page: Any, *paths: Path) -> None:
+    """Files and folders let go over the field, as the browser itself hears of it from the desktop."""
+    box = page.locator("#batch-files").bounding_box()
+    place = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+    data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+    session = page.context.new_cdp_session(page)
+    for kind in ("dragEnter", "dragOver", "drop"):
+        session.send("Input.dispatchDragEvent", {"type": kind, **place, "data": data})
+
+
+def test_a_folder_can_be_dropped_with_files_beside_it(
+    browser: Any, served: Served, drop: Path, tmp_path: Path, speech: Clip
+) -> None:
+    deep = tmp_path / "folder" / "sub folder" / "deep"
+    deep.mkdir(parents=True)
+    for number in range(120):  # of which a browser tells a hundred at once
+        (deep / f"{number}.txt").write_text("x")
+    for path in (deep / "a.wav", deep.parent / "b.wav", deep.parents[1] / ".hidden.wav", tmp_path / "c.wav"):
+        soundfile.write(path, speech.samples[0, :16_000], 16_000, "PCM_16")
+    visit = Visit(browser)
+    page = opened(visit, served)
+    dropped(page, tmp_path / "folder", tmp_path / "c.wav")
+    page.get_by_text("123 uploaded").wait_for()
+    page.locator("#batch-start").click()
+    page.wait_for_function(ENDED)
+    page.get_by_role("link", name="All results").wait_for()
+    assert "3 done · 0 failed · 0 left" in page.locator("#batch-heading").inner_text()
+    assert ".txt 120" in page.locator("#batch-heading").inner_text()
+    with zipfile.ZipFile(io.BytesIO(visit.download("All results"))) as archive:
+        assert set(archive.namelist()) == {"a.wav", "b.wav", "c.wav", "denoised.csv"}
+    visit.close()
+
+
+def test_what_is_let_go_beside_the_field_is_not_opened(browser: Any, served: Served) -> None:
+    visit = Visit(browser)
+    page = opened(visit, served)
+    stopped = page.evaluate(
+        """() => ["Files", "text/plain"].map((kind) => {
+            const data = new DataTransfer();
+            if (kind === "Files") data.items.add(new File(["x"], "a.wav")); else data.setData(kind, "x");
+            const event = new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true });
+            document.querySelector("#batch-outcome").dispatchEvent(event);
+            return event.defaultPrevented;
+        })"""
+    )
+    assert stopped == [True, False]
+    visit.close()
+
+
+def test_files_alone_can_be_dropped_as_ever(browser: Any, served: Served, drop: Path) -> None:
+    visit = Visit(browser)
+    page = opened(visit, served)
+    dropped(page, drop / "0.wav", drop / "1.wav")
+    page.get_by_text("2 uploaded").wait_for()
+    visit.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import re
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +20,7 @@ from denoise_app.audio.clip import Clip
 from denoise_app.inference import catalog, engine
 from denoise_app.serve.guard import HEADERS
 from denoise_app.serve.live import LiveLimits
+from denoise_app.serve.places import Places
 from denoise_app.ui.live import assets, tab, work
 from denoise_app.ui.worker.worker import Worker
 
@@ -83,6 +85,14 @@ def change(patch: pytest.MonkeyPatch, folder: Path, name: str, words: dict[str, 
     patch.setitem(work.SCRIPTS, name, folder / name)
 
 
+def soon(holds: Callable[[], bool]) -> bool:
+    """Whether something holds within half a minute."""
+    until = time.monotonic() + 30
+    while not holds() and time.monotonic() < until:
+        time.sleep(0.05)
+    return holds()
+
+
 class LivePage(Visit):
     """The Live tab in a browser with a microphone."""
 
@@ -112,6 +122,11 @@ class LivePage(Visit):
           reader.readAsDataURL(new Blob([{HANDLE}.{name}]));
         }})"""
         return np.frombuffer(base64.b64decode(self.page.evaluate(script)), "<i2").astype(np.float32) / 32768
+
+    @property
+    def rate(self) -> int:
+        """Hz that the sound is heard and played at."""
+        return int(self.page.evaluate(f"{HANDLE}.rate"))
 
     def steady(self, seconds: float = 0.7, after: int = 0) -> Stretch:
         """A steady part, once there is one."""
@@ -181,7 +196,8 @@ def check_denoised(live: LivePage, stretch: Stretch) -> None:
     """Within a steady stretch what was played is the sound since the engine began, denoised, so much later."""
     before, after = live.side("before"), live.side("after")
     key = live.page.locator(".live-model").input_value()
-    clean = engine.denoise(Clip(before[None, stretch.start :], RATE), catalog.load(*catalog.named(key))).samples[0]
+    heard = Clip(before[None, stretch.start :], live.rate)
+    clean = engine.denoise(heard, catalog.load(*catalog.named(key))).samples[0]
     played, late = after[stretch.begin : stretch.end], slice(stretch.begin - stretch.delay, stretch.end - stretch.delay)
     assert np.abs(played - clean[late.start - stretch.start : late.stop - stretch.start]).max() < 1e-3
     assert np.abs(played - before[late]).max() > 0.01  # the check above would have failed without a denoiser
@@ -265,9 +281,104 @@ def test_places_are_switched_while_talking(live: LivePage) -> None:
     live.page.locator(".live-place [value=server]").check()
     live.page.get_by_text("Running on the server.").wait_for()
     live.page.locator(".live-model").select_option("wiener")
-    live.page.get_by_text("Getting the denoiser ready").wait_for()
+    live.wait("model === 'wiener'")
     live.page.get_by_text("Running on the server.").wait_for()
     check_denoised(live, live.steady(after=len(live.side("before"))))
+
+
+def test_the_browsers_own_is_heard_once_however_often_it_is_chosen_and_bypassed(live: LivePage) -> None:
+    live.start("own")
+    own, server = "You hear the browser's own noise suppression.", "Running on the server."
+    live.page.get_by_text(own).wait_for()
+    for place, sentence in (("server", server), ("own", own)) * 2:
+        live.page.locator(f".live-place [value={place}]").check()
+        live.page.get_by_text(sentence).wait_for()
+    begin = len(live.side("before")) + 4096
+    live.wait(f"before.length > {begin + 2 * RATE}")
+    before, after = (live.side(name)[begin:] for name in ("before", "after"))
+    assert np.sqrt(np.mean(after**2)) < 1.3 * np.sqrt(np.mean(before**2))
+    live.page.locator(".live-bypass").click()
+    begin = len(live.side("before")) + 4096
+    live.wait(f"before.length > {begin + RATE}")
+    np.testing.assert_array_equal(live.side("after")[begin : begin + RATE], live.side("before")[begin : begin + RATE])
+
+
+def sessions(served: Served, count: int) -> bool:
+    """Whether the server holds so many live sessions, soon."""
+    wanted = f"denoise_live_sessions {float(count)}"
+    return soon(lambda: wanted in served.worker.metrics.text().decode())
+
+
+def test_a_choice_that_is_changed_at_once_is_carried_out_once_it_stands(live: LivePage, served: Served) -> None:
+    live.start()
+    live.wait("ready")
+    keys = live.page.locator(".live-model option").evaluate_all("(options) => options.map(({ value }) => value)")
+    for k in range(20):
+        live.page.locator(".live-place [value=own]" if k % 2 else ".live-place [value=server]").check()
+        live.page.locator(".live-model").select_option(keys[k % len(keys)])
+    live.page.locator(".live-place [value=server]").check()
+    live.page.locator(".live-model").select_option("wiener")
+    live.wait("model === 'wiener'")
+    live.wait("ready")
+    assert live.said("said") == "Running on the server."
+    check_denoised(live, live.steady(after=len(live.side("before"))))
+    assert sessions(served, 1)
+
+
+def test_thirty_starts_and_stops_leave_nothing_open(talking: Any, served: Served) -> None:
+    live = LivePage(talking, permissions=["microphone"])
+    live.page.add_init_script(TRACKS)
+    live.open(served.url)
+    for _ in range(30):
+        live.start()
+        live.page.locator(".live-start").click()
+        live.wait("running === false")
+    assert live.page.evaluate("tracks.length") == 30
+    assert live.page.evaluate("tracks.every((track) => track.readyState === 'ended')")
+    assert sessions(served, 0)
+    live.start()
+    live.wait("ready")
+    assert live.said("said") == "Running on the server."
+    live.close()
+    assert sessions(served, 0)
+
+
+def test_two_tabs_run_side_by_side(talking: Any, served: Served) -> None:
+    tabs = [LivePage(talking, permissions=["microphone"]) for _ in range(2)]
+    for live in tabs:
+        live.open(served.url)
+        live.page.locator(".live-model").select_option("wiener")
+        live.start()
+    for live in tabs:
+        live.wait("ready")
+        check_denoised(live, live.steady(after=len(live.side("before"))))
+    assert sessions(served, 2)
+    for live in tabs:
+        live.close()
+
+
+CHANGE = """async (locale) => {
+  const core = performance.getEntriesByType("resource").find(({ name }) => /\\/assets\\/core-[^/]*\\.js$/.test(name));
+  (await import(core.name)).changeLocale(locale);
+}"""
+
+
+def test_another_language_while_it_runs_changes_words_alone(live: LivePage) -> None:
+    live.page.locator(".live-model").select_option("wiener")
+    live.page.locator(".live-strength").fill("80")
+    live.start()
+    live.wait("ready")
+    live.page.locator(".live-bypass").click()
+    live.page.evaluate(CHANGE, "zh-CN")
+    live.page.locator(".live").get_by_text("正在服务器上运行。").wait_for()
+    shown = [live.said(part) for part in ("start", "percent")]
+    assert shown == ["停止", "80%"] and live.page.locator(".live-model").input_value() == "wiener"
+    assert live.page.locator(".live-bypass").is_enabled()
+    assert live.page.locator(".live-bypass").get_attribute("aria-pressed") == "true"
+    live.page.locator(".live-start").click()
+    assert not live.page.evaluate(f"{HANDLE}.running") and live.said("said") == "未运行。"
+    live.page.evaluate(CHANGE, "en")
+    live.page.locator(".live-recording").get_by_text("of both sides").wait_for()
 
 
 def test_both_sides_are_kept_and_go_on_to_clean(live: LivePage) -> None:
@@ -284,6 +395,22 @@ def test_both_sides_are_kept_and_go_on_to_clean(live: LivePage) -> None:
     np.testing.assert_array_equal(kept, live.side("after"))
     live.page.locator(".live-recording [data-side=before]").click()
     live.page.wait_for_function("document.querySelector('#facts')?.innerText.includes('live before.wav')")
+
+
+def test_the_shortest_recording_goes_on_to_clean_and_is_denoised_there(live: LivePage) -> None:
+    live.start()
+    live.page.evaluate(
+        f"""async () => {{
+          while (!{HANDLE}.before.length) await new Promise(requestAnimationFrame);
+          document.querySelector(".live-start").click();
+        }}"""
+    )
+    length = len(live.side("before"))
+    assert 0 < length < RATE / 2
+    live.page.locator(".live-recording [data-side=after]").click()
+    live.page.wait_for_function("document.querySelector('#facts')?.innerText.includes('live after.wav')")
+    live.page.locator("#denoise").click()
+    live.page.locator(".outcome .download").first.wait_for()
 
 
 # ------------------------------------------------------------------------------------------------------------ bad input
@@ -349,6 +476,67 @@ def test_a_microphone_that_is_unplugged_ends_it_and_what_was_recorded_is_kept(ta
     live.close()
 
 
+CONTEXTS = """{
+  const Usual = AudioContext, Source = MediaStreamAudioSourceNode;
+  window.contexts = [];
+  window.device = 0; // Hz of the only rate that a microphone is taken at; 0 for any
+  window.AudioContext = class extends Usual {
+    constructor(options) {
+      super({ ...(window.device ? { sampleRate: window.device } : {}), ...options });
+      window.contexts.push(this);
+    }
+  };
+  window.MediaStreamAudioSourceNode = class extends Source {
+    constructor(context, options) {
+      if (window.device && context.sampleRate !== window.device) throw new DOMException("no", "NotSupportedError");
+      super(context, options);
+    }
+  };
+}"""
+
+
+def test_a_device_of_another_rate_takes_over_while_it_runs(talking: Any, served: Served, runtime: None) -> None:
+    """As browsers do that take a microphone only at its own rate: the sound ends, and begins anew at that rate."""
+    live = LivePage(talking, permissions=["microphone"])
+    live.page.add_init_script(CONTEXTS)
+    live.open(served.url)
+    live.start()
+    live.wait("ready")
+    live.wait("before.length > 8000")
+    live.page.evaluate("device = 44100; contexts.at(-1).dispatchEvent(new Event('error'))")
+    live.page.locator(".live-problem").get_by_text("The sound device has failed, or was changed.").wait_for()
+    assert not live.page.evaluate(f"{HANDLE}.running") and live.rate == RATE
+    live.page.locator(".live-recording").wait_for()
+    live.page.locator(".live-start").click()
+    live.wait("ready")
+    assert live.rate == 44_100 and live.said("said") == "Running on the server."
+    check_denoised(live, live.steady(2.0))  # 0.7 s at this rate
+    live.page.locator(".live-place [value=browser]").check()
+    live.page.locator(".live-notice").get_by_text("does not give the microphone at the rate").wait_for()
+    live.page.get_by_text("Running on the server.").wait_for()
+    live.close()
+
+
+def test_a_microphone_that_falls_silent_and_sound_that_is_paused_are_told(talking: Any, served: Served) -> None:
+    live = LivePage(talking, permissions=["microphone"])
+    live.page.add_init_script(TRACKS + CONTEXTS)
+    live.open(served.url)
+    live.start()
+    live.wait("ready")
+    notice = live.page.locator(".live-notice")
+    live.page.evaluate("tracks[0].dispatchEvent(new Event('mute'))")
+    notice.get_by_text("The microphone gives silence").wait_for()
+    live.page.evaluate("tracks[0].dispatchEvent(new Event('unmute'))")
+    notice.wait_for(state="hidden")
+    live.page.evaluate("() => { contexts.at(-1).resume = () => Promise.reject(new Error('in a call')); }")
+    live.page.evaluate("contexts.at(-1).suspend()")
+    notice.get_by_text("The device has paused the sound").wait_for()
+    live.page.evaluate("AudioContext.prototype.resume.call(contexts.at(-1))")
+    notice.wait_for(state="hidden")
+    check_denoised(live, live.steady(after=len(live.side("before"))))
+    live.close()
+
+
 def test_a_tab_in_the_background_is_heard_all_the_same(live: LivePage) -> None:
     """Browsers draw no pictures of it then; the sound does not wait for one."""
     live.start()
@@ -410,6 +598,59 @@ def test_a_connection_that_was_cut_is_taken_up_again(live: LivePage, served: Ser
     live.page.get_by_text("The connection was lost; trying again.").wait_for()
     live.page.get_by_text("Running on the server.").wait_for()
     check_denoised(live, live.steady(after=len(live.side("before"))))
+
+
+HURRY = "{ const later = setTimeout; window.setTimeout = (act, after, ...more) => later(act, after / 20, ...more); }"
+
+
+def test_a_server_that_stays_away_is_told_and_what_was_recorded_is_kept(talking: Any, served: Served) -> None:
+    live = LivePage(talking, permissions=["microphone"])
+    live.page.add_init_script(HURRY)
+    live.open(served.url)
+    live.start()
+    live.wait("ready")
+    live.context.route("**/live/token", lambda route: route.abort())
+    cut(served)
+    live.page.locator(".live-problem").get_by_text("The server cannot be reached.").wait_for()
+    assert not live.page.evaluate(f"{HANDLE}.running")
+    live.page.locator(".live-recording").wait_for()
+    live.close()
+
+
+def test_a_place_that_is_not_free_again_yet_is_waited_for(live: LivePage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the server has not seen yet that the last connection is dead; who had none is told at once."""
+    live.start()
+    live.wait("ready")
+    monkeypatch.setattr(Places, "is_spent", lambda places, client: places.count < LiveLimits(1).strangers)
+    live.page.locator(".live-model").select_option("wiener")
+    live.page.get_by_text("The server has no place for you at this moment; trying again.").wait_for()
+    monkeypatch.undo()
+    live.page.get_by_text("Running on the server.").wait_for()
+    live.page.locator(".live-start").click()
+    monkeypatch.setattr(Places, "is_spent", lambda places, client: places.count < LiveLimits(1).strangers)
+    live.page.locator(".live-start").click()
+    live.page.locator(".live-problem").get_by_text("Your network has all").wait_for()
+    assert not live.page.evaluate(f"{HANDLE}.running")
+
+
+def test_a_page_that_may_not_have_a_token_is_told_why(live: LivePage) -> None:
+    live.context.route("**/live/token", lambda route: route.fulfill(status=403, json={"detail": "Open it."}))
+    live.page.locator(".live-start").click()
+    live.page.locator(".live-problem").get_by_text("Open it.").wait_for()
+    assert not live.page.evaluate(f"{HANDLE}.running")
+
+
+@pytest.mark.parametrize("name", ["live-sound.js", "live-engine.js"])
+def test_where_a_script_cannot_be_fetched_the_microphone_is_not_blamed(
+    live: LivePage, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(work.SCRIPTS, name, tmp_path / name)
+    live.page.locator(".live-start").click()
+    live.page.locator(".live-problem").get_by_text("The server cannot be reached.").wait_for()
+    assert not live.page.evaluate(f"{HANDLE}.running")
+    monkeypatch.undo()
+    live.start()
+    live.wait("ready")
 
 
 def test_what_the_server_refuses_is_told_in_its_words(live: LivePage, served: Served) -> None:

@@ -235,6 +235,29 @@ def test_a_folder_that_cannot_be_listed_is_an_outcome(
     assert str(tree / "deep" / "er") in str(outcomes[0].error)
 
 
+def test_deep_patterns_enter_no_links_and_no_results(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tree / "deep" / "loop").symlink_to(tree, target_is_directory=True)
+    (tree / "deep" / "other").symlink_to(tree / "deep", target_is_directory=True)  # both: 2 to the 40 paths
+    monkeypatch.chdir(tree)
+    for out in (tree / "out", Path("out")):
+        for _ in range(2):
+            jobs = plan(["**/*.wav", "**/*.flac"], out)
+            assert [str(job.source) for job in jobs] == ["a.wav", "bad.wav", "deep/er/b.flac"]
+            run(jobs)
+    assert [str(job.source) for job in plan(["out/**/*.wav"], tree / "out")] == ["out/a.wav"]  # named themselves
+    assert [str(job.source) for job in plan(["*.wav"], tree)] == ["a.wav", "bad.wav"]
+
+
+@pytest.mark.parametrize("pattern", ["**", "**/**", "**/*", "**/**/*"])
+def test_what_lies_in_a_folder_that_matches_comes_with_it(pattern: str, tree: Path, tmp_path: Path) -> None:
+    jobs = plan([str(tree / pattern)], tmp_path / "out")
+    targets = sorted(job.target.relative_to(tmp_path / "out").as_posix() for job in jobs)
+    sounds = ["a.wav", "bad.wav", "deep/er/b.flac"]
+    assert targets == (sounds if pattern.endswith("**") else ["a.wav", "bad.wav", "deep/er/b.flac", "notes.txt"])
+
+
 @pytest.mark.parametrize(
     ("pattern", "found"),
     [
@@ -329,4 +352,4 @@ def test_another_format_gives_another_suffix(tree: Path, tmp_path: Path) -> None
 def test_a_folder_that_cannot_be_made_is_an_outcome(tree: Path, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file, not a folder")
     (outcome,) = run(plan([tree / "a.wav"], tmp_path / "out"))
-    assert isinstance(outcome.error, OSError)
+    assert getattr(outcome.error, "reason", None) == "cannot-write" and "out cannot be written" in str(outcome.error)

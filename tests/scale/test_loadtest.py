@@ -24,6 +24,7 @@ class Page:
     Attributes:
         answer: Changes a result before it is fetched.
         refuse: Gives (status, headers, body) where an order is not to be taken.
+        ready: What /readyz answers: status and body.
         memory: Bytes that /metrics tells; each time the next one, the last one again and again. None: no such address.
         addresses: Of those who asked.
     """
@@ -32,6 +33,7 @@ class Page:
         self.answer: Callable[[bytes, int], bytes] = lambda result, count: result
         self.refuse: Callable[[int], tuple[int, dict[str, str], bytes] | None] = lambda count: None
         self.memory: list[int] | None = [10**8]
+        self.ready = 200, b"ready\n"
         self.addresses: set[str] = set()
         self.tokens: set[str | None] = set()
         self.files: dict[str, bytes] = {}
@@ -80,6 +82,8 @@ class Page:
         return 404, {}, b""
 
     def get(self, path: str) -> tuple[int, dict[str, str], bytes]:
+        if path == "/readyz":
+            return self.ready[0], {}, self.ready[1]
         if path == "/metrics" and self.memory is not None:
             held = self.memory.pop(0) if len(self.memory) > 1 else self.memory[0]
             lines = f"denoise_process_resident_memory_bytes {held}\ndenoise_files_bytes 1048576\n"
@@ -202,4 +206,21 @@ def test_a_page_of_mine_elsewhere_may_be_loaded(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_page_that_is_not_there_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["loadtest", "http://127.0.0.1:9", "--users", "1"]) == 1
-    assert "refused" in capsys.readouterr().err
+    assert "error: http://127.0.0.1:9/ does not answer: " in (said := capsys.readouterr().err) and "refused" in said
+
+
+@pytest.mark.parametrize(
+    ("ready", "said"),
+    [
+        ((503, b"loading\n"), "takes no work now: it is loading"),
+        ((503, b"draining\n"), "takes no work now: it is draining"),
+        ((404, b"<!DOCTYPE html>"), "is no page of this program: /readyz there answers 404"),
+        ((200, b"<!DOCTYPE html>"), "is no page of this program: /readyz there answers 200"),
+    ],
+)
+def test_what_takes_no_work_is_told_and_sent_nothing(
+    ready: tuple[int, bytes], said: str, page: Page, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page.ready = ready
+    assert main(["loadtest", page.url, "--users", "1"]) == 1
+    assert said in capsys.readouterr().err and not page.addresses

@@ -12,6 +12,7 @@ import soundfile
 from fsspec.implementations.memory import MemoryFileSystem
 from odd_work import PLAIN, sound
 
+from denoise_app.cli import main
 from denoise_app.scale import items, places, run
 from denoise_app.scale.errors import ScaleError
 from denoise_app.scale.manifest import Manifest
@@ -174,6 +175,57 @@ def test_what_is_not_there_is_a_row(memory: Any, tmp_path: Path) -> None:
     planned = items.plan(["memory://nowhere/a.wav"], tmp_path / "out")
     ((_, outcome),) = run.run(planned.items, PLAIN, run.here)
     assert getattr(outcome.error, "reason", None) == "remote-missing"
+
+
+def test_a_pattern_that_matches_nothing_is_a_row(memory: Any, tmp_path: Path) -> None:
+    planned = items.plan(["memory://nowhere/*.wav"], tmp_path / "out")
+    ((_, outcome),) = run.run(planned.items, PLAIN, run.here)
+    assert getattr(outcome.error, "reason", None) == "remote-missing"
+
+
+@pytest.mark.parametrize("named", ["memory://in", "memory:///in/", "memory://in/*.wav", "memory://in/**/*.wav"])
+def test_results_that_lie_among_the_inputs_are_passed_over(named: str, memory: Any, tmp_path: Path) -> None:
+    fill(memory, tmp_path / "made", ["a.wav", "deep/b.wav"])
+    first = items.plan([named], "memory://in/clean")
+    assert len(first.items) == (1 if named.endswith("in/*.wav") else 2)
+    list(run.run(first.items, PLAIN, run.here))
+    assert memory.exists("/in/clean/a.wav")
+    assert items.plan([named], "memory:///in/clean/").items[0].path == first.items[0].path
+    assert len(items.plan([named], "memory://in/clean").items) == len(first.items)
+    assert len(items.plan(["memory://in/clean"], "memory://in").items) > 0
+
+
+@pytest.mark.parametrize("out", ["memory://in", "memory:///in/"])
+def test_no_input_is_written_onto_elsewhere(out: str, memory: Any, tmp_path: Path) -> None:
+    fill(memory, tmp_path / "made", ["a.wav", "deep/a.wav"])
+    before = {path: memory.cat(path) for path in memory.find("/in")}
+    for engine in (run.here, run.in_processes(1)):
+        found = list(run.run(items.plan(["memory://in"], out).items, PLAIN, engine))
+        assert {getattr(outcome.error, "reason", None) for _, outcome in found} <= {"onto-input", "remote-missing"}
+    (_, outcome), _ = run.run(items.plan(["memory://in/deep/a.wav", "memory://in/a.wav"], out).items, PLAIN, run.here)
+    assert getattr(outcome.error, "reason", None) == "onto-input"
+    assert {path: memory.cat(path) for path in before} == before
+
+
+@pytest.mark.parametrize("out", ["https://example.org/x", "HTTP://x", "file://elsewhere/x"])
+def test_results_have_a_place(out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ScaleError) as caught:
+        items.plan([sound(tmp_path / "a.wav")], out)
+    assert caught.value.reason == "no-place" and [path.name for path in tmp_path.iterdir()] == ["a.wav"]
+
+
+def test_addresses_of_this_machine_are_paths(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sound(tmp_path / "in" / "a b.wav")
+    for scheme, out in (("file", "one"), ("FILE", "two"), ("local", "three")):
+        named = [f"{scheme}://{tmp_path}/in/a%20b.wav", "-o", f"{scheme}://{tmp_path}/{out}", "--resume"]
+        assert main(["denoise", *named, "--model", "mmse-lsa"]) == 0
+        assert {path.name for path in (tmp_path / out).iterdir()} > {"a b.wav", "denoise-manifest.jsonl"}
+    capsys.readouterr()
+    assert main(["denoise", f"file://{tmp_path}/in", "-o", f"file://{tmp_path}/in", "--model", "mmse-lsa"]) == 1
+    assert "is an input itself" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("address", "package"), [("s3://bucket/a.wav", "s3fs"), ("nonesuch://a.wav", "fsspec")])

@@ -2,20 +2,47 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from denoise_app.scale.simulate import BEST, MINUTES, Fleet, Sound, Speeds, simulate, table
+from denoise_app.scale.simulate import BEST, MINUTES, QUICK, Fleet, Sound, Speeds, simulate, table
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "scale.md"
+ROOT = Path(__file__).resolve().parents[2]
+PAGE, LEADERBOARD = ROOT / "docs" / "scale.md", ROOT / "results" / "leaderboard.json"
 FAR = Speeds(0.01, a_file=0.0, driver_files=1e9, store_gigabits=1e9, store_requests=1e9)  # one thing at a time
 
 
 def test_the_table_of_the_page_is_what_the_function_gives() -> None:
     begin, end = "<!-- simulation: begin -->\n", "\n<!-- simulation: end -->"
     assert PAGE.read_text("utf-8").split(begin)[1].split(end)[0] == table()
+
+
+def test_the_speeds_are_those_of_the_leaderboard_and_of_the_page() -> None:
+    rows = {(row["model"], row["loss"]): row for row in json.loads(LEADERBOARD.read_text("utf-8"))["rows"]}
+    for speeds, model in ((QUICK, "cnn"), (BEST, "transformer")):
+        assert speeds.real_time_factor == pytest.approx(rows[model, "perceptual"]["rtf"], rel=0.1)
+        assert f"{speeds.real_time_factor} s" in PAGE.read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("speeds", "drivers", "machines"), [(QUICK, 1, 4), (BEST, 1, 17), (QUICK, 99, 20), (BEST, 99, 100)]
+)
+def test_the_bottleneck_moves_where_the_page_says(speeds: Speeds, drivers: int, machines: int) -> None:
+    parts = [simulate(1.0, Fleet(count, drivers=drivers), speeds).bottleneck for count in range(1, 200)]
+    assert parts.count("compute") == pytest.approx(machines, rel=0.25)
+    assert set(parts) == {"compute", "driver" if drivers == 1 else "requests"}
+
+
+def test_the_command_of_the_page_prints_the_table() -> None:
+    assert "`python -m denoise_app.scale.simulate`" in PAGE.read_text("utf-8")
+    command = [sys.executable, "-m", "denoise_app.scale.simulate"]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == table()
 
 
 def test_compute_grows_with_cores_and_short_files_cost_more() -> None:

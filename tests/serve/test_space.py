@@ -44,6 +44,8 @@ def checkout(tmp_path: Path) -> Path:
         "LICENSE": "",
         "requirements.txt": "torch==2.0 # why\ntorchaudio==2.0   # why\ntorch_pesq==0.1 # why\n",
         "denoise_app/cli.py": "",
+        "docs/scale.md": "",
+        "docs/service/Dockerfile": "",
         "denoise_app/__pycache__/cli.pyc": "",
         "denoise_app/ui/static/wasm/ort.wasm": "",
         "denoise_app/half.tmp": "",
@@ -69,10 +71,21 @@ def test_it_holds_what_the_page_needs_and_no_more(checkout: Path, tmp_path: Path
     assert names(made.folder) == {
         *("README.md", "app.py", "LICENSE", "requirements.txt", "packages.txt", ".gitattributes"),
         *("denoise_app/cli.py", "denoise_app/ui/static/wasm/ort.wasm", "weights/gru/hybrid/config.json"),
+        *("docs/scale.md", "docs/service/Dockerfile"),
         *("examples/a.flac", "examples/bench/noise-a.flac", "results/leaderboard.json"),
     }
     assert (made.files, made.checkpoints) == (len(names(made.folder)), ("gru/hybrid",))
     assert list(tmp_path.glob(".*")) == []
+
+
+def test_links_and_pictures_lead_somewhere_in_it(laid_out: Path) -> None:
+    pages = [laid_out / "README.md", *sorted(laid_out.glob("docs/*.md")), *sorted(laid_out.glob("examples/*.md"))]
+    found = []
+    for page in pages:
+        text = re.sub(r"(?ms)^```.*?^```$", "", page.read_text("utf-8"))  # no code
+        found += [(page, target) for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", text)]
+    assert len(found) > 20
+    assert [(page.name, target) for page, target in found if not (page.parent / target).exists()] == []
 
 
 def test_torch_is_that_for_cpus(checkout: Path, tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_two_processes_train_what_one_trains_also_after_a_resume(file: Path, mon
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)  # by one of them
-    assert told["steps"] == 6 and told["hours_heard"] == round(whole.hours_seen, 2)
+    assert told["steps"] == 6 and told["hours_seen"] == round(whole.hours_seen, 2)
     assert done.stderr.count("step 6  100%") == 1
     start = loop.Run(alone, Ranks()).model.state_dict()
     ours, theirs = weights(halves.out), weights(alone.out)

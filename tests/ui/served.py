@@ -55,6 +55,13 @@ app.Worker = conftest.FakeWorker
 conftest.FakeWorker.warm_up = lambda self: None
 app.serve()
 """
+LIVE = """
+from denoise_app.classical.wiener import Wiener
+import sys
+sys.path.insert(0, "tests/ui")
+import conftest
+conftest.FakeOffers.load = lambda self, entry: Wiener()
+"""
 
 
 def free_port() -> int:
@@ -64,12 +71,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def started(place: Path) -> tuple[subprocess.Popen[bytes], str]:
-    """A page in a process of its own, and its address."""
+def started(place: Path, before: str = "") -> tuple[subprocess.Popen[bytes], str]:
+    """A page in a process of its own, which runs other code before, and its address."""
     port = free_port()
     environment = os.environ | {"GRADIO_TEMP_DIR": str(place), "GRADIO_SERVER_PORT": str(port), "GRADIO_NUM_PORTS": "1"}
     running = subprocess.Popen(
-        [sys.executable, "-c", PAGE],
+        [sys.executable, "-c", before + PAGE],
         env=environment,
         cwd=Path(__file__).parents[2],
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # whatever started the tests may ignore it

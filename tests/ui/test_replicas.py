@@ -221,6 +221,15 @@ def test_the_image_holds_what_there_is_and_runs_without_rights() -> None:
     assert f"torch=={pins['torch']}+cpu torchaudio=={pins['torchaudio']}+cpu" in " ".join(lines)
 
 
+def test_what_the_image_copies_is_sent_to_whoever_builds_it() -> None:
+    """By .dockerignore: all is hidden but what is named, and what is named is what the image copies."""
+    lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
+    named = {line.removeprefix("!") for line in lines if line.startswith("!")}
+    copies = re.findall(r"(?m)^COPY (.+) \S+$", (SERVICE / "Dockerfile").read_text())
+    assert lines[0] == "*" and named == {name for names in copies for name in names.split()}
+    assert [line for line in lines[1:] if not line.startswith("!")] == ["**/__pycache__"]
+
+
 def test_replicas_share_nothing_and_have_time_to_drain() -> None:
     services = yaml.safe_load((SERVICE / "compose.yaml").read_text())["services"]
     pages = [services[name] for name in ("one", "two")]

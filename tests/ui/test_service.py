@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import socket
 import subprocess
@@ -17,6 +18,8 @@ import gradio as gr
 import httpx
 import pytest
 from gradio.state_holder import SessionState
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 from denoise_app.scale.loadtest import Plan, run
 from denoise_app.ui import app as page
@@ -25,7 +28,7 @@ from denoise_app.ui.visits import REST_SECONDS, Visit, Visits
 from denoise_app.ui.worker.clients import Line
 from denoise_app.ui.worker.session import Job, Sessions
 
-from .served import answer_of, counted, files, order, started, until
+from .served import LIVE, answer_of, counted, files, order, started, until
 
 Make = Callable[..., Path]
 EACH = 4
@@ -181,6 +184,22 @@ def test_no_answer_of_the_api_is_null(server: Server, recording: Make, monkeypat
     for path, body in (("call/nothing", {"data": []}), ("queue/join", {"data": []}), ("run/nothing", {"data": []})):
         refused = httpx.post(f"{server.url}gradio_api/{path}", json=body)
         assert refused.status_code >= 400 and all(refused.json().values()), path
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "told"),
+    [
+        ("call/v2/denoise", {"audio": None, "modle": "live"}, 422, "There is no parameter modle."),
+        ("call/v2/denoise", {"audio": None, "\x1b[2J" * 100: 1}, 422, "There is no parameter \\x1b[2J"),
+        ("call/v2/denoise", {}, 422, "The parameter audio is missing."),
+        ("call/v2/nothing", {"audio": None}, 404, "There is no such address here."),
+    ],
+)
+def test_a_call_that_names_what_is_not_there_is_told(
+    path: str, body: dict[str, Any], status: int, told: str, server: Server
+) -> None:
+    answer = httpx.post(f"{server.url}gradio_api/{path}", json=body)
+    assert answer.status_code == status and answer.json()["detail"].startswith(told) and len(answer.text) < 600
 
 
 # -------------------------------------------------------------------------------------------------------------- visits
@@ -372,6 +391,27 @@ def test_a_server_that_is_ended_leaves_nothing(tmp_path: Path, recording: Make, 
     running.send_signal(end)
     assert running.wait(60) == 0
     assert left(place) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("end", "reason"), [(signal.SIGTERM, "closing"), (signal.SIGINT, None)])
+def test_who_talks_live_is_told_of_sigterm_and_delays_no_end(tmp_path: Path, end: signal.Signals, reason: str) -> None:
+    running, url = started(tmp_path, LIVE)
+    hello = {"model": "wiener", "loss": None, "strength": 100, "rate": 16_000}
+    hello["token"] = httpx.post(f"{url}live/token").json()["token"]
+    with connect(url.replace("http", "ws") + "live/sound") as talker:
+        talker.send(json.dumps(hello))
+        assert json.loads(talker.recv(timeout=60))["type"] == "ready"
+        assert counted(url, "denoise_live_sessions") == 1
+        running.send_signal(end)
+        told: list[str | bytes] = []
+        with pytest.raises(ConnectionClosed) as closed:
+            while True:
+                told.append(talker.recv(timeout=60))
+    last = json.loads(told[-1]) if told else {}
+    assert last.get("reason") == reason
+    assert closed.value.rcvd is not None and closed.value.rcvd.code == (1008 if reason else 1012)
+    assert running.wait(20) == 0
 
 
 @pytest.mark.slow

@@ -9,14 +9,14 @@ from denoise_app.scale.archive import megabytes
 from denoise_app.scale.items import Item
 from denoise_app.ui.parts import numbers
 from denoise_app.ui.parts.markup import (
+    decoration,
     head,
-    heard,
+    hidden_text,
     hint,
     missing,
     region,
     row,
     row_head,
-    seen,
     table,
     tag,
     titled,
@@ -72,7 +72,12 @@ def _row(say: Say, made: Batch, number: int, item: Item) -> Markup:
     play = Markup()
     if done is not None and done.outcome.output is not None:
         play = tag(
-            "button", seen("▶"), heard(say("batch.play", name=name)), type="button", class_="play", data_row=number
+            "button",
+            decoration("▶"),
+            hidden_text(say("batch.play", name=name)),
+            type="button",
+            class_="play",
+            data_row=number,
         )
     cells = (_state(say, made, item, done), _length(say, done), _snr(say, done), _notes(say, done))
     named = [say(f"batch.{column}") for column in COLUMNS]

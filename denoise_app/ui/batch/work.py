@@ -17,7 +17,8 @@ from denoise_app.inference.engine import Cancelled, Settings
 from denoise_app.inference.progress import Progress, Question, Report
 from denoise_app.metrics.errors import MetricUnavailable
 from denoise_app.scale import archive, run
-from denoise_app.scale.items import Item
+from denoise_app.scale.errors import ScaleError
+from denoise_app.scale.items import Item, endangered
 from denoise_app.scale.manifest import Manifest, local_state
 from denoise_app.scale.work import Bench, Work, reason_of, scratch_of
 from denoise_app.serve.limits import ServiceLimits
@@ -103,10 +104,10 @@ class Step:
 
 
 def gather(session: Session[Batch], uploaded: Sequence[str], limits: ServiceLimits) -> Batch:
-    """What was uploaded, as a batch: files as they are, zips unpacked.
+    """What was uploaded, as a batch: files as they are, zips unpacked; a zip that is refused is a row.
 
     Raises:
-        ScaleError: too many, too large, or a zip that is refused; nothing is kept.
+        ScaleError: too many, or too large; nothing is kept.
     """
     room = session.room()
     try:
@@ -115,7 +116,9 @@ def gather(session: Session[Batch], uploaded: Sequence[str], limits: ServiceLimi
         results = room / "out"
         results.mkdir()
         for number, path in enumerate(map(Path, uploaded)):
-            if archive.is_archive(path):
+            if path.name.startswith("."):  # as in folders and zips
+                passed_over["hidden"] = passed_over.get("hidden", 0) + 1
+            elif archive.is_archive(path):
                 unpacked = _unpacked(path, room / f"zip-{number}", jobs, limits)
                 jobs += [
                     batch.Job(member.path, results / member.relative, problem=member.problem)
@@ -144,7 +147,12 @@ def _unpacked(path: Path, folder: Path, jobs: Sequence[batch.Job], limits: Servi
     folder.mkdir()
     taken = sum(Path(job.source).stat().st_size for job in jobs if job.problem is None)
     files_left, bytes_left = limits.max_batch - len(jobs), limits.max_batch_bytes - taken
-    return archive.unpack(path, folder, max(0, files_left), max(0, bytes_left), limits.min_free)
+    try:
+        return archive.unpack(path, folder, max(0, files_left), max(0, bytes_left), limits.min_free)
+    except ScaleError as error:
+        if error.reason not in archive.REFUSALS:
+            raise
+        return archive.Unpacked((archive.Member(Path(path.name), path, error),), {})
 
 
 def _linked(path: Path, folder: Path) -> Path:
@@ -180,7 +188,7 @@ def carry_out(worker: Worker, made: Batch, offer: Entry, settings: Settings, job
     loading = Background(worker, lambda report, stopped: worker.offers.load(offer), job)
     for progress in loading:
         yield Step(tally, progress if isinstance(progress, Place) else None)
-    inputs = batch.endangered([item.job for item in made.items])
+    inputs = endangered(made.items)
     bench = Bench(work, loading.result, inputs, scratch_of(made.manifest.path))
     try:
         for item in todo:

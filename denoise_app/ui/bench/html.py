@@ -17,15 +17,15 @@ from denoise_app.serve.turns import Place
 from denoise_app.ui.parts import numbers
 from denoise_app.ui.parts.denoiser import name
 from denoise_app.ui.parts.markup import (
+    decoration,
     head,
-    heard,
+    hidden_text,
     hint,
     missing,
     notices,
     region,
     row,
     row_head,
-    seen,
     sentences,
     table,
     tag,
@@ -84,8 +84,8 @@ def trial_heading(say: Say, trial: Trial) -> Markup:
         title, of = say("bench.paired"), f"{asked.noisy.name} · {asked.clean.name}"
         assert trial.alignment is not None
         facts = [aligned(say, trial.alignment, trial.sample_rate)]
-    told = tag("div", *(tag("p", fact) for fact in facts), notes(say, trial.notes), class_="bench-facts")
-    return titled(title, of) + told
+    lines = tag("div", *(tag("p", fact) for fact in facts), notes(say, trial.notes), class_="bench-facts")
+    return titled(title, of) + lines
 
 
 def aligned(say: Say, alignment: Alignment, sample_rate: int) -> Markup:
@@ -106,24 +106,28 @@ def versions(say: Say, trial: Trial) -> list[Version]:
     sides = ((CLEAN, trial.clean), (NOISY, trial.noisy))
     return [
         *(Version(key, say(f"bench.version.{key}"), path, gains[path]) for key, path in sides),
-        *(Version(take.offer.key, name(say, take.offer), take.path, take.gain_db) for take in trial.heard if take.path),
+        *(
+            Version(take.offer.key, name(say, take.offer), take.path, take.gain_db)
+            for take in trial.finished
+            if take.path
+        ),
     ]
 
 
 def scores_table(say: Say, trial: Trial) -> Markup:
     """Every true metric before and after: a row for each, on a narrow screen a card."""
-    takes = trial.heard
+    takes = trial.finished
     heads = [say("bench.metric"), say("bench.version.noisy"), *(name(say, take.offer) for take in takes)]
     rows, reasons = [], []
     for key, before in trial.before.items():
         values = [before, *(take.scores[key] for take in takes)]
         reasons += [value for value in values if isinstance(value, MetricUnavailable)]
         rows.append(_row(say, named(key), values, heads))
-    told = dict.fromkeys(say(f"metric.{reason.reason}", **reason.facts) for reason in reasons)
+    lines = dict.fromkeys(say(f"metric.{reason.reason}", **reason.facts) for reason in reasons)
     failed = [_failure(say, take.offer, take.error) for take in trial.takes if take.error]
     caption = say("bench.table")
     shown = region(caption, table(map(head, heads), rows, caption), "truth")
-    return shown + notices(failed) + notices(told) + hint(say("bench.true"))
+    return shown + notices(failed) + notices(lines) + hint(say("bench.true"))
 
 
 def _failure(say: Say, offer: Entry, error: Exception) -> str:
@@ -153,17 +157,19 @@ def _changed(say: Say, metric: Metric, before: Score, after: Score, best: str | 
     text, change = numbers.value(metric, after), after - before
     mark = Markup(" ") + tag("span", say("compare.best"), class_="tag") if text == best else ""
     if text == numbers.value(metric, before):
-        return Markup("{}{} {}").format(text, mark, tag("small", "= ", heard(say("cards.same")), class_="change"))
+        return Markup("{}{} {}").format(text, mark, tag("small", "= ", hidden_text(say("cards.same")), class_="change"))
     word, arrow = ("rises", "▲") if change > 0 else ("falls", "▼")
     tone = "good" if (change > 0) == (metric.better == "higher") else "bad"
     amount = numbers.change(metric, change)
-    difference = tag("small", seen(arrow), heard(say(f"cards.{word}")), f" {amount}", class_=f"change {tone}")
+    difference = tag(
+        "small", decoration(arrow), hidden_text(say(f"cards.{word}")), f" {amount}", class_=f"change {tone}"
+    )
     return Markup("{}{} {}").format(tag("span", text, class_="now"), mark, difference)
 
 
 def activities(say: Say, trial: Trial) -> list[tuple[str, Activity]]:
     """The sounds of the figure of energy and zero crossings: clean, noisy, and every denoiser that came out."""
-    takes = [(name(say, take.offer), take.activity) for take in trial.heard]
+    takes = [(name(say, take.offer), take.activity) for take in trial.finished]
     return [
         (say(f"bench.version.{CLEAN}"), trial.clean_activity),
         (say(f"bench.version.{NOISY}"), trial.noisy_activity),
@@ -176,10 +182,10 @@ def said_of_activity(say: Say, trial: Trial) -> Markup:
     (_, clean), *others = activities(say, trial)
     apart = [(title, deviation(found, clean)) for title, found in others]
     facts = {"noisy": numbers.plain(apart[0][1].energy_db)}
-    told = say("bench.said-activity-noisy", **facts)
+    lines = say("bench.said-activity-noisy", **facts)
     if results := apart[1:]:
         title, nearest = min(results, key=lambda result: result[1].energy_db)
-        told = say("bench.said-activity", **facts, name=title, db=numbers.plain(nearest.energy_db))
+        lines = say("bench.said-activity", **facts, name=title, db=numbers.plain(nearest.energy_db))
     heads = [head(say(f"bench.{key}")) for key in ("sound", "energy-apart", "crossings-apart")]
     rows = []
     for title, found in apart:
@@ -187,7 +193,7 @@ def said_of_activity(say: Say, trial: Trial) -> Markup:
         rows.append(row(row_head(title), *(tag("td", cell) for cell in cells)))
     caption = say("bench.activity-table")
     folded = tag("details", tag("summary", caption), region(caption, table(heads, rows), "scrolls"))
-    return tag("div", tag("p", told), folded, class_="figure-said")
+    return tag("div", tag("p", lines), folded, class_="figure-said")
 
 
 def _decibels(snr_db: float) -> str:
@@ -238,7 +244,7 @@ def swept_heading(say: Say, swept: Swept) -> Markup:
 
 def said_of_sweep(say: Say, swept: Swept) -> Markup:
     """The sweep in sentences and in a table."""
-    told = [text for offer in swept.offers if (text := _range(say, swept, offer))]
+    lines = [text for offer in swept.offers if (text := _range(say, swept, offer))]
     failures = swept.found.failures
     failed = [_failure(say, offer, failures[offer.key]) for offer in swept.offers if offer.key in failures]
     swept_metrics = swept_keys(swept)
@@ -252,7 +258,7 @@ def said_of_sweep(say: Say, swept: Swept) -> Markup:
     caption = say("bench.sweep-table")
     points = region(caption, table(map(head, heads), rows), "scrolls")
     folded = tag("details", tag("summary", caption), points)
-    return tag("div", tag("p", sentences(say, told)), notices(failed), folded, class_="figure-said")
+    return tag("div", tag("p", sentences(say, lines)), notices(failed), folded, class_="figure-said")
 
 
 def _range(say: Say, swept: Swept, offer: Entry) -> str:

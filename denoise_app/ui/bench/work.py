@@ -132,7 +132,7 @@ class Trial:
     levels: tuple[tuple[Path, float], ...] = ()
 
     @property
-    def heard(self) -> tuple[Take, ...]:
+    def finished(self) -> tuple[Take, ...]:
         """The takes that came out."""
         return tuple(take for take in self.takes if take.path is not None)
 
@@ -333,7 +333,7 @@ def pack(session: Session[Found]) -> Bundle | None:
     packed: dict[str, Path] = {}
     if trial := found(session).trial:
         packed = {path.name: path for path in (trial.clean, trial.noisy)}
-        packed |= {f"{take.offer.key.replace('/', '-')}.wav": take.path for take in trial.heard if take.path}
+        packed |= {f"{take.offer.key.replace('/', '-')}.wav": take.path for take in trial.finished if take.path}
         packed["scores.csv"] = trial.clean.with_name("scores.csv")
         packed["scores.csv"].write_text(scores_csv(trial), "utf-8")
     if (swept := found(session).swept) and swept.found.points:
@@ -344,7 +344,7 @@ def pack(session: Session[Found]) -> Bundle | None:
 
 def scores_csv(trial: Trial) -> str:
     """A row for the noisy side and for each denoiser that came out, a column for each true metric."""
-    rows = [("noisy", trial.before), *((take.offer.key, take.scores) for take in trial.heard)]
+    rows = [("noisy", trial.before), *((take.offer.key, take.scores) for take in trial.finished)]
     values = ([name, *(_number(scores[key]) for key in trial.before)] for name, scores in rows)
     return csv_text(["denoiser", *trial.before], values)
 

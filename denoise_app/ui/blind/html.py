@@ -54,18 +54,18 @@ def _abx(say: Say, found: Outcome, name: Callable[[str], str]) -> Markup:
     answered, p = len(found.answers), found.p_value
     needed = fewest_right(answered)
     heard = p < SIGNIFICANT
-    told = [
+    lines = [
         say("blind.luck", percent=f"{100 * p:.2g}" if p < 0.1 else f"{100 * p:.0f}", p=f"{p:.4f}"),
         say("blind.heard" if heard else "blind.unheard"),
     ]
     if not heard:
-        told.append(say("blind.needed", needed=needed, answered=answered) if needed else say("blind.never"))
+        lines.append(say("blind.needed", needed=needed, answered=answered) if needed else say("blind.never"))
     if not found.complete:
-        told.append(say("blind.early", answered=answered, planned=found.planned))
+        lines.append(say("blind.early", answered=answered, planned=found.planned))
     first = found.answers[0]
     return (
         _title(say("blind.right", right=found.right, answered=answered))
-        + tag("p", sentences(say, told))
+        + tag("p", sentences(say, lines))
         + tag("p", tag("strong", say("blind.names", a=name(first.a), b=name(first.b))))
     )
 

@@ -13,13 +13,13 @@ from denoise_app.plots.spectrogram import Change
 from denoise_app.serve.turns import Place
 from denoise_app.ui.parts import numbers
 from denoise_app.ui.parts.markup import (
+    decoration,
     head,
-    heard,
+    hidden_text,
     hint,
     quiet,
     row,
     row_head,
-    seen,
     sentences,
     table,
     tag,
@@ -81,7 +81,7 @@ def fidelity(say: Say, result: Result) -> Markup:
     if rendered.high_band:
         band = numbers.rate(rendered.model_rate // 2)
         goes += f", {say(f'fidelity.high-{rendered.high_band}', band=band)}"
-    arrow = seen("→", "b")
+    arrow = decoration("→", "b")
     through = f"{say('fidelity.model')} {' · '.join(model)}"
     line = (tag("span", came), " ", arrow, " ", tag("span", through), " ", arrow, " ", tag("span", goes))
     return tag(
@@ -192,11 +192,11 @@ def _pair_card(say: Say, metric: Metric, measured: Measured) -> Markup:
     good = {"higher": counts > 0, "lower": counts < 0}.get(metric.better)
     tone = "" if counts == 0 or good is None else "good" if good else "bad"
     word, arrow = ("rises", "▲") if change > 0 else ("falls", "▼") if change < 0 else ("same", "=")
-    was = tag("span", heard(f"{say('cards.before')} "), numbers.value(metric, before))
-    now = tag("span", heard(f"{say('cards.after')} "), numbers.value(metric, after), class_="now")
-    values = _value(was, " ", seen("→", "b"), " ", now, " ", tag("small", numbers.unit(say, metric)))
+    was = tag("span", hidden_text(f"{say('cards.before')} "), numbers.value(metric, before))
+    now = tag("span", hidden_text(f"{say('cards.after')} "), numbers.value(metric, after), class_="now")
+    values = _value(was, " ", decoration("→", "b"), " ", now, " ", tag("small", numbers.unit(say, metric)))
     amount = numbers.change(metric, change) if change else ""
-    difference = tag("p", seen(arrow), heard(say(f"cards.{word}")), f" {amount}", class_=f"change {tone}")
+    difference = tag("p", decoration(arrow), hidden_text(say(f"cards.{word}")), f" {amount}", class_=f"change {tone}")
     return _card(say, metric.key, title, values, difference)
 
 
@@ -210,7 +210,7 @@ def _value(*content: str, quiet: bool = False) -> Markup:
 
 
 def _card(say: Say, key: str, title: str, *content: Markup) -> Markup:
-    summary = tag("summary", tag("h3", title), seen("i"), title=say("cards.how"))
+    summary = tag("summary", tag("h3", title), decoration("i"), title=say("cards.how"))
     how = tag("details", summary, tag("p", say(f"cards.{key}-how")), data_fold=f"cards.{key}")
     return how + Markup().join(content)
 
@@ -224,14 +224,14 @@ def said_of_figures(say: Say, change: Change, gain_db: float) -> Markup:
     Args:
         gain_db: What brought the result to a loudness, and is not in the figures.
     """
-    told = [say("plots.said-level", change=_fell_or_rose(say, change.overall_db))]
+    lines = [say("plots.said-level", change=_fell_or_rose(say, change.overall_db))]
     if change.speech_median_db is None or change.speech_worst_db is None:
-        told.append(say("plots.said-no-speech"))
+        lines.append(say("plots.said-no-speech"))
     else:
         worst = numbers.plain(max(change.speech_worst_db, 0.0))
-        told.append(say("plots.said-speech", median=numbers.plain(max(change.speech_median_db, 0.0)), worst=worst))
+        lines.append(say("plots.said-speech", median=numbers.plain(max(change.speech_median_db, 0.0)), worst=worst))
     if gain_db:
-        told.append(say("plots.said-gain", gain=numbers.signed(gain_db)))
+        lines.append(say("plots.said-gain", gain=numbers.signed(gain_db)))
     rows = (
         row(
             row_head(f"{numbers.hertz(octave.low)} – {numbers.hertz(octave.high)}"),
@@ -241,7 +241,7 @@ def said_of_figures(say: Say, change: Change, gain_db: float) -> Markup:
     )
     bands = table([head(say("plots.band")), head(say("plots.change"))], rows)
     folded = tag("details", tag("summary", say("plots.table")), bands)
-    return tag("div", tag("p", sentences(say, told)), folded, class_="figure-said")
+    return tag("div", tag("p", sentences(say, lines)), folded, class_="figure-said")
 
 
 def _fell_or_rose(say: Say, change_db: float) -> str:

@@ -11,7 +11,7 @@ from denoise_app.inference.selection import Interval, Selection, seconds
 from denoise_app.ui import static
 from denoise_app.ui.parts import numbers
 from denoise_app.ui.parts.language import Words
-from denoise_app.ui.parts.markup import hint, seen, tag
+from denoise_app.ui.parts.markup import decoration, hint, tag
 from denoise_app.ui.parts.problems import Unready
 from denoise_app.ui.texts import Say
 
@@ -108,6 +108,6 @@ def between(interval: Interval) -> str:
 
 def _introduction(say: Say) -> str:
     """What the sheet is for; selection.js shows the stretch on the waveform, and clears or takes it by the buttons."""
-    clear = tag("button", seen("✕"), type="button", class_="clear", aria_label=say("stretch.clear"), hidden=True)
+    clear = tag("button", decoration("✕"), type="button", class_="clear", aria_label=say("stretch.clear"), hidden=True)
     take = tag("button", type="button", class_="take", data_text=say.template("stretch.take"), hidden=True)
     return tag("div", hint(say("stretch.help")), clear, take, class_="stretch-head")

@@ -19,15 +19,15 @@ from denoise_app.ui.parts.denoiser import name
 from denoise_app.ui.parts.downloads import ICON, address
 from denoise_app.ui.parts.excerpts import EXCERPT_SECONDS, EXCERPTS, WHOLE_SECONDS
 from denoise_app.ui.parts.markup import (
+    decoration,
     head,
     heading,
-    heard,
+    hidden_text,
     hint,
     missing,
     region,
     row,
     row_head,
-    seen,
     sentences,
     sortable_head,
     table,
@@ -191,10 +191,10 @@ def _missing(say: Say, comparison: Comparison, trait: Trait, place: int) -> Mark
     found = [column.numbers.get(trait.key) for column in comparison.ready]
     measured = found[place - 1] if place else next(filter(None, found), None)
     if measured is None:
-        return seen("…") + heard(say("cards.measuring"))
+        return decoration("…") + hidden_text(say("cards.measuring"))
     reason = measured.unavailable
     why = say(f"metric.{reason.reason}", **reason.facts) if reason else say("compare.unknown")
-    return tag("span", "–", title=why, aria_hidden="true") + heard(why)
+    return tag("span", "–", title=why, aria_hidden="true") + hidden_text(why)
 
 
 def _cell(say: Say, comparison: Comparison, trait: Trait, place: int) -> Markup:
@@ -263,11 +263,11 @@ def spectrograms(say: Say, comparison: Comparison, view: View) -> list[tuple[str
 
 def said_of_grid(say: Say, comparison: Comparison, reference: int | None) -> Markup:
     """How the grid is used, and what its colours mean where it shows differences."""
-    told = [say("compare.grid-help")]
+    lines = [say("compare.grid-help")]
     if reference is not None:
         label = versions(say, comparison)[reference].label
-        told.insert(0, say("compare.difference-help", name=label))
-    return hint(sentences(say, told))
+        lines.insert(0, say("compare.difference-help", name=label))
+    return hint(sentences(say, lines))
 
 
 def said_of_figures(say: Say, comparison: Comparison, view: View) -> Markup:
@@ -286,14 +286,14 @@ def _extremes(say: Say, looks: Sequence[tuple[str, Look]]) -> str:
     """Who took most of the noise, and who least of the speech."""
     noise = [(look.noise_db, called) for called, look in looks if look.noise_db is not None]
     speech = [(look.speech_db, called) for called, look in looks if look.speech_db is not None]
-    told = []
+    lines = []
     if noise:
         most, called = max(noise)
-        told.append(say("compare.said-noise", name=called, db=numbers.plain(most)))
+        lines.append(say("compare.said-noise", name=called, db=numbers.plain(most)))
     if speech:
         least, called = min(speech)
-        told.append(say("compare.said-speech", name=called, db=numbers.plain(least)))
-    return sentences(say, told) or say("compare.said-unknown")
+        lines.append(say("compare.said-speech", name=called, db=numbers.plain(least)))
+    return sentences(say, lines) or say("compare.said-unknown")
 
 
 def _decibels(say: Say, value: float | None) -> str:

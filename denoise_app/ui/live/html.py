@@ -16,10 +16,10 @@ PLACES = ("server", "browser", "own")
 FACTS = ("delay", "model", "buffer", "network", "devices", "cost", "missing")
 SIDES = ("before", "after")
 TEXTS = (
-    "start", "stop", "opening", "server-plays", "browser-plays", "own-plays", "own-none", "raw-plays", "again", "lost",
-    "late", "instead", "failed-assets", "failed-graph", "failed-blocked", "failed-slow", "failed-rate", "unplugged",
-    "blocked", "absent", "busy", "insecure", "level", "milliseconds", "percent", "missing", "recorded",
-    "file-before", "file-after",
+    "start", "stop", "ready", "opening", "server-plays", "browser-plays", "own-plays", "own-none", "raw-plays", "again",
+    "lost", "late", "instead", "failed-assets", "failed-graph", "failed-blocked", "failed-slow", "failed-rate",
+    "unplugged", "blocked", "absent", "busy", "insecure", "muted", "paused", "device", "full", "level", "milliseconds",
+    "percent", "missing", "recorded", "recorded-first", "file-before", "file-after",
 )  # fmt: skip
 """What live.js says."""
 
@@ -34,7 +34,7 @@ def panel(say: Say, offers: Sequence[Entry], chosen: str, assets: dict[str, str]
     """
     texts = json.dumps({key: say.template(f"live.{key}") for key in TEXTS})
     left = tag("div", _controls(say, offers, chosen), class_="sheet live-controls")
-    right = tag("div", _told(say), _pictures(say), _facts(say), _recording(say), class_="sheet live-outcome")
+    right = tag("div", _messages(say), _pictures(say), _facts(say), _recording(say), class_="sheet live-outcome")
     return tag("div", left, right, class_="live", data_texts=texts, **{f"data_{key}": at for key, at in assets.items()})
 
 
@@ -100,7 +100,7 @@ def _void(element: Markup) -> Markup:
     return Markup(element.removesuffix("</input>"))
 
 
-def _told(say: Say) -> Markup:
+def _messages(say: Say) -> Markup:
     return Markup().join(
         (
             tag("p", class_="notice wrong live-problem", role="alert", hidden=True),

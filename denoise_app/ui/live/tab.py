@@ -29,7 +29,8 @@ class LiveTab:
         worker, offers = site.worker, work.causal(site.worker.offers)
         chosen = work.recommended(site.worker.offers, offers)
         graphs = work.Graphs(worker, site.examples.recordings)
-        live = Live(graphs.denoiser, LiveLimits(sessions=limits.live_sessions), say_in, lambda: worker.ending)
+        at_once = LiveLimits(sessions=limits.live_sessions)
+        live = Live(graphs.denoiser, at_once, say_in, lambda: worker.ending, worker.busy, worker.metrics)
         self.routes: list[BaseRoute] = [*live.routes, *work.Files(graphs).routes]
         gr.HTML(
             site.words.made("html.live", lambda say: html.panel(say, offers, chosen, work.ADDRESSES)),

@@ -62,19 +62,19 @@ def quiet(text: str) -> Markup:
     return tag("p", text, class_="quiet")
 
 
-def heard(text: str) -> Markup:
+def hidden_text(text: str) -> Markup:
     """Something that is read aloud and not seen."""
     return tag("i", text, class_="said")
 
 
-def seen(text: str, name: str = "span") -> Markup:
+def decoration(text: str, name: str = "span") -> Markup:
     """Something that is seen and not read aloud."""
     return tag(name, text, aria_hidden="true")
 
 
 def missing(why: str) -> Markup:
     """What stands in place of a value that there is not."""
-    return seen("–") + heard(why)
+    return decoration("–") + hidden_text(why)
 
 
 def notices(items: Iterable[str]) -> Markup:

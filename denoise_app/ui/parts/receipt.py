@@ -89,7 +89,7 @@ def report(made: Made) -> dict[str, Any]:
         "true_peak_dbtp": _finite(rendered.true_peak_dbtp),
         "limited": rendered.limited,
         "cut_samples": rendered.cut_samples,
-        "notes": [note.told() for note in rendered.notes],
+        "notes": [note.as_dict() for note in rendered.notes],
         "metrics": {
             key: {
                 "unit": METRICS[key].unit,

@@ -13,7 +13,7 @@ from denoise_app.inference.engine import Levels
 from denoise_app.ui.texts import Say
 
 from . import numbers
-from .markup import heard, notices, seen, tag
+from .markup import decoration, hidden_text, notices, tag
 
 
 def facts(say: Say, info: FileInfo, levels: Levels | None, pending: str, name: str = "") -> Markup:
@@ -35,7 +35,7 @@ def facts(say: Say, info: FileInfo, levels: Levels | None, pending: str, name: s
     }
     items = (tag("div", tag("dt", say(f"facts.{key}")), tag("dd", value)) for key, value in rows.items())
     remarks = notes(say, levels.notes()) if levels else ""
-    title = tag("p", heard(f"{say('facts.file')} "), name, class_="file") if name else ""
+    title = tag("p", hidden_text(f"{say('facts.file')} "), name, class_="file") if name else ""
     table = tag("dl", *items, class_="facts", data_seconds=f"{info.seconds:.6f}")
     return tag("section", title, table, remarks, aria_label=say("facts.name"))
 
@@ -75,7 +75,7 @@ def microphone(say: Say, prefix: str = "") -> Markup:
     switch = Markup('<input type="checkbox" role="switch" aria-describedby="{}">').format(help)
     return tag(
         "div",
-        tag("button", seen("●"), " ", say("microphone.record"), type="button", class_="record"),
+        tag("button", decoration("●"), " ", say("microphone.record"), type="button", class_="record"),
         tag("p", class_="notice wrong", role="alert", hidden=True),
         tag("label", switch, tag("span", say("microphone.switch")), class_="switch"),
         tag("p", say("microphone.help"), class_="hint", id=help),

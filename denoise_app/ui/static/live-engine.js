@@ -1,9 +1,9 @@
 // Where the denoiser is asked, away from the page's own thread: a session on the server, or the model itself.
 //
-// From the page: {open: {place: "server" | "browser", port, ...}}, {strength} in percent, {close: true}. `port` leads to
-// the sound (live-sound.js): chunks of samples in, what has become final out. To the page: {ready: {chunk, held,
-// latency, rate}}, {status}, {network: ms there and back}, {refused: sentence}, {lost: true}, {failed: why} where
-// the model cannot run here ("assets", "graph", "rate", "blocked", "slow").
+// From the page: {open: {place: "server" | "browser", turn, port, ...}}, {strength} in percent, {close: true}. `port` leads
+// to the sound (live-sound.js): chunks of samples in, what has become final out. To the page, each with the turn that it is
+// about: {ready: {chunk, held, latency, rate}}, {status}, {network: ms there and back}, {refused: sentence, reason},
+// {lost: true}, {failed: why} where the model cannot run here ("assets", "graph", "rate", "blocked", "slow").
 const ECHO = 1000; // ms between two looks at the network, and two words on how it does
 const RAMP = 0.02; // s over which a new strength sets in, as on the server
 const QUANTUM = 128;
@@ -27,8 +27,8 @@ onmessage = ({ data }) => {
 // -------------------------------------------------------------------------------------------------------------- server
 
 class Server {
-  constructor({ port, address, hello }) {
-    this.port = port;
+  constructor({ turn, port, address, hello }) {
+    Object.assign(this, { turn, port });
     this.socket = new WebSocket(address);
     this.socket.binaryType = "arraybuffer";
     this.socket.onopen = () => this.socket.send(JSON.stringify(hello));
@@ -49,14 +49,18 @@ class Server {
   }
 
   told(message) {
-    if (message.type === "refused") this.end({ refused: message.sentence });
-    if (message.type === "status") postMessage({ status: message });
-    if (message.type === "echo") postMessage({ network: performance.now() - message.time });
+    if (message.type === "refused") this.end({ refused: message.sentence, reason: message.reason });
+    if (message.type === "status") this.tell({ status: message });
+    if (message.type === "echo") this.tell({ network: performance.now() - message.time });
     if (message.type !== "ready") return;
     const ask = () => this.say({ time: performance.now() });
     this.asking = setInterval(ask, ECHO);
     ask();
-    postMessage({ ready: message });
+    this.tell({ ready: message });
+  }
+
+  tell(message) {
+    postMessage({ turn: this.turn, ...message });
   }
 
   adjust(strength) {
@@ -68,7 +72,7 @@ class Server {
   }
 
   end(told) {
-    if (!this.ended) postMessage(told);
+    if (!this.ended) this.tell(told);
     this.close();
   }
 
@@ -83,8 +87,8 @@ class Server {
 // ------------------------------------------------------------------------------------------------------------- browser
 
 class Browser {
-  constructor({ port, assets, graph, rate, strength }) {
-    this.port = port;
+  constructor({ turn, port, assets, graph, rate, strength }) {
+    Object.assign(this, { turn, port });
     this.waiting = []; // chunks, until the one before them is done
     this.open(assets, graph, rate, strength);
   }
@@ -96,15 +100,19 @@ class Browser {
       this.mix = new Mix(strength, rate);
       await this.warmUp();
     } catch (error) {
-      if (!this.ended) postMessage({ failed: error instanceof Failure ? error.message : "blocked" });
+      if (!this.ended) this.tell({ failed: error instanceof Failure ? error.message : "blocked" });
       return;
     }
     if (this.ended) return;
     const { hop, delay } = this.frames;
     const chunk = QUANTUM * Math.ceil(hop / QUANTUM);
-    this.telling = setInterval(() => postMessage({ status: { mean_ms: this.cost } }), ECHO);
+    this.telling = setInterval(() => this.tell({ status: { mean_ms: this.cost } }), ECHO);
     this.port.onmessage = ({ data }) => this.take(data);
-    postMessage({ ready: { chunk, held: delay + (chunk % hop ? hop - 1 : 0), latency: (delay + hop) / rate, rate } });
+    this.tell({ ready: { chunk, held: delay + (chunk % hop ? hop - 1 : 0), latency: (delay + hop) / rate, rate } });
+  }
+
+  tell(message) {
+    postMessage({ turn: this.turn, ...message });
   }
 
   /** The first frames take far longer than the others. */

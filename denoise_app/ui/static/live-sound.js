@@ -80,7 +80,7 @@ class LiveSound extends AudioWorkletProcessor {
     const end = this.heard - this.delay, from = end - QUANTUM;
     const asked = Boolean(this.engine) && from >= this.start;
     const inTime = end <= this.ready;
-    const source = this.own ? "own" : asked && inTime && !this.bypass ? "wet" : "dry";
+    const source = this.own && !this.bypass ? "own" : asked && inTime && !this.bypass ? "wet" : "dry";
     if (source === "own") played.set(own ?? new Float32Array(QUANTUM));
     else for (let k = 0; k < QUANTUM; k++) played[k] = from + k < 0 ? 0 : this[source][(from + k) % RING];
     this.bridge(played, `${source} ${this.delay}`);

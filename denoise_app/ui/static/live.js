@@ -2,17 +2,21 @@
 // and played is live-sound.js, in the sound's own thread; where it is denoised is live-engine.js, in another; this file
 // opens them, and shows what they tell.
 //
-// element.denoiseLive: running, place, ready (whether an engine answers), rate, before, after (Int16Array: what was recorded
-// of both sides), steps (of the recording, one after the other: {samples, delay at their end, start: position in the
-// recording that the engine began at, missing: samples of them that came too late}).
+// element.denoiseLive: running, place, model (key of the one that was asked last), ready (whether it answers), rate,
+// before, after (Int16Array: what was recorded of both sides), steps (of the recording, one after the other: {samples,
+// delay at their end, start: position in the recording that the engine began at, missing: samples of them that came too
+// late}).
 const RAW = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
 const PROBLEMS = { NotAllowedError: "blocked", SecurityError: "blocked", NotFoundError: "absent", OverconstrainedError: "absent" };
-const RETRIES = [500, 1000, 2000, 4000, 8000]; // ms
+const RETRIES = [500, 1000, 2000, 4000, 8000, 16000]; // ms; together longer than the server keeps a place for who is gone
+const FULL = ["live-full", "live-share", "live-crowd"]; // reasons that may pass soon
+const SETTLE = 200; // ms without another choice after which a choice is carried out: arrow keys pass through a list
 const REST = 5000; // ms for which a denoiser that was late too often is left alone
 const MOST_SAMPLES = 30 * 60 * 16000; // of a recording: half an hour at 16 kHz
 const COLUMN = 0.025; // s of a column of the spectrograms
 const QUIETEST = -90, LOUDEST = -20; // dB of their colours
 const FLOOR = -60; // dBFS of the meters
+const SIDES = ["before", "after"];
 const TOLD = 300; // ms between two looks at the figures, which nobody could read faster
 
 const part = (name) => element.querySelector(`.live-${name}`);
@@ -21,6 +25,10 @@ const fill = (text, facts = {}) => text.replace(/\{(\w+)\}/g, (_, name) => facts
 const say = (key, facts) => fill(texts()[key], facts);
 
 let run = null; // what is open while it runs
+let turns = 0; // so many times a denoiser was asked for: what concerns an earlier time is known by it
+let state = { key: "ready" }; // what is said of it
+let bypassed = false;
+let choosing = 0; // the timer of a choice that is not carried out yet
 let recorded = null; // {rate, before: [Int16Array], after: [Int16Array], steps, samples}: of the last run
 
 // ------------------------------------------------------------------------------------------------------ begin and end
@@ -29,25 +37,39 @@ async function start() {
   problem("");
   if (!window.denoiseMicrophone?.open) return problem(say("insecure"));
   part("start").disabled = true;
-  const opened = { turn: 0, tries: 0, late: 0, missing: 0, ready: false, tracks: [] };
+  const opened = { turn: 0, tries: 0, late: 0, missing: 0, ready: false };
   try {
     opened.raw = await window.denoiseMicrophone.open({ audio: RAW });
-    opened.tracks.push(...opened.raw.getTracks());
     await openSound(opened);
   } catch (error) {
     release(opened);
-    problem(say(PROBLEMS[error.name] ?? "busy"));
+    const unopened = error.name === "AbortError" ? "lost" : "device"; // a script that could not be fetched, or a device
+    problem(say(opened.raw ? unopened : PROBLEMS[error.name] ?? "busy"));
     return;
   } finally {
     part("start").disabled = false;
   }
   run = opened;
   recorded = { rate: run.context.sampleRate, before: [], after: [], steps: [], samples: 0 };
-  const [track] = run.raw.getAudioTracks();
-  track.addEventListener("ended", () => stop(say("unplugged")));
+  watch(opened);
   show();
   ask();
   requestAnimationFrame(draw);
+}
+
+/** Whatever becomes of the devices while it runs is told; what is gone ends it. */
+function watch(opened) {
+  const { context } = opened, [track] = opened.raw.getAudioTracks();
+  const on = (source, event, act) => source.addEventListener(event, () => run === opened && act());
+  on(track, "ended", () => stop(say("unplugged")));
+  on(track, "mute", () => notice(say("muted")));
+  on(track, "unmute", () => notice(""));
+  on(context, "error", () => stop(say("device"))); // as where it was replaced by one of another rate
+  on(context, "statechange", () => {
+    const plays = context.state === "running";
+    notice(plays ? "" : say("paused"));
+    if (!plays) context.resume().catch(() => {}); // until the device gives it back; closed, nobody hears of it
+  });
 }
 
 /** The context at the denoiser's rate, where the browser takes a microphone into it; else at the device's own. */
@@ -66,13 +88,15 @@ async function openSound(opened) {
   await context.audioWorklet.addModule(address("files/live-sound.js"));
   const shape = { numberOfInputs: 2, outputChannelCount: [1], channelCount: 1, channelCountMode: "explicit" };
   opened.node = new AudioWorkletNode(context, "live-sound", shape);
-  opened.node.port.onmessage = ({ data }) => (data.lost ? run && late() : heard(data));
-  opened.node.port.postMessage({ bypass: pressed() });
+  opened.node.port.onmessage = ({ data }) => (data.lost ? run?.ready && late() : heard(data));
+  opened.node.port.postMessage({ bypass: bypassed });
   opened.source.connect(opened.node).connect(context.destination);
   opened.worker = new Worker(address("files/live-engine.js"), { type: "module" });
   opened.worker.onmessage = ({ data }) => told(data);
+  opened.worker.onerror = () => (run === opened ? stop(say("lost")) : (opened.broken = true)); // it could not be fetched
   opened.views = { before: view(context, opened.source), after: view(context, opened.node) };
   await context.resume();
+  if (opened.broken) throw new DOMException("no worker", "AbortError");
 }
 
 function view(context, node) {
@@ -85,42 +109,53 @@ function stop(why = "") {
   if (!run) return;
   release(run);
   run = null;
-  said("");
+  said("ready");
+  for (const side of SIDES) meter(side, []);
   problem(why);
   show();
 }
 
-function release({ tracks, context, worker }) {
-  for (const track of tracks) track.stop();
+function release({ raw, own, context, worker }) {
+  for (const stream of [raw, own]) end(stream);
   worker?.terminate();
   if (context && context.state !== "closed") context.close();
 }
 
+const end = (stream) => stream?.getTracks().forEach((track) => track.stop());
 const address = (name) => new URL(`live/${name}`, document.baseURI).href;
 const place = () => element.querySelector(".live-place input:checked").value;
-const pressed = () => part("bypass").getAttribute("aria-pressed") === "true";
 
 // -------------------------------------------------------------------------------------------------------------- engines
 
 /** Asks the denoiser that is chosen, where it is chosen; until it is ready the microphone is played as it is. */
 async function ask() {
-  const { worker, node } = run, turn = ++run.turn, where = place();
-  Object.assign(run, { ready: false, network: null, cost: null, latency: null });
+  const { worker, node } = run, turn = next(), where = place();
+  Object.assign(run, { where, model: part("model").value });
   worker.postMessage({ close: true });
   node.port.postMessage({ engine: null, own: false });
+  end(run.own);
+  run.ownSource?.disconnect();
   if (where === "own") return askBrowserItself(turn);
-  said(say("opening"));
+  said("opening");
   const options = await (where === "server" ? serverOptions() : browserOptions()).catch((error) => ({ error }));
   if (!run || turn !== run.turn) return; // something else was chosen meanwhile
   if (options.error) return where === "server" ? lost() : failed("graph", options.error.message);
+  if (options.refused) return stop(options.refused);
   const channel = new MessageChannel();
   run.port = channel.port2;
-  worker.postMessage({ open: { place: where, port: channel.port1, ...options } }, [channel.port1]);
+  worker.postMessage({ open: { place: where, turn, port: channel.port1, ...options } }, [channel.port1]);
+}
+
+/** From now on nobody is asked, and what an earlier one still says is nobody's; the number of the next turn. */
+function next() {
+  Object.assign(run, { turn: ++turns, ready: false, network: null, cost: null, latency: null });
+  return turns;
 }
 
 async function serverOptions() {
   const answer = await fetch(address("token"), { method: "POST" });
-  const { token } = await answer.json();
+  const { token, detail } = await answer.json();
+  if (!answer.ok) return { refused: detail };
   const { model, loss } = part("model").selectedOptions[0].dataset;
   const socket = address("sound").replace(/^http/, "ws");
   const hello = { token, model, loss: loss || null, strength: strength(), rate: run.context.sampleRate };
@@ -138,43 +173,42 @@ async function browserOptions() {
 
 /** The same microphone once more, with the browser's own suppression. */
 async function askBrowserItself(turn) {
+  const stream = await window.denoiseMicrophone.open({ audio: { ...RAW, noiseSuppression: true } }).catch(() => null);
+  if (!run || turn !== run.turn) return end(stream);
+  run.own = stream;
   try {
-    const stream = await window.denoiseMicrophone.open({ audio: { ...RAW, noiseSuppression: true } });
-    if (!run || turn !== run.turn) return stream.getTracks().forEach((track) => track.stop());
-    run.tracks.push(...stream.getTracks());
-    new MediaStreamAudioSourceNode(run.context, { mediaStream: stream }).connect(run.node, 0, 1);
-    const granted = stream.getAudioTracks()[0].getSettings().noiseSuppression;
-    if (!granted) return said(say("own-none"));
-    run.node.port.postMessage({ own: true });
-    run.ready = true;
-    said(say("own-plays"));
+    if (!stream.getAudioTracks()[0].getSettings().noiseSuppression) throw new Error("not granted");
+    run.ownSource = new MediaStreamAudioSourceNode(run.context, { mediaStream: stream });
   } catch {
-    said(say("own-none"));
+    return said("own-none");
   }
+  run.ownSource.connect(run.node, 0, 1);
+  run.node.port.postMessage({ own: true });
+  run.ready = true;
+  said("own-plays");
 }
 
 function told(message) {
-  if (!run) return;
+  if (!run || message.turn !== run.turn) return;
   if (message.ready) {
     const { chunk, held, latency } = message.ready;
     run.node.port.postMessage({ engine: { port: run.port, chunk, held } }, [run.port]);
-    Object.assign(run, { ready: true, latency, tries: 0 });
-    said(say(place() === "server" ? "server-plays" : "browser-plays"));
+    Object.assign(run, { ready: true, served: run.where === "server" || run.served, latency, tries: 0 });
+    said(`${run.where}-plays`);
   }
   if (message.status) run.cost = message.status.mean_ms;
   if ("network" in message) run.network = message.network;
-  if (message.refused) stop(message.refused);
+  if (message.refused) run.served && FULL.includes(message.reason) ? lost(message.refused, "full") : stop(message.refused);
   if (message.failed) failed(message.failed);
   if (message.lost) lost();
 }
 
-/** The connection broke: it is taken up again, and meanwhile the microphone is played as it is. */
-function lost() {
-  if (run.tries >= RETRIES.length) return stop(say("lost"));
-  const turn = ++run.turn;
-  run.ready = false;
+/** The connection broke, or the place is not free again yet: meanwhile the microphone is played as it is. */
+function lost(sentence = say("lost"), meanwhile = "again") {
+  if (run.tries >= RETRIES.length) return stop(sentence);
+  const turn = next();
   run.node.port.postMessage({ engine: null });
-  said(say("again"));
+  said(meanwhile);
   setTimeout(() => run && turn === run.turn && ask(), RETRIES[run.tries++]);
 }
 
@@ -187,11 +221,10 @@ function failed(why, sentence) {
 
 /** The denoiser was late so often that the microphone as it is sounds better, for a while. */
 function late() {
-  const turn = ++run.turn;
-  run.ready = false;
+  const turn = next();
   run.worker.postMessage({ close: true });
   notice(say("late"));
-  said(say("raw-plays", { seconds: REST / 1000 }));
+  said("raw-plays", { seconds: REST / 1000 });
   setTimeout(() => run && turn === run.turn && ask(), REST);
 }
 
@@ -202,13 +235,15 @@ function show() {
   part("start").textContent = say(running ? "stop" : "start");
   part("start").setAttribute("aria-pressed", running);
   part("bypass").disabled = !running;
+  part("bypass").setAttribute("aria-pressed", bypassed);
   element.querySelector(".live").toggleAttribute("data-running", running);
   part("recording").hidden = running || !recorded?.samples;
   if (!running && recorded?.samples) offer();
 }
 
-function said(text) {
-  part("said").textContent = text;
+function said(key, facts) {
+  state = { key, facts };
+  part("said").textContent = say(key, facts);
 }
 
 function problem(text) {
@@ -220,7 +255,7 @@ function problem(text) {
 
 function notice(text) {
   part("notice").textContent = text;
-  part("notice").hidden = false;
+  part("notice").hidden = !text;
 }
 
 function heard({ before, after, delay, start, late, missing }) {
@@ -281,7 +316,7 @@ function draw(now) {
   const due = Math.floor((now - (run.drawn ?? now)) / (1000 * COLUMN));
   if (run.drawn !== undefined && !due) return;
   run.drawn = (run.drawn ?? now) + due * 1000 * COLUMN;
-  for (const side of ["before", "after"]) if (due) column(part(`canvas-${side}`), run.views[side], due);
+  for (const side of SIDES) if (due) column(part(`canvas-${side}`), run.views[side], due);
 }
 
 function column(canvas, analyser, count) {
@@ -332,15 +367,15 @@ function file(side) {
 }
 
 function offer() {
-  for (const side of ["before", "after"]) {
+  for (const side of SIDES) {
     const link = part(`download-${side}`);
     if (link.href) URL.revokeObjectURL(link.href);
     const sound = file(side);
     link.href = URL.createObjectURL(sound);
     link.download = sound.name;
   }
-  const seconds = recorded.samples / recorded.rate;
-  part("length").textContent = say("recorded", { seconds: seconds.toFixed(1) });
+  const seconds = recorded.samples / recorded.rate, whole = recorded.samples < MOST_SAMPLES;
+  part("length").textContent = say(whole ? "recorded" : "recorded-first", { seconds: seconds.toFixed(1) });
 }
 
 // --------------------------------------------------------------------------------------------------------------- hands
@@ -349,9 +384,9 @@ const strength = () => Number(part("strength").value);
 
 function bypass() {
   if (!run) return;
-  const on = !pressed();
-  part("bypass").setAttribute("aria-pressed", on);
-  run.node.port.postMessage({ bypass: on });
+  bypassed = !bypassed;
+  run.node.port.postMessage({ bypass: bypassed });
+  show();
 }
 
 element.addEventListener("click", ({ target }) => {
@@ -369,11 +404,12 @@ element.addEventListener("input", ({ target }) => {
 });
 
 element.addEventListener("change", ({ target }) => {
-  if (run && (target.matches(".live-model") || target.closest(".live-place"))) {
-    run.tries = 0;
-    part("notice").hidden = true;
-    ask();
-  }
+  if (!run || !(target.matches(".live-model") || target.closest(".live-place"))) return;
+  run.tries = 0;
+  notice("");
+  clearTimeout(choosing);
+  const chosen = run;
+  choosing = setTimeout(() => run === chosen && ask(), SETTLE);
 });
 
 element.addEventListener("keydown", (event) => {
@@ -382,12 +418,20 @@ element.addEventListener("keydown", (event) => {
   bypass();
 });
 
+// In another language Gradio writes the panel's words and attributes anew: what is under way is told again in it.
+new MutationObserver(() => {
+  part("percent").textContent = say("percent", { number: strength() });
+  said(state.key, state.facts);
+  show();
+}).observe(element, { subtree: true, attributeFilter: ["data-texts"] });
+
 window.addEventListener("pagehide", () => stop());
 
 element.denoiseLive = {
   get running() { return Boolean(run); },
   get ready() { return Boolean(run?.ready); },
   get place() { return place(); },
+  get model() { return run?.model; },
   get rate() { return recorded?.rate; },
   get steps() { return recorded?.steps ?? []; },
   get before() { return joined("before"); },

@@ -91,8 +91,9 @@ class Background(Generic[T]):
                     return gone()
 
                 self._outcome.append(self._work(self._reports.put, stopped))
-        except Gone:
-            self._error = Cancelled() if gone() else Closing.of("closing")
+        except (Gone, Cancelled):
+            ended = Closing.of("closing-begun" if self._job.begun else "closing")
+            self._error = ended if self._worker.ending and not self._job.stopped else Cancelled()
         except BaseException as error:
             self._error = error
         finally:

@@ -35,9 +35,12 @@ from .offers import Offers
 
 
 class Closing(UserError):
-    """The program ends before it was somebody's turn."""
+    """The program ends before it was somebody's turn, or before what had begun was done."""
 
-    sentences = {"closing": LANGUAGES["en"]["error.closing"]}  # noqa: RUF012
+    sentences = {  # noqa: RUF012
+        "closing": LANGUAGES["en"]["error.closing"],
+        "closing-begun": LANGUAGES["en"]["error.closing-begun"],
+    }
 
 
 PATIENCE = 20.0  # s that the end of the program waits for the work that it has stopped
@@ -126,9 +129,9 @@ class Worker:
         Raises:
             ServiceError: The client has too much sound under way.
         """
-        counted = self.metrics.job(sound_seconds, (Cancelled, GeneratorExit))
+        counted = self.metrics.job(sound_seconds, (Cancelled, Closing, GeneratorExit))
         try:
-            with self.quota.taken(client, sound_seconds), self._busy(), counted:
+            with self.quota.taken(client, sound_seconds), self.busy(), counted:
                 yield
         except ServiceError as error:
             self.metrics.refused(error.reason)
@@ -151,12 +154,12 @@ class Worker:
             Gone: `gone` said so while it waited.
         """
         came = time.monotonic()
-        with self._busy(), self.turns.taken(CURRENT.get() if client is None else client, gone, told) as turn:
+        with self.busy(), self.turns.taken(CURRENT.get() if client is None else client, gone, told) as turn:
             self.metrics.waited(time.monotonic() - came)
             yield turn
 
     @contextmanager
-    def _busy(self) -> Iterator[None]:
+    def busy(self) -> Iterator[None]:
         """What the end of the program waits for."""
         with self._idle:
             self._under_way += 1

@@ -97,6 +97,7 @@ class OnLoan:
     """
 
     causal = False
+    computes_on = DEVICE  # for what is told of a result; its samples come from the CPU and go there
 
     def __init__(self, denoiser: Denoiser, folder: Path, manifest: Manifest, call: Call) -> None:
         self.sample_rate = denoiser.sample_rate

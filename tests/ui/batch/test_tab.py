@@ -133,6 +133,19 @@ def test_a_zip_keeps_its_folders_and_what_is_refused_is_said(page: Page, recordi
     assert not list(tmp_path.rglob("evil.wav"))
 
 
+def test_a_bad_zip_and_what_is_hidden_stop_no_other(page: Page, recording: Make, tmp_path: Path) -> None:
+    (tmp_path / "bad.zip").write_bytes(b"PK\3\4")
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as made:
+        made.writestr("a.wav", bytes(101 << 20))
+    (tmp_path / "._a.wav").write_bytes(b"\0\5\x16\7")
+    page.choose(tmp_path / "bad.zip", recording("a.wav"), tmp_path / "bomb.zip", tmp_path / "._a.wav")
+    page.run()
+    bad, good, bomb = page.rows
+    assert bad.startswith("bad.zip Failed bad.zip is no zip file") and good.startswith("▶ Play a.wav a.wav Done")
+    assert bomb.startswith("bomb.zip Failed bomb.zip would unpack to 101 MB")
+    assert "Left out, since they are no sound files: hidden 1." in text(page.values[page.tab.heading])
+
+
 @pytest.mark.parametrize("request_", [tab_page.ENGLISH, tab_page.CHINESE])
 def test_too_many_are_refused_and_what_was_shown_stays(
     worker: Any, sessions: Sessions, recording: Make, request_: Any

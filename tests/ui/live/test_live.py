@@ -63,7 +63,9 @@ def test_names_are_escaped_and_the_script_finds_its_sentences(language: str) -> 
     assert EVIL.model not in panel and "</input>" not in panel
     texts = json.loads(unescape(re.search(r'data-texts="([^"]*)"', panel)[1]))  # type: ignore[index]
     script = (Path(static.path("live.js"))).read_text("utf-8")
-    asked = set(re.findall(r'say\("([a-z-]+)"', script)) | {f"failed-{why}" for why in ("slow", "rate", "assets")}
+    asked = set(re.findall(r'\bsa(?:y|id)\("([a-z-]+)"', script))
+    asked |= {f"failed-{why}" for why in ("slow", "rate", "assets", "graph", "blocked")}
+    asked |= {f"{place}-plays" for place in html.PLACES}
     assert asked <= texts.keys()
     classes = {name for name in re.findall(r'part\("([a-z-]+)"\)', script)}
     assert [name for name in classes if not re.search(rf'class="[^"]*\blive-{name}\b', panel)] == []

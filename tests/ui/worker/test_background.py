@@ -12,7 +12,7 @@ from denoise_app.serve.turns import Place
 from denoise_app.ui.worker import background
 from denoise_app.ui.worker.background import Background
 from denoise_app.ui.worker.session import Job
-from denoise_app.ui.worker.worker import Worker
+from denoise_app.ui.worker.worker import Closing, Worker
 
 
 def step(fraction: float) -> Progress:
@@ -73,6 +73,26 @@ def test_work_that_nobody_follows_any_more_is_stopped() -> None:
     next(steps)
     steps.close()  # type: ignore[attr-defined]
     assert job.stopped and ended.wait(10)
+
+
+@pytest.mark.parametrize(("by_visitor", "kind"), [(True, Cancelled), (False, Closing)])
+def test_whoever_is_cut_off_by_the_end_of_the_program_has_not_cancelled(by_visitor: bool, kind: type) -> None:
+    worker, job = Worker(), Job()
+
+    def work(report, stopped):  # type: ignore[no-untyped-def]
+        report(step(0))
+        while not stopped():
+            threading.Event().wait(0.001)
+        raise Cancelled
+
+    steps = iter(Background(worker, work, job))
+    next(steps)
+    if by_visitor:
+        job.stop()
+    worker.close()
+    with pytest.raises(kind) as caught:
+        list(steps)
+    assert getattr(caught.value, "reason", "closing-begun") == "closing-begun"
 
 
 def test_reports_that_come_faster_than_anybody_reads_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:

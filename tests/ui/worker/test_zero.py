@@ -19,6 +19,7 @@ import torch
 
 from denoise_app.audio.clip import Clip
 from denoise_app.inference import catalog, engine
+from denoise_app.inference.separation import separate
 from denoise_app.ui.worker import zero
 from denoise_app.ui.worker.background import Background
 from denoise_app.ui.worker.offers import Offers
@@ -92,6 +93,14 @@ def test_the_time_follows_from_the_sound_and_the_model() -> None:
     assert asked(40, 0.5, batch=2) == asked(80, 0.5)
     assert asked(80, 0.25) == asked(40, 0.5) < asked(80, 0.5)
     assert asked(40, 0) == asked(40, 1) == 48  # of a model that nobody has timed
+
+
+def test_what_is_told_of_a_result_names_the_gpu(lender: Lender, tmp_path: Path) -> None:
+    for model, loss, device in (("cnn", "mse", "cuda"), ("gru", "mse", "cpu"), ("wiener", None, "cpu")):
+        folder = tmp_path / model
+        folder.mkdir()
+        assert separate(clip(1), Offers().load(catalog.find(model, loss)), folder).device == device
+    assert lender.seconds == [zero.LEAST]
 
 
 def test_a_long_recording_asks_for_each_part_of_it(lender: Lender) -> None:
