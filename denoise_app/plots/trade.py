@@ -10,7 +10,9 @@ from .theme import ENGLISH, GAP, PALETTES, Theme, Words, frame
 
 HEIGHT = 280  # px
 LEAST_SPAN = 6.0  # dB that an axis shows at least: what differs by tenths lies close together
-SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "pentagon", "hexagon")
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "pentagon", "hexagon", "triangle-down")
+MOST_NAMED = 4  # points with their names beside them; of more, names would lie over each other: they get a legend
+LEGEND = 72  # px that a legend takes
 SIDES = ("top center", "bottom center", "middle right", "middle left")  # of the points in turn, for names that are near
 
 
@@ -26,12 +28,14 @@ def trade_figure(
     """
     palette = PALETTES[theme]
     figure = go.Figure(layout=frame(HEIGHT, GAP, theme))
+    named = len(points) <= MOST_NAMED
     for k, (title, noise, speech) in enumerate(points):
         trace = go.Scatter(
             x=[noise],
             y=[speech],
             text=[title],
-            mode="markers+text",
+            name=title,
+            mode="markers+text" if named else "markers",
             textposition=SIDES[k % len(SIDES)],
             marker={"size": 10, "symbol": SYMBOLS[k % len(SYMBOLS)], "color": palette.marks[1]},
             cliponaxis=False,
@@ -44,6 +48,11 @@ def trade_figure(
     figure.update_xaxes(**line, range=_span(noises), title={"text": words.noise_attenuation, "standoff": 4})
     figure.update_yaxes(**line, range=_span(speeches)[::-1], title={"text": words.attenuation, "standoff": 4})
     figure.update_layout(dragmode=False)
+    if not named:
+        below = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"}
+        layout = figure.layout
+        figure.update_layout(showlegend=True, legend=below, height=layout.height + LEGEND)
+        figure.update_layout(margin_b=layout.margin.b + LEGEND)
     return figure
 
 

@@ -120,7 +120,8 @@ def _hand_on(tabs: gr.Tabs, clean: CleanTab, compare: CompareTab, bench: BenchTa
         opened = button.click(partial(gr.Tabs, selected=key), None, tabs, **AT_ONCE)
         handed = opened.then(clean.on_hand, [clean.session, session], [audio, session], js=TO_TOP, **AT_ONCE)
         if key == "compare":
-            chosen = handed.then(compare.on_hand, [clean.checkpoint, compare.columns], compare.columns, **AT_ONCE)
+            choice = [compare.preset, compare.columns]
+            chosen = handed.then(compare.on_hand, [clean.checkpoint, compare.columns], choice, **AT_ONCE)
         if button is clean.to_blind:
             chosen.then(None, js=TO_BLIND, **AT_ONCE)
 
@@ -193,9 +194,8 @@ def head() -> str:
     chinese = LANGUAGES["zh"]
     words = {"TITLE_ZH": chinese["app.name"], "RECORDING_ZH": chinese["source.heading"]}
     words |= {"COPIED_ZH": chinese["download.copied"], "COPIED_EN": LANGUAGES["en"]["download.copied"]}
-    page = re.sub("|".join(words), lambda name: json.dumps(words[name[0]]), static.text("page.js"))
-    script = static.text("upload.js") + static.text("drop.js") + page
-    return f"<script>{script}</script>"
+    script = "".join(map(static.text, ("upload.js", "recorder.js", "drop.js", "page.js")))
+    return f"<script>{re.sub('|'.join(words), lambda name: json.dumps(words[name[0]]), script)}</script>"
 
 
 def theme() -> gr.themes.Base:

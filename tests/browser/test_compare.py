@@ -189,7 +189,7 @@ def test_the_loss_lab_compares_every_loss_of_a_model(browser: Any, served: Serve
     visit.page.wait_for_function("document.querySelector('#compare-facts').innerText.includes('LUFS')")
     visit.page.get_by_role("button", name="开始比较").click()
     visit.page.wait_for_selector("#compare-cancel", state="hidden")
-    visit.page.wait_for_selector("#compare-trade .js-plotly-plot .textpoint", state="attached")
+    visit.page.wait_for_selector("#compare-trade .js-plotly-plot .legendtext", state="attached")
     model = visit.page.locator("#compare-model input").input_value()
     losses = [key.split("/")[1] for key in visit.page.evaluate(f"{PLAYER}.versions")[1:]]
     assert len(losses) >= 2
@@ -198,7 +198,7 @@ def test_the_loss_lab_compares_every_loss_of_a_model(browser: Any, served: Serve
     visit.page.evaluate(f"{PLAYER}.select('{model}/{losses[1]}')")  # what is heard is told beside its sound
     visit.page.wait_for_selector(f"#compare-favours [data-version='{model}/{losses[1]}'][open] .scores")
     assert visit.page.locator("#compare-favours [open]").count() == 1
-    points = visit.page.locator("#compare-trade .textpoint").all_text_contents()
+    points = visit.page.locator("#compare-trade .legendtext").all_text_contents()  # many names would overlap
     assert all(point.endswith(f"{loss} 损失") for point, loss in zip(points, losses, strict=True))
     text = visit.page.locator("#compare").inner_text()
     left = re.findall(r"[A-Za-z]+ [a-z]+ [a-z]+", text)
@@ -217,4 +217,29 @@ def test_a_phone_does_not_scroll_sideways_and_everything_has_a_name(browser: Any
     region = visit.page.get_by_role("region", name="Metrics of every version")
     assert region.evaluate("part => part.scrollWidth > part.clientWidth && part.tabIndex === 0")
     visit.check_names("#compare")
+    visit.close()
+
+
+def test_a_recording_that_is_handed_on_is_compared_by_denoisers_whatever_was_chosen_before(
+    browser: Any, served: Served
+) -> None:
+    visit = Visit(browser, served.url)
+    visit.page.get_by_label("Loss Lab: one model, every training loss").check()
+    visit.page.locator("#compare-columns").wait_for(state="hidden")
+    visit.page.get_by_role("tab").nth(0).click()
+    visit.page.locator("#clean").get_by_role("button", name="Telephone", exact=True).click()
+    visit.page.wait_for_function("document.querySelector('#facts')?.innerText.includes('LUFS')")
+    visit.page.locator("#denoise").click()
+    visit.page.locator("#to-compare").click()
+    visit.page.locator("#compare-columns").wait_for()
+    assert visit.page.get_by_label("Denoisers of your choice").is_checked()
+    visit.page.wait_for_function("document.querySelector('#compare-facts').innerText.includes('LUFS')")
+    visit.page.locator("#compare-start").click()
+    visit.wait_for_columns(4)
+    visit.page.locator("#compare-cancel").wait_for(state="hidden")
+    player, told = (visit.page.locator(place).bounding_box() for place in ("#compare-player", "#compare-favours"))
+    assert player["y"] >= 0 and player["y"] + player["height"] <= 900  # without a scroll
+    assert told["x"] >= player["x"] + player["width"] and told["y"] == pytest.approx(player["y"], abs=1)  # beside it
+    visit.page.set_viewport_size({"width": 390, "height": 844})
+    visit.check_width("#compare-outcome", ".scrolls, .versus, .js-plotly-plot")
     visit.close()

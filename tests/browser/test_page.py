@@ -241,12 +241,53 @@ def test_the_microphone_is_recorded_raw_unless_the_browser_is_let(
     raw = recorded(visit, uploads)
     assert raw == pytest.approx(source, abs=1.0)
     granted = visit.page.locator(".granted")
-    assert "echo cancellation off, noise suppression off, gain control off" in granted.inner_text()
+    assert "echo cancellation off, noise suppression off, gain control off · 44.1 kHz · mono" in granted.inner_text()
+    assert told_rate_and_channels(visit) == ["44.1 kHz", "mono"]
     visit.page.get_by_role("switch", name="Use the browser's own noise suppression").check()
     visit.page.locator("#recording").get_by_label("Clear").first.click()
     processed = recorded(visit, uploads)
-    assert "echo cancellation on, noise suppression on, gain control on" in granted.inner_text()
+    assert "echo cancellation on, noise suppression on, gain control on · 48 kHz · mono" in granted.inner_text()
+    assert told_rate_and_channels(visit) == ["48 kHz", "mono"]
     assert abs(processed - source) > 1.0  # the check above would have failed with the browser's processing
+    visit.close()
+
+
+def told_rate_and_channels(visit: Visit) -> list[str]:
+    """What the facts say of the file."""
+    return visit.page.locator("#facts dd").all_inner_texts()[1:3]
+
+
+def test_a_recording_has_the_samples_of_the_microphone(
+    open_browser: Callable[..., Any], served: Served, uploads: Path, tmp_path: Path
+) -> None:
+    """Both channels at their own rate, and not by way of a lossy codec: two tones stay two lines."""
+    rate = 44_100  # of chromium's pretended microphone
+    time = np.arange(8 * rate) / rate
+    tones = np.stack([0.2 * np.sin(2 * np.pi * 200 * time), 0.1 * np.sin(2 * np.pi * 15_000 * time)], axis=1)
+    soundfile.write(tmp_path / "tones.wav", tones, rate, "PCM_16")
+    browser = open_browser(
+        "--use-fake-ui-for-media-stream",
+        "--use-fake-device-for-media-stream",
+        f"--use-file-for-fake-audio-capture={tmp_path / 'tones.wav'}",
+    )
+    visit = Visit(browser, served.url, permissions=["microphone"])
+    known = set(uploads.rglob("*.wav"))
+    visit.page.locator("#microphone .record").click()
+    visit.page.locator("#recording .stop-button").wait_for()
+    visit.page.wait_for_timeout(3000)
+    visit.page.locator("#recording .stop-button").click()
+    visit.wait_for_facts()
+    (path,) = set(uploads.rglob("*.wav")) - known
+    info = soundfile.info(path)
+    assert (info.samplerate, info.channels, info.subtype) == (rate, 2, "PCM_16") and info.duration > 2
+    assert "44.1 kHz · stereo" in visit.page.locator(".granted").inner_text()
+    assert told_rate_and_channels(visit) == ["44.1 kHz", "stereo"]
+    middle = soundfile.read(path)[0][rate // 2 : rate // 2 + rate]
+    for channel, (level, hertz) in enumerate(((0.2, 200), (0.1, 15_000))):
+        lines = 2 * np.abs(np.fft.rfft(middle[:, channel] * np.hanning(rate))) / (rate / 2)
+        assert lines.argmax() == hertz and lines.max() == pytest.approx(level, rel=1e-3)
+        lines[hertz - 2 : hertz + 3] = 0
+        assert lines.max() < level * 1e-3  # a codec would leave more than -60 dB beside it
     visit.close()
 
 
@@ -262,7 +303,7 @@ def recorded(visit: Visit, uploads: Path) -> float:
     visit.wait_for_facts()
     (path,) = set(uploads.rglob("*.wav")) - known
     samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    assert rate == RATE and len(samples) >= 4 * rate
+    assert samples.shape[1] == 1 and len(samples) >= 4 * rate
     assert re.fullmatch(r"recording \d{4}-\d\d-\d\d \d\d-\d\d-\d\d\.wav", path.name)
     return decibels(samples[rate : len(samples) // rate * rate].mean(axis=1))
 
@@ -380,6 +421,21 @@ def test_chinese_follows_the_browser(browser: Any, served: Served, locale: str) 
         assert word in text
     left = re.findall(r"[A-Za-z]+ [a-z]+ [a-z]+", re.sub(r"\S+\.(flac|json)", "", text))
     assert [words for words in left if "gru" not in words] == [], "English is left on the Chinese page"
+    visit.close()
+
+
+def test_all_that_one_begins_with_is_in_view_and_nothing_covers_it(browser: Any, served: Served) -> None:
+    """At 1280 x 800: drop, record, examples and Denoise, and no way into a recorder without its button."""
+    visit = Visit(browser, served.url, viewport={"width": 1280, "height": 800})
+    for place in (".upload-container", ".record", "#examples button:last-child", "#denoise"):
+        part = visit.page.locator(f"#controls {place}")
+        box = part.bounding_box()
+        assert box["y"] >= 0 and box["y"] + box["height"] <= 800, place
+        assert part.evaluate(
+            "it => { const { x, y, width, height } = it.getBoundingClientRect();"
+            " return it.contains(document.elementFromPoint(x + width / 2, y + height - 2)); }"
+        ), place
+    assert not visit.page.get_by_role("button", name="Record audio").is_visible()
     visit.close()
 
 

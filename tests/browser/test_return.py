@@ -62,6 +62,63 @@ def test_a_reload_brings_recording_and_result_back(visit: base.Visit, talk: Path
     visit.page.wait_for_function("!document.querySelector('#denoise').disabled")
 
 
+def leaves(visit: base.Visit) -> bool:
+    """Whether the page lets itself be reloaded without a question; where it asks, it stays."""
+    answers: list[str] = []
+
+    def stay(dialog: Any) -> None:
+        answers.append(dialog.type)
+        dialog.dismiss()
+
+    def left(frame: Any) -> None:
+        answers.append("left")
+
+    visit.page.on("dialog", stay)
+    visit.page.on("framenavigated", left)
+    visit.page.evaluate("setTimeout(() => location.reload(), 0)")
+    while not answers:
+        visit.page.wait_for_timeout(100)
+    visit.page.remove_listener("dialog", stay)
+    visit.page.remove_listener("framenavigated", left)
+    assert answers in (["left"], ["beforeunload"])
+    return answers == ["left"]
+
+
+def test_what_is_under_way_is_not_lost_without_a_question(visit: base.Visit, talk: Path) -> None:
+    """An upload and an order; a browser asks only those who have touched the page."""
+    visit.page.locator("h1").click()
+    held: list[Any] = []
+    visit.page.route("**/gradio_api/upload*", lambda route: held.append(route))
+    visit.page.locator("#recording input[type=file]").set_input_files(talk)
+    visit.page.wait_for_timeout(500)
+    assert held and not leaves(visit)
+    held[0].continue_()
+    visit.page.wait_for_function("document.querySelector('#facts')?.innerText.includes('LUFS')")
+    visit.page.unroute("**/gradio_api/upload*")
+    visit.page.evaluate("document.querySelector('#denoise').click()")
+    visit.page.locator("#cancel").wait_for()
+    assert not leaves(visit)
+    wait_for_result(visit)  # for it goes on
+    visit.page.wait_for_function("!document.querySelector('#cancel')?.checkVisibility()")
+    assert leaves(visit)  # the server has it all
+
+
+def test_a_recording_under_way_is_not_lost_without_a_question(open_browser: Any, served: Served) -> None:
+    browser = open_browser("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream")
+    visit = base.Visit(browser, permissions=["microphone"])
+    visit.open(served.url)
+    assert leaves(visit)
+    visit.page.wait_for_function(CHOSEN)
+    visit.page.locator("#microphone .record").click()
+    visit.page.locator("#recording .stop-button").wait_for()
+    visit.page.wait_for_function("denoiseMicrophone.recording")
+    assert not leaves(visit)
+    visit.page.locator("#recording .stop-button").click()
+    visit.page.wait_for_function("document.querySelector('#facts')?.innerText.includes('LUFS')")
+    assert leaves(visit)
+    visit.close()
+
+
 def test_the_keys_of_the_player_work_all_over_the_result(visit: base.Visit, talk: Path) -> None:
     visit.page.locator("#recording input[type=file]").set_input_files(talk)
     visit.page.wait_for_function("document.querySelector('#facts')?.innerText.includes('LUFS')")

@@ -131,7 +131,7 @@ def test_typed_times_become_a_noise_profile_that_can_be_taken_back(visit: Visit)
     """By keyboard alone: fields, then buttons, in their order."""
     visit.type("0:00.1", "0.7")
     assert visit.page.locator(f"{WAVE} .shade").is_visible()
-    for button in ("Denoise only this stretch", "Use it as noise profile"):
+    for button in ("Denoise only this stretch", "Use as noise profile"):
         visit.page.keyboard.press("Tab")
         assert visit.page.evaluate("document.activeElement.innerText") == button
     visit.page.keyboard.press("Enter")
@@ -155,17 +155,26 @@ def test_a_wrong_time_is_told_in_a_sentence(visit: Visit) -> None:
     visit.page.get_by_text("The part begins at 9 s, but the sound lasts 8.0 s.").wait_for()
 
 
-def test_the_waveform_of_the_result_selects_too(visit: Visit) -> None:
+def test_a_loop_of_the_result_selects_nothing_but_can_be_taken(visit: Visit) -> None:
     visit.page.locator("#denoise").click()
     visit.wait_for_result("no gain was applied")
+    take = visit.page.get_by_role("button", name="Select the loop of the result: ")
+    assert not take.is_visible()
     visit.drag(0.5, 0.75, "#player .timeline")
+    visit.page.wait_for_function(f"{PLAYER}.region")
+    take.wait_for()
+    assert visit.times == ["", ""] and visit.page.locator(f"{WAVE} .shade").count() == 0
+    take.click()
     start, end = map(in_seconds, visit.times)
     assert start == pytest.approx(4.0, abs=0.1) and end == pytest.approx(6.0, abs=0.1)
+    visit.page.evaluate(f"{PLAYER}.clearRegion()")
+    take.wait_for(state="hidden")
+    assert [in_seconds(text) for text in visit.times] == [start, end]  # the selection is no loop
 
 
 def test_times_go_with_their_recording(visit: Visit, talk: Path, tmp_path: Path) -> None:
     visit.drag(0.25, 0.5)
-    visit.page.get_by_role("button", name="Use it as noise profile").click()
+    visit.page.get_by_role("button", name="Use as noise profile").click()
     visit.page.get_by_text("Noise profile: ").wait_for()
     other = tmp_path / "other.wav"
     other.write_bytes(talk.read_bytes())
@@ -191,6 +200,39 @@ def test_a_finger_selects_on_a_chinese_phone(browser: Any, served: Served, talk:
 def test_what_is_known_of_a_recording_is_not_covered(browser: Any, served: Served, talk: Path) -> None:
     """At 1280 x 800 the button that sticks to the lower edge lies below the facts."""
     visit = Visit(browser, served.url, talk, viewport={"width": 1280, "height": 800})
-    facts, button = (visit.page.locator(place).bounding_box() for place in ("#facts .facts", "#denoise"))
-    assert facts["y"] + facts["height"] <= button["y"] and button["y"] + button["height"] <= 800
+
+    def check() -> None:
+        facts, button = (visit.page.locator(place).bounding_box() for place in ("#facts .facts", "#denoise"))
+        assert facts["y"] + facts["height"] <= button["y"] and button["y"] + button["height"] <= 800
+
+    check()
+    visit.drag(0.25, 0.5)
+    visit.page.evaluate("scrollTo(0, 0)")
+    check()
+    visit.page.get_by_role("button", name="Use as noise profile").click()
+    visit.page.get_by_text("Noise profile: ").wait_for()
+    check()
     visit.close()
+
+
+def test_a_selection_and_a_noise_profile_are_there_again_after_a_reload(visit: Visit) -> None:
+    visit.type("0:00.1", "0.7")
+    visit.page.get_by_role("button", name="Use as noise profile").click()
+    visit.page.get_by_text("Noise profile: 0:00.10 – 0:00.70").wait_for()
+    visit.type("0:01", "0:02.5")
+    visit.page.wait_for_timeout(1000)  # until the server has heard of it
+    visit.page.reload()
+    visit.page.get_by_text("Noise profile: 0:00.10 – 0:00.70").wait_for()
+    visit.page.locator(f"{WAVE} .shade").wait_for()
+    assert visit.times == ["0:01", "0:02.5"]
+    visit.page.wait_for_function("document.querySelector('#facts')?.innerText.includes('LUFS')")
+    visit.page.locator("#stretch-denoise").click()  # and it is what counts
+    visit.wait_for_result("Noise taken from 0:00.10 – 0:00.70")
+    assert "was denoised; the rest is bit-identical" in visit.page.locator("#fidelity").inner_text()
+    visit.page.get_by_role("button", name="Remove the noise profile").click()
+    visit.page.get_by_text("Noise profile: ").wait_for(state="hidden")
+    visit.page.get_by_role("button", name="Clear the selection").click()
+    visit.page.wait_for_timeout(1000)
+    visit.page.reload()
+    visit.page.wait_for_function("document.querySelector('#facts')?.innerText.includes('LUFS')")
+    assert visit.times == ["", ""] and not visit.page.get_by_text("Noise profile: ").is_visible()

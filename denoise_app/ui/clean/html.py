@@ -16,6 +16,7 @@ from denoise_app.ui.parts.markup import (
     decoration,
     head,
     hidden_text,
+    hint,
     quiet,
     row,
     row_head,
@@ -155,7 +156,7 @@ def cards(say: Say, result: Result) -> Markup:
     made.append(_single_card(say, "delay", numbers.milliseconds(1000 * separation.delay_seconds), "unit.ms"))
     part = ""
     if found.excerpts > 1:
-        part = quiet(say("cards.excerpts", count=found.excerpts, seconds=f"{found.excerpt_seconds:g}"))
+        part = hint(say("cards.excerpts", count=found.excerpts, seconds=f"{found.excerpt_seconds:g}"))
     items = tag("ul", *(tag("li", card) for card in made), class_="cards", role="list")
     return tag("section", _advice(say, found), items, part, aria_label=say("cards.name"))
 

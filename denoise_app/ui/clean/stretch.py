@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -13,6 +14,24 @@ from denoise_app.ui.parts.language import Words
 from denoise_app.ui.parts.markup import decoration, hint, tag
 from denoise_app.ui.parts.problems import Unready
 from denoise_app.ui.texts import Say
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What was pointed at in a recording, so that it is there again after a reload.
+
+    Attributes:
+        recording: Path of the recording, as the page has it.
+        start, end: The times, as texts; "" for none.
+        noise: The stretch that was taken for the noise; None without one.
+        denoiser: Key of the denoiser that was to make use of it.
+    """
+
+    recording: str
+    start: str = ""
+    end: str = ""
+    noise: Interval | None = None
+    denoiser: str = ""
 
 
 class Stretch:
@@ -42,6 +61,14 @@ class Stretch:
             with gr.Row(elem_id="stretch-noise"):
                 self.told = gr.HTML(elem_id="stretch-told")
                 self.forget = gr.Button(words("stretch.forget"), size="sm", visible=False, elem_id="stretch-forget")
+
+    def marks(self, recording: str, denoiser: str, given: dict[Any, Any]) -> Marks:
+        """What is pointed at now."""
+        return Marks(recording, given[self.start] or "", given[self.end] or "", given[self.noise], denoiser)
+
+    def marked(self, say: Say, marks: Marks) -> dict[Any, Any]:
+        """Updates for what was pointed at before."""
+        return {self.start: marks.start, self.end: marks.end} | self.taken(say, marks.noise)
 
     def chosen(self, say: Say, given: dict[Any, Any]) -> Interval:
         """The two times; raises Unready where they are missing, SettingError where they are none."""
@@ -80,6 +107,7 @@ def between(interval: Interval) -> str:
 
 
 def _introduction(say: Say) -> str:
-    """What the sheet is for; selection.js shows the stretch on the waveform, and clears it by the button."""
+    """What the sheet is for; selection.js shows the stretch on the waveform, and clears or takes it by the buttons."""
     clear = tag("button", decoration("✕"), type="button", class_="clear", aria_label=say("stretch.clear"), hidden=True)
-    return tag("div", hint(say("stretch.help")), clear, class_="stretch-head")
+    take = tag("button", type="button", class_="take", data_text=say.template("stretch.take"), hidden=True)
+    return tag("div", hint(say("stretch.help")), clear, take, class_="stretch-head")

@@ -36,7 +36,7 @@ from denoise_app.ui.worker.worker import Worker
 from . import html, link, work
 from .figures import figure, figure_page
 from .settings import NO_LIMIT_DB, USUAL, settings_from
-from .stretch import Stretch
+from .stretch import Marks, Stretch
 from .work import Heard, Order, Result
 
 
@@ -244,10 +244,21 @@ class CleanTab:
         self.scale.input(self.on_draw, *drawing, **AT_ONCE)
         self.cancel.click(self.orders.on_cancel, self.session, self.orders.told, cancels=runs, queue=False, **QUIET)
         taken = [self.stretch.noise, self.stretch.told, self.stretch.forget]
+        marked = [self.stretch.start, self.stretch.end, *taken]
         profiled = [*choice, self.said, *taken]
-        self.stretch.profile.click(self.on_profile, {self.checkpoint, *times}, profiled, **AT_ONCE)
-        self.stretch.forget.click(self.on_forget, None, taken, **AT_ONCE)
-        self.audio.change(self.on_recording, None, [self.stretch.start, self.stretch.end, *taken], **AT_ONCE)
+        profile = self.stretch.profile.click(self.on_profile, {self.checkpoint, *times}, profiled, **AT_ONCE)
+        forget = self.stretch.forget.click(self.on_forget, None, taken, **AT_ONCE)
+        marking: dict[str, Any] = {
+            "fn": self.on_mark,
+            "inputs": {self.session, self.audio, self.checkpoint, *times},
+            "outputs": self.session,
+        }
+        for event in (profile, forget):
+            event.then(**marking, **AT_ONCE)
+        # one event for both times, so that what was sent first never arrives last
+        typed = [self.stretch.start.change, self.stretch.end.change]
+        gr.on(typed, **marking, trigger_mode="always_last", **AT_ONCE)
+        self.audio.change(self.on_recording, [self.audio, self.session], marked, **AT_ONCE)
 
     # ---------------------------------------------------------------------------------------- choosing a denoiser
 
@@ -262,17 +273,25 @@ class CleanTab:
         say, wanted = say_for(request), link.parse(address)
         problems = [say("link.unread", names=", ".join(wanted.unread))] if wanted.unread else []
         asked = wanted != link.Wanted()
+        before = self._site.sessions.find(visit)
         if not asked:
-            before = self._site.sessions.find(visit)
             wanted = link.parse(_link(before.result) if before and before.result else remembered)
         chosen = self._offers.recommended()
         try:
             chosen = self._offers.find(wanted.denoiser) if wanted.denoiser else chosen
+            chosen = chosen if asked else self._for_profile(before, chosen)
         except Exception as error:
             problems += [explained(say, error)] if asked else []  # what is only remembered may be gone
         values = wanted.values | ({"loudness": "target"} if "lufs" in wanted.values else {})
         widgets = [gr.update(value=values[name]) if name in values else gr.update() for name in USUAL]
         return *self._choose(say, chosen), alert(" ".join(problems)) if problems else "", *widgets
+
+    def _for_profile(self, before: Session[Any] | None, chosen: Entry) -> Entry:
+        """The denoiser that a noise profile comes back with, where another would make no use of it."""
+        marks = before.marks if before else None
+        if not isinstance(marks, Marks) or not marks.noise or chosen.model in takes_profile():
+            return chosen
+        return self._offers.find(marks.denoiser)
 
     def on_reset(self, request: gr.Request) -> tuple[Any, ...]:
         """The best denoiser and the usual settings."""
@@ -387,9 +406,19 @@ class CleanTab:
         """There is no noise profile any more."""
         return self.stretch.taken(say_for(request), None)
 
-    def on_recording(self, request: gr.Request) -> Updates:
-        """Times are those of a recording; another one has none yet."""
-        return {self.stretch.start: "", self.stretch.end: ""} | self.on_forget(request)
+    def on_recording(self, path: str | None, session: Session[Result] | None, request: gr.Request) -> Updates:
+        """Times are those of a recording: another one has none yet, the one of before a reload has them still."""
+        marks = session.marks if session else None
+        known = marks if isinstance(marks, Marks) and marks.recording == path else Marks(path or "")
+        return self.stretch.marked(say_for(request), known)
+
+    def on_mark(self, given: Given) -> Any:
+        """Keeps what is pointed at, for a reload."""
+        session: Session[Result] | None = given[self.session]
+        if session is None:
+            return gr.skip()
+        session.marks = self.stretch.marks(given[self.audio] or "", given[self.checkpoint] or "", given)
+        return session
 
     def on_hand(self, session: Session[Result] | None, other: Session[Any] | None) -> tuple[Any, Session[Any]]:
         """The recording of the result for another tab's visit, so that nobody uploads it twice."""

@@ -171,10 +171,10 @@ class CompareTab:
             gr.Dropdown(choices=several, value=next(iter(several), None)),
         )
 
-    def on_hand(self, key: str, columns: list[str] | None) -> Any:
-        """A denoiser that another tab has used becomes the first column."""
+    def on_hand(self, key: str, columns: list[str] | None) -> tuple[Preset, Any]:
+        """A denoiser that another tab has used becomes the first column, whatever was to be compared before."""
         chosen = list(dict.fromkeys([key, *(columns or [])]))
-        return gr.update(value=chosen[:MOST])
+        return "columns", gr.update(value=chosen[:MOST])
 
     def on_select(self, request: gr.Request) -> tuple[Any, Any]:
         """Both lists again, when the tab is opened: checkpoints may have been found on the Hub since."""

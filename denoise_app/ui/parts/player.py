@@ -12,7 +12,7 @@ shown.
 Other parts of the page talk to a player by DOM events: it sends "denoise:time" (detail: position and seconds in s,
 playing, version, player) up from its element while the position moves, and follows "denoise:seek" (detail: position in
 s) sent to its element, to anything inside or around it, or to the document. Where somebody sets a loop it sends
-"denoise:region" (detail: from and to in s, player). `element.denoisePlayer` is its handle, see
+"denoise:region" (detail: from and to in s, null for none; player). `element.denoisePlayer` is its handle, see
 player.js.
 """
 

@@ -67,8 +67,10 @@ def example_label(say: Say, stem: str) -> str:
 
 def microphone(say: Say, prefix: str = "") -> Markup:
     """A button that records, and the switch for the browser's own processing; microphone.js does what they say."""
-    keys = ("granted", "echo", "noise", "gain", "rate", "on", "off", "unknown", "refused")
+    keys = ("granted", "processing", "rate", "on", "off", "unknown", "refused")
     problems = ("blocked", "absent", "busy", "insecure")
+    channels = {"mono": "channels.1", "stereo": "channels.2", "several": "channels.many"}
+    texts = {key: f"microphone.{key}" for key in (*keys, *problems)} | channels
     help = f"{prefix}microphone-help"
     switch = Markup('<input type="checkbox" role="switch" aria-describedby="{}">').format(help)
     return tag(
@@ -79,5 +81,5 @@ def microphone(say: Say, prefix: str = "") -> Markup:
         tag("p", say("microphone.help"), class_="hint", id=help),
         tag("p", class_="granted", role="status", hidden=True),
         class_="microphone",
-        **{f"data_{key}": say.template(f"microphone.{key}") for key in (*keys, *problems)},
+        **{f"data_{name}": say.template(key) for name, key in texts.items()},
     )

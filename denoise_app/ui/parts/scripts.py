@@ -32,6 +32,9 @@ def scroll_to(place: str) -> str:
     return f"""(...given) => {{
   const outcome = document.querySelector("{place}");
   const {{ top }} = outcome.getBoundingClientRect();
-  if (top < 0 || top > innerHeight / 2) outcome.scrollIntoView({{ block: "start" }});
+  if (top < 0 || top > innerHeight / 3) {{
+    outcome.style.minHeight = innerHeight + "px"; // there is little in it yet, and the page's end would stop it
+    outcome.scrollIntoView({{ block: "start" }});
+  }}
   return given;
 }}"""

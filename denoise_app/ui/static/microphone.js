@@ -1,5 +1,6 @@
 // The switch for the browser's own processing, and what the browser granted. Gradio runs this as the body of a function.
 const texts = (name) => element.querySelector(".microphone").dataset[name];
+const CHANNELS = { 1: "mono", 2: "stereo" };
 const fill = (text, facts) => text.replace(/\{(\w+)\}/g, (_, name) => facts[name]);
 
 element.addEventListener("change", (event) => {
@@ -40,15 +41,14 @@ document.addEventListener("denoise:microphone-problem", ({ detail }) => problem(
 document.addEventListener("denoise:microphone", () => {
   const { granted, processed } = window.denoiseMicrophone;
   const state = (value) => texts(value === undefined ? "unknown" : value ? "on" : "off");
-  const parts = [
-    fill(texts("echo"), { state: state(granted.echoCancellation) }),
-    fill(texts("noise"), { state: state(granted.noiseSuppression) }),
-    fill(texts("gain"), { state: state(granted.autoGainControl) }),
-  ];
-  if (granted.sampleRate) parts.push(fill(texts("rate"), { rate: granted.sampleRate }));
-  const refused = !processed && (granted.echoCancellation || granted.noiseSuppression || granted.autoGainControl);
+  const { echoCancellation, noiseSuppression, autoGainControl, channelCount } = granted;
+  const processing = { echo: state(echoCancellation), noise: state(noiseSuppression), gain: state(autoGainControl) };
+  const parts = [fill(texts("processing"), processing)];
+  if (granted.sampleRate) parts.push(fill(texts("rate"), { rate: granted.sampleRate / 1000 }));
+  if (channelCount) parts.push(fill(texts(CHANNELS[channelCount] ?? "several"), { count: channelCount }));
+  const refused = !processed && (echoCancellation || noiseSuppression || autoGainControl);
   problem("");
   const line = element.querySelector(".granted");
-  line.textContent = fill(texts("granted"), { list: parts.join(", ") }) + (refused ? " " + texts("refused") : "");
+  line.textContent = fill(texts("granted"), { list: parts.join(" · ") }) + (refused ? " " + texts("refused") : "");
   line.hidden = false;
 });

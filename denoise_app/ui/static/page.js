@@ -13,45 +13,6 @@
     (await import(core.name)).changeLocale(locale);
   }
 
-  // ------------------------------------------------------------------------------------------------------ microphone
-  // Gradio asks for {audio: true}, and browsers then cancel echo, suppress noise and control the gain before we hear.
-  // window.denoiseMicrophone: processed (what to ask for), granted (track.getSettings() of the last recording), begun (when
-  // that began; null once it has been sent), open (the browser's own way, for those who say themselves what they ask for).
-  const PROBLEMS = { NotAllowedError: "blocked", SecurityError: "blocked", NotFoundError: "absent" };
-  const microphone = { processed: false, granted: null, begun: null };
-  window.denoiseMicrophone = microphone;
-  const devices = navigator.mediaDevices;
-  if (devices?.getUserMedia) {
-    const getUserMedia = devices.getUserMedia.bind(devices);
-    microphone.open = getUserMedia;
-    devices.getUserMedia = async (constraints) => {
-      if (!constraints?.audio) return getUserMedia(constraints);
-      const on = microphone.processed;
-      const wanted = { echoCancellation: on, noiseSuppression: on, autoGainControl: on };
-      const asked = { ...constraints, audio: { ...Object(constraints.audio), ...wanted } };
-      const stream = await getUserMedia(asked).catch((error) => {
-        const detail = PROBLEMS[error.name] ?? "busy";
-        document.dispatchEvent(new CustomEvent("denoise:microphone-problem", { detail }));
-        throw error;
-      });
-      microphone.granted = stream.getAudioTracks()[0].getSettings();
-      microphone.begun = new Date();
-      document.dispatchEvent(new CustomEvent("denoise:microphone"));
-      return stream;
-    };
-  }
-
-  // Gradio calls every recording audio.wav; date and time tell them apart in a folder of downloads.
-  const MADE = /^zh\b/i.test(navigator.language) ? RECORDING_ZH : "recording";
-  const append = FormData.prototype.append;
-  FormData.prototype.append = function (name, value, ...more) {
-    if (!(value instanceof File) || value.name !== "audio.wav" || !microphone.begun) return append.call(this, name, value, ...more);
-    const { begun } = microphone;
-    const local = new Date(begun - begun.getTimezoneOffset() * 60000).toISOString(); // 2026-11-26T14:03:59.000Z
-    microphone.begun = null;
-    return append.call(this, name, value, `${MADE} ${local.slice(0, 10)} ${local.slice(11, 19).replaceAll(":", "-")}.wav`);
-  };
-
   // ----------------------------------------------------------------------------------------------------- video files
   // Gradio's recorder takes audio/* only; a video's sound track is welcome too, so a video passes for audio.
   const VIDEO = /\.(mp4|m4v|mov|webm|mkv)$/i;
@@ -157,11 +118,17 @@
   });
   waiting.observe(document.documentElement, { childList: true, subtree: true });
 
-  // A reload brings recording and result back; what is under way would be lost, so that the browser asks first.
+  // A reload brings recording and result back; what is under way would be lost, so that the browser asks first: an order,
+  // an upload, a recording, a live session with its recording. Gradio would hang up when the browser asks, and whoever then
+  // stays would wait for ever.
   addEventListener("beforeunload", (event) => {
     const cancels = [...document.querySelectorAll(".under-way > button")];
-    if (cancels.some((button) => button.checkVisibility())) event.preventDefault();
-  });
+    const works = cancels.some((button) => button.checkVisibility());
+    const isLive = document.querySelector('.live-start[aria-pressed="true"]');
+    if (!(works || isLive || window.denoiseUploads.size || window.denoiseMicrophone.recording)) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+  }, true);
 
   // ---------------------------------------------------------------------------------------------- player and figures
   // Figures share the player's time: a line shows where it is, a click goes there.

@@ -33,7 +33,7 @@ let coming = 0; // first frame of what was loaded last or is being loaded
 let generation = 0; // counts loads, so that a late answer to an earlier one is dropped
 let version = ""; // key of what is heard
 let resting = 0; // frame of the recording where play() starts
-let region = null; // {from, to} frames of the recording
+let region = null, toldRegion = null; // {from, to} frames of the recording; never changed, but replaced
 let looping = false;
 let matched = true;
 let volume = 1;
@@ -519,8 +519,14 @@ function setRegion(from, to) {
   else restartDeck();
   announce(saidLoop());
   update();
-  const detail = { from: region.from / value.sample_rate, to: region.to / value.sample_rate, player: playerId };
-  element.dispatchEvent(new CustomEvent("denoise:region", { bubbles: true, detail }));
+}
+
+/** Tells the page of a region that has changed, or has gone. */
+function tellRegion() {
+  if (region === toldRegion) return;
+  toldRegion = region;
+  const [from, to] = region ? [region.from, region.to].map((frame) => frame / value.sample_rate) : [null, null];
+  element.dispatchEvent(new CustomEvent("denoise:region", { bubbles: true, detail: { from, to, player: playerId } }));
 }
 
 /** Sets one edge of the loop to where the sound is now; the other edge stays, or is the window's. */
@@ -713,6 +719,7 @@ function update() {
     showPosition();
   }
   showStatus();
+  tellRegion();
 }
 
 function updateVersions() {

@@ -1,9 +1,12 @@
-// A stretch of the recording: dragged over its waveform, or over that of the result, it fills in the two times; what they
-// say is shaded on the waveform. Gradio runs this as the body of a function.
+// A stretch of the recording: dragged over its waveform it fills in the two times; what they say is shaded on the waveform.
+// A loop of the result's player changes nothing here, but can be taken by a button. Gradio runs this as the body of a
+// function.
 const sheet = element.closest("#stretch");
 const clear = element.querySelector(".clear");
+const take = element.querySelector(".take");
 const DRAG_PIXELS = 4; // a pointer that moves less has clicked
 const LEAST = 0.02; // s
+let loop = null; // {from, to} in s: of the player of the result
 
 const field = (name) => sheet.querySelector(`#stretch-${name} :is(input, textarea)`);
 const waveform = () => document.querySelector("#controls .recording .waveform-container");
@@ -86,6 +89,14 @@ function follow(down) {
   }
 }
 
+function offer({ from, to }) {
+  const isPreview = document.querySelector("#outcome .result-heading[data-preview]"); // whose times are its own
+  loop = from === null || isPreview ? null : { from, to };
+  take.hidden = !loop;
+  const times = loop && { from: clock(from), to: clock(to) };
+  take.textContent = loop ? take.dataset.text.replace(/\{(\w+)\}/g, (_, name) => times[name]) : "";
+}
+
 function forget() {
   write("from", "");
   write("to", "");
@@ -95,11 +106,11 @@ function forget() {
 
 document.addEventListener("pointerdown", follow, true);
 document.addEventListener("denoise:region", ({ detail }) => {
-  const isPreview = document.querySelector("#outcome .result-heading[data-preview]");
-  if (detail.player === "player" && !isPreview) choose(detail.from, detail.to);
+  if (detail.player === "player") offer(detail);
 });
 sheet.addEventListener("input", () => show());
 clear.addEventListener("click", forget);
+take.addEventListener("click", () => choose(loop.from, loop.to));
 // the server clears the times for another recording, and Gradio makes its waveform anew
 new MutationObserver(() => show()).observe(document.querySelector("#controls"), { childList: true, subtree: true });
 show();

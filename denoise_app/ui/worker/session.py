@@ -72,6 +72,7 @@ class Session(Generic[R]):
         job: The newest work; None before the first.
         result: What is shown; None before the first one. Set by `show` and `update` alone.
         recording: What was last chosen to be worked on; None for nothing.
+        marks: What was pointed at in it, as its tab keeps that; None for nothing.
         cancelled: Whether the user has just cancelled an order.
     """
 
@@ -79,6 +80,7 @@ class Session(Generic[R]):
     job: Job | None = None
     result: R | None = None
     recording: Path | None = None
+    marks: Any = None
     cancelled: bool = False
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False, compare=False)
 
@@ -201,7 +203,11 @@ class Sessions:
     def resume(self, name: str) -> Session[Any] | None:
         """A visit once more, as after a reload of its page; its files stay until both have ended. None for no visit."""
         former = self.find(name)
-        return former and self._opened(Session(former.folder, result=former.result, recording=former.recording))
+        if former is None:
+            return None
+        return self._opened(
+            Session(former.folder, result=former.result, recording=former.recording, marks=former.marks)
+        )
 
     def close(self, session: Session[Any] | None) -> None:
         """Stops what a visit has under way, and deletes its files where no other page has them open."""

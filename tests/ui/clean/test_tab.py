@@ -547,10 +547,26 @@ def test_a_stretch_becomes_the_noise_of_a_denoiser_that_takes_it(
 
 
 def test_times_go_with_their_recording(page: Page) -> None:
-    stretch = page.tab.stretch
-    page.values |= {stretch.start: "1", stretch.end: "2", stretch.noise: (1.0, 2.0)}
-    page.take(page.tab.on_recording(ENGLISH))
-    assert (page.values[stretch.start], page.values[stretch.end], page.values[stretch.noise]) == ("", "", None)
+    tab, stretch = page.tab, page.tab.stretch
+    marks = {stretch.start: "1", stretch.end: "2", stretch.noise: (1.0, 2.0)}
+    page.values |= marks | {tab.audio: "talk.wav", tab.checkpoint: "wiener"}
+    assert "value" not in tab.on_mark(page.values | {tab.session: None})  # there is no visit yet
+    page.values[tab.session] = tab.on_mark(page.values | {tab.session: tab._site.sessions.open()})
+    page.take(tab.on_recording("other.wav", page.session, ENGLISH))
+    assert [page.values[widget] for widget in marks] == ["", "", None] and not page.values[stretch.told]
+    page.take(tab.on_recording("talk.wav", page.session, ENGLISH))
+    assert {widget: page.values[widget] for widget in marks} == marks
+    assert "Noise profile: 0:01.00 – 0:02.00" in page.values[stretch.told]
+    name = page.session.folder.name  # a reload brings the denoiser that makes use of it, unless a link names another
+    for address, remembered, denoiser in (
+        ("", "", "wiener"),
+        ("", "?denoiser=half/hybrid", "wiener"),
+        ("?denoiser=half/hybrid", "", "half/hybrid"),
+    ):
+        _, checkpoint, *_ = tab.on_load(address, name, remembered, ENGLISH)
+        assert checkpoint.constructor_args["value"] == denoiser
+    page.take(tab.on_recording(None, None, ENGLISH))
+    assert [page.values[widget] for widget in marks] == ["", "", None]
 
 
 def test_the_preview_begins_where_somebody_points(page: Page, recording: Make) -> None:
