@@ -59,9 +59,10 @@ def test_a_graph_beside_its_weights_gives_their_samples(graph: Path, speech: Cli
         torch.testing.assert_close(denoiser(noisy), module(noisy), rtol=0, atol=1e-5)
 
 
-def test_the_best_causal_model_has_its_graphs() -> None:
-    """It runs live, and its recurrences are what ONNX Runtime is quicker at."""
-    assert all((path / catalog.GRAPH).is_file() for path in (WEIGHTS / "dpcrn").iterdir())
+@pytest.mark.parametrize("model", ["dpcrn", "light-crn"])
+def test_the_best_and_the_smallest_causal_model_have_their_graphs(model: str) -> None:
+    """They run live, and their recurrences are what ONNX Runtime is quicker at."""
+    assert all((path / catalog.GRAPH).is_file() for path in (WEIGHTS / model).iterdir())
 
 
 def test_the_plan_makes_every_one(tmp_path: Path) -> None:
