@@ -113,6 +113,7 @@ def test_a_recording_under_way_is_not_lost_without_a_question(open_browser: Any,
     visit.page.locator("#recording .stop-button").wait_for()
     visit.page.wait_for_function("denoiseMicrophone.recording")
     assert not leaves(visit)
+    visit.page.wait_for_timeout(2500)  # the fake microphone beeps once a second, and is silent between
     visit.page.locator("#recording .stop-button").click()
     visit.page.wait_for_function("document.querySelector('#facts')?.innerText.includes('LUFS')")
     assert leaves(visit)
