@@ -23,11 +23,6 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of
 torch.set_num_threads(1)  # several tests at once on a small machine are faster so, and their sums come out alike
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores: the tests of the page wait for a browser a third of their time."""
-    return (os.cpu_count() or 1) + 1
-
-
 @pytest.fixture(autouse=True)
 def place_of_temporary_files() -> Iterator[None]:
     """A page that is served moves all of its process into a folder of its own; the next test begins where this did."""
