@@ -13,7 +13,7 @@ what one cost. Whatever is wrong is told as {"type": "refused", "reason", "sente
 session is touched by it.
 
 One client, whom serve/clients.py tells by address, may have half of all sessions, rounded up, and half of the
-connections that have not said yet what they want (serve/places.py): the other half stays for others. Of its tokens the
+connections that have not said yet what they want (serve/shares.py): the other half stays for others. Of its tokens the
 newest TOKENS_EACH are remembered.
 """
 
@@ -47,7 +47,7 @@ from denoise_app.inference.stream import Stream
 from . import clients
 from .guard import Sentence, is_foreign
 from .metrics import Metrics
-from .places import Places
+from .shares import Places
 
 logger = logging.getLogger(__name__)
 
@@ -337,7 +337,7 @@ class _Session:
                 return
             if message.get("bytes") is None:
                 self._count(0.0)
-                await self._obey(_parsed(message["text"]))
+                await self._control(_parsed(message["text"]))
             else:
                 self._take(message["bytes"])
 
@@ -360,7 +360,7 @@ class _Session:
         if self._early > self.limits.ahead:
             raise Refusal("live-fast")
 
-    async def _obey(self, said: dict[str, Any]) -> None:
+    async def _control(self, said: dict[str, Any]) -> None:
         if said.keys() == {"strength"}:
             await _within(self.thread, partial(self.stream.adjust, strength=said["strength"]))
         elif said.keys() == {"time"}:

@@ -219,10 +219,10 @@ def misnamed(request: Request, error: Exception) -> NoReturn:
         Exception: `error` itself, where it came about elsewhere.
     """
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    told = str(error)
+    message = str(error)
     if frame.f_code.co_name == "construct_args":
         for pattern, key in ((UNKNOWN, "no-parameter"), (LACKING, "parameter-missing")):
-            if found := pattern.match(told):
+            if found := pattern.match(message):
                 raise Refused(422, key, name=printable(found[1][:LONGEST_NAME]))
     in_route = frame.f_globals.get("__name__") == "gradio.routes"
     if isinstance(error, KeyError) and in_route and "/call/" in request.url.path:

@@ -20,7 +20,7 @@ from denoise_app.audio.clip import Clip
 from denoise_app.inference import catalog, engine
 from denoise_app.serve.guard import HEADERS
 from denoise_app.serve.live import LiveLimits
-from denoise_app.serve.places import Places
+from denoise_app.serve.shares import Places
 from denoise_app.ui.live import assets, tab, work
 from denoise_app.ui.worker.worker import Worker
 
@@ -105,6 +105,14 @@ class LivePage(Visit):
         self.page.locator(f".live-place [value={place}]").check()
         self.page.locator(".live-start").click()
         self.wait("running")
+
+    def start_with(self, script: str, url: str) -> None:
+        """A page with a script of its own, once it runs and has recorded half a second."""
+        self.page.add_init_script(script)
+        self.open(url)
+        self.start()
+        self.wait("ready")
+        self.wait("before.length > 8000")
 
     def wait(self, what: str) -> None:
         self.page.wait_for_function(f"{HANDLE}.{what}")
@@ -461,11 +469,7 @@ TRACKS = """{
 
 def test_a_microphone_that_is_unplugged_ends_it_and_what_was_recorded_is_kept(talking: Any, served: Served) -> None:
     live = LivePage(talking, permissions=["microphone"])
-    live.page.add_init_script(TRACKS)
-    live.open(served.url)
-    live.start()
-    live.wait("ready")
-    live.wait("before.length > 8000")
+    live.start_with(TRACKS, served.url)
     live.page.evaluate("tracks[0].dispatchEvent(new Event('ended'))")
     live.page.locator(".live-problem").get_by_text("The microphone has gone").wait_for()
     assert not live.page.evaluate(f"{HANDLE}.running")
@@ -498,11 +502,7 @@ CONTEXTS = """{
 def test_a_device_of_another_rate_takes_over_while_it_runs(talking: Any, served: Served, runtime: None) -> None:
     """As browsers do that take a microphone only at its own rate: the sound ends, and begins anew at that rate."""
     live = LivePage(talking, permissions=["microphone"])
-    live.page.add_init_script(CONTEXTS)
-    live.open(served.url)
-    live.start()
-    live.wait("ready")
-    live.wait("before.length > 8000")
+    live.start_with(CONTEXTS, served.url)
     live.page.evaluate("device = 44100; contexts.at(-1).dispatchEvent(new Event('error'))")
     live.page.locator(".live-problem").get_by_text("The sound device has failed, or was changed.").wait_for()
     assert not live.page.evaluate(f"{HANDLE}.running") and live.rate == RATE

@@ -84,8 +84,8 @@ def trial_heading(say: Say, trial: Trial) -> Markup:
         title, of = say("bench.paired"), f"{asked.noisy.name} · {asked.clean.name}"
         assert trial.alignment is not None
         facts = [aligned(say, trial.alignment, trial.sample_rate)]
-    lines = tag("div", *(tag("p", fact) for fact in facts), notes(say, trial.notes), class_="bench-facts")
-    return titled(title, of) + lines
+    about = tag("div", *(tag("p", fact) for fact in facts), notes(say, trial.notes), class_="bench-facts")
+    return titled(title, of) + about
 
 
 def aligned(say: Say, alignment: Alignment, sample_rate: int) -> Markup:
@@ -123,11 +123,11 @@ def scores_table(say: Say, trial: Trial) -> Markup:
         values = [before, *(take.scores[key] for take in takes)]
         reasons += [value for value in values if isinstance(value, MetricUnavailable)]
         rows.append(_row(say, named(key), values, heads))
-    lines = dict.fromkeys(say(f"metric.{reason.reason}", **reason.facts) for reason in reasons)
+    missed = dict.fromkeys(say(f"metric.{reason.reason}", **reason.facts) for reason in reasons)
     failed = [_failure(say, take.offer, take.error) for take in trial.takes if take.error]
     caption = say("bench.table")
     shown = region(caption, table(map(head, heads), rows, caption), "truth")
-    return shown + notices(failed) + notices(lines) + hint(say("bench.true"))
+    return shown + notices(failed) + notices(missed) + hint(say("bench.true"))
 
 
 def _failure(say: Say, offer: Entry, error: Exception) -> str:
@@ -182,10 +182,10 @@ def said_of_activity(say: Say, trial: Trial) -> Markup:
     (_, clean), *others = activities(say, trial)
     apart = [(title, deviation(found, clean)) for title, found in others]
     facts = {"noisy": numbers.plain(apart[0][1].energy_db)}
-    lines = say("bench.said-activity-noisy", **facts)
+    sentence = say("bench.said-activity-noisy", **facts)
     if results := apart[1:]:
         title, nearest = min(results, key=lambda result: result[1].energy_db)
-        lines = say("bench.said-activity", **facts, name=title, db=numbers.plain(nearest.energy_db))
+        sentence = say("bench.said-activity", **facts, name=title, db=numbers.plain(nearest.energy_db))
     heads = [head(say(f"bench.{key}")) for key in ("sound", "energy-apart", "crossings-apart")]
     rows = []
     for title, found in apart:
@@ -193,7 +193,7 @@ def said_of_activity(say: Say, trial: Trial) -> Markup:
         rows.append(row(row_head(title), *(tag("td", cell) for cell in cells)))
     caption = say("bench.activity-table")
     folded = tag("details", tag("summary", caption), region(caption, table(heads, rows), "scrolls"))
-    return tag("div", tag("p", lines), folded, class_="figure-said")
+    return tag("div", tag("p", sentence), folded, class_="figure-said")
 
 
 def _decibels(snr_db: float) -> str:
