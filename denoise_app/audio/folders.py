@@ -17,7 +17,6 @@ from denoise_app.audio.names import printable
 
 TYPESCRIPT = (".ts", ".mts")  # MPEG transport streams end so, and programs in TypeScript
 HEAD = 1024  # bytes that tell the one from the other
-DEEP = re.compile(r"(?s)(?P<base>|.*?/)\*\*(?:/+\*\*)*(?:/+(?P<tail>.*))?")  # a pattern with folders of any depth
 
 
 @dataclass(frozen=True)
@@ -83,20 +82,18 @@ def matching(pattern: str, out: Path | None = None) -> list[str]:
 
 
 def _expanded(pattern: str) -> list[str]:
-    deep = DEEP.fullmatch(pattern.replace(os.sep, "/"))
-    if deep is None:
+    path = Path(pattern)
+    if "**" not in path.parts:
         return glob.glob(pattern)
-    bases = glob.glob(deep["base"]) if deep["base"] else [os.curdir]
-    if not deep["tail"]:
-        return bases
-    found = []
-    for base in bases:
-        for folder, inner, _ in os.walk(base):  # which enters no links
-            inner[:] = [name for name in inner if not name.startswith(".")]
-            below = os.path.join(glob.escape(folder), deep["tail"])
-            names = _expanded(below if deep["base"] else below.removeprefix(os.path.join(os.curdir, "")))
-            found += [name for name in names if not (os.path.islink(name) and os.path.isdir(name))]
-    return list(dict.fromkeys(found))
+    top = Path(path.anchor)
+    found = top.glob(str(path.relative_to(top)))  # which enters no links, but hidden folders
+    named = {*path.parts}
+    return [
+        str(each)
+        for each in found
+        if not any(part.startswith(".") and part not in named for part in each.parts)
+        and not (each.is_symlink() and each.is_dir())
+    ]
 
 
 def most_first(counts: Mapping[str, int]) -> dict[str, int]:
