@@ -41,6 +41,7 @@ from denoise_app.ui.worker.worker import Worker
 from denoise_app.version import __version__
 
 from . import api, header, service
+from .first import First
 from .lean import Lean
 from .texts import LANGUAGES
 
@@ -147,7 +148,7 @@ def launch(app: App, **options: Any) -> tuple[Any, str, Any]:
         "app_kwargs": {
             "routes": [*app.routes, *health.routes(state, worker.metrics, app.token)],
             "lifespan": service.lifespan(app.site, app.limits),
-            "middleware": [Middleware(Lean)],
+            "middleware": [Middleware(Lean), Middleware(First, static.text("leave.js"))],
             "exception_handlers": dict.fromkeys((TypeError, KeyError), api.misnamed),
         },
         "favicon_path": static.path("icon.svg"),

@@ -118,18 +118,6 @@
   });
   waiting.observe(document.documentElement, { childList: true, subtree: true });
 
-  // A reload brings recording and result back; what is under way would be lost, so that the browser asks first: an order,
-  // an upload, a recording, a live session with its recording. Gradio would hang up when the browser asks, and whoever then
-  // stays would wait for ever.
-  addEventListener("beforeunload", (event) => {
-    const cancels = [...document.querySelectorAll(".under-way > button")];
-    const works = cancels.some((button) => button.checkVisibility());
-    const isLive = document.querySelector('.live-start[aria-pressed="true"]');
-    if (!(works || isLive || window.denoiseUploads.size || window.denoiseMicrophone.recording)) return;
-    event.preventDefault();
-    event.stopImmediatePropagation();
-  }, true);
-
   // ---------------------------------------------------------------------------------------------- player and figures
   // Figures share the player's time: a line shows where it is, a click goes there.
   function lineOf(plot) {
