@@ -931,7 +931,7 @@ def checked_space(args: argparse.Namespace) -> list[Any]:
         raise Failure("--check starts the Space as another user, which needs Linux or macOS")
     from denoise_app.scale import rehearsal
 
-    return rehearsal.check(args.out, args.port, told=lambda finding: status(finding.text, passing=True))
+    return rehearsal.check(args.out, args.port, on_finding=lambda finding: status(finding.text, passing=True))
 
 
 # loadtest

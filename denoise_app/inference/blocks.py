@@ -35,13 +35,13 @@ class Blocks:
     @torch.inference_mode()
     def push(self, block: Tensor) -> Tensor:
         """(batch, n) float32, n >= 0, on the denoiser's device -> the samples (batch, m) that are ready, m >= 0."""
-        heard = torch.cat([self._waiting.to(block.device), block], dim=1)
-        whole = heard.shape[1] // self._denoiser.hop * self._denoiser.hop
-        self._waiting = heard[:, whole:].clone()  # a view would keep the block alive
+        signal = torch.cat([self._waiting.to(block.device), block], dim=1)
+        whole = signal.shape[1] // self._denoiser.hop * self._denoiser.hop
+        self._waiting = signal[:, whole:].clone()  # a view would keep the block alive
         self._owed += block.shape[1]
         if not whole:
-            return heard[:, :0]
-        clean, self._state = self._denoiser.advance(heard[:, :whole], self._state)
+            return signal[:, :0]
+        clean, self._state = self._denoiser.advance(signal[:, :whole], self._state)
         dropped = min(self._late, whole)
         self._late -= dropped
         self._owed -= whole - dropped

@@ -51,7 +51,7 @@ class _Mixer:
         rows, model_rate = separated.rows, separated.model_rate
         self._wet = settings.wet
         self._is_mid = separated.channels == "mid"
-        self._heard, self._stretch, self._position = separated.heard, separated.stretch, 0
+        self._processed, self._stretch, self._position = separated.processed, separated.stretch, 0
         self._has_above = settings.high_band != "keep" and has_high_band(separated)
         self._follows = self._has_above and settings.high_band == "follow"
         self._sound, self._centred = Queue(channels), Queue(channels)
@@ -73,17 +73,17 @@ class _Mixer:
     @property
     def ready(self) -> int:
         """Samples that can be taken."""
-        waits = self._is_heard and not self._is_done
+        waits = self._is_processed and not self._is_done
         return min(queue.frames for queue in (self._awaited if waits else [self._sound]))
 
     @property
     def alike(self) -> int:
-        """Samples from here to where what the denoiser heard begins or ends."""
-        return next(edge - self._position for edge in (*self._heard, ENDLESS) if edge > self._position)
+        """Samples from here to where what the denoiser got begins or ends."""
+        return next(edge - self._position for edge in (*self._processed, ENDLESS) if edge > self._position)
 
     @property
-    def _is_heard(self) -> bool:
-        return self._heard[0] <= self._position < self._heard[1]
+    def _is_processed(self) -> bool:
+        return self._processed[0] <= self._position < self._processed[1]
 
     def push(self, piece: Piece) -> None:
         """Hears what is known next."""
@@ -109,17 +109,17 @@ class _Mixer:
 
     def take(self, frames: int) -> tuple[Samples, Samples]:
         """The next (channels, frames) of the sound, at most as many as are `alike`, and its mix."""
-        sound, is_heard = self._sound.take(frames), self._is_heard
+        sound, is_processed = self._sound.take(frames), self._is_processed
         position, self._position = self._position, self._position + frames
-        if not self._wet or not is_heard:
+        if not self._wet or not is_processed:
             return sound, sound
         centred = self._centred.take(frames)
-        heard = mid(centred) if self._is_mid else centred
+        signal = mid(centred) if self._is_mid else centred
         taken: Any = self._taken.take(frames) + self._above(centred)
         if self._stretch is None:
-            return sound, sound - self._wet * ((sound - heard) + taken)
+            return sound, sound - self._wet * ((sound - signal) + taken)
         weights = self._stretch.weights(position, frames)
-        change = weights * ((centred - heard) + taken)
+        change = weights * ((centred - signal) + taken)
         mixed: Samples = np.where(weights > 0, sound - self._wet * change, sound)  # a zero would lose its sign
         return sound, mixed
 

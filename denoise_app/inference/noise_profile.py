@@ -69,22 +69,22 @@ def noise_power(sound: Path | Clip, track: int | None, channels: Channels, inter
         remover = OffsetRemover(count, rate)
         rows = 1 if channels == "mid" else count
         resampler, mean = Resampler(rows, rate, stft.sample_rate), MeanPower(stft, rows)
-        heard, clipped, loudest = 0, 0.0, 0.0
+        length, clipped, loudest = 0, 0.0, 0.0
 
-        def hear(centred: Samples) -> None:
+        def push(centred: Samples) -> None:
             mean.push(torch.from_numpy(resampler.push(mid(centred) if channels == "mid" else centred)))
 
         for block in window(reader.blocks(block_frames(rate, count), first), frames):
-            heard += block.shape[1]
+            length += block.shape[1]
             clipped += clipped_fraction(block) * block.shape[1]
             loudest = max(loudest, peak(block))
-            hear(remover.push(block))
-        hear(remover.finish())
+            push(remover.push(block))
+        push(remover.finish())
         mean.push(torch.from_numpy(resampler.finish()))
-    if heard < LEAST_SECONDS * rate:
-        raise EngineError.of("profile-too-short", least=LEAST_SECONDS, seconds=heard / rate)
+    if length < LEAST_SECONDS * rate:
+        raise EngineError.of("profile-too-short", least=LEAST_SECONDS, seconds=length / rate)
     if not loudest:
         raise EngineError.of("profile-silent")
-    if clipped >= AUDIBLY_CLIPPED * heard:
+    if clipped >= AUDIBLY_CLIPPED * length:
         raise EngineError.of("profile-clipped")
     return mean.power()

@@ -49,7 +49,7 @@ class Piece(NamedTuple):
 
     Attributes:
         sound: The input, (channels, n).
-        centred: The same without its offset, as the denoiser heard it, (channels, m); from `heard[0]` on.
+        centred: The same without its offset, as the denoiser got it, (channels, m); from `processed[0]` on.
         taken: What the denoiser takes from it, (rows, k) at the denoiser's rate; from there on too.
         gains: How much of its top band it leaves, (frames, rows).
         done: Whether that is all of these three; only sound that nothing is taken from may follow.
@@ -85,7 +85,7 @@ class Separation:
         offset: The constant offset of each channel, which is subtracted before the denoiser and counts as removed.
         rows: Signals that were denoised side by side: one per channel, or 1 for "mid".
         gain_hop: Samples at the model's rate between gains.
-        heard: First sample and end of what `taken` and `gains` are of, ENDLESS for all that follows.
+        processed: First sample and end of what `taken` and `gains` are of, ENDLESS for all that follows.
         stretch: What is denoised of it; None for all.
         skipped: Samples of `taken` that lie before it, where it is a part of another: see `part`.
     """
@@ -108,14 +108,14 @@ class Separation:
     offset: Offset
     rows: int
     gain_hop: int
-    heard: tuple[int, int] = (0, ENDLESS)
+    processed: tuple[int, int] = (0, ENDLESS)
     stretch: Stretch | None = None
     skipped: int = 0
 
     @property
     def real_time_factor(self) -> float:
         """Seconds of work per second of sound that was denoised; 0 for no sound."""
-        begin, end = self.heard
+        begin, end = self.processed
         frames = min(end, self.info.frames) - begin
         return self.seconds_taken / (frames / self.info.sample_rate) if frames > 0 else 0.0
 
@@ -129,13 +129,13 @@ class Separation:
             _Rows(self.gains, rows, first) as gains,
         ):
             for sound in window(reader.blocks(block_frames(rate, self.info.channels), self.start), self.info.frames):
-                heard = _cut(sound, position, self.heard)[1]
+                signal = _cut(sound, position, self.processed)[1]
                 position += sound.shape[1]
-                centred = heard - self.offset.at(known, heard.shape[1])
-                known += heard.shape[1]
+                centred = signal - self.offset.at(known, signal.shape[1])
+                known += signal.shape[1]
                 end = self.skipped + resampled_length(known, rate, self.model_rate)
                 last = end // self.gain_hop + 1  # a gain lies at or after the last sample
-                done = position >= self.heard[1]
+                done = position >= self.processed[1]
                 yield Piece(sound, centred, taken.up_to(end).T, gains.up_to(last + 1), done)
 
     @property
@@ -151,15 +151,15 @@ class Separation:
             frames: Its length; it ends where this one does.
         """
         assert start % self.grain == 0
-        begin, end = self.heard
-        inside = max(0, start - begin)  # of what is heard, before the part
+        begin, end = self.processed
+        inside = max(0, start - begin)  # of what is processed, before the part
         return replace(
             self,
             info=replace(self.info, frames=max(0, min(frames, self.info.frames - start))),
             start=self.start + start,
             skipped=self.skipped + inside * self.model_rate // self.info.sample_rate,
             offset=self.offset.later(inside),
-            heard=(max(0, begin - start), max(0, _later(end, -start))),
+            processed=(max(0, begin - start), max(0, _later(end, -start))),
             stretch=self.stretch and self.stretch.later(start),
         )
 
@@ -247,7 +247,7 @@ class Separating:
 
     Attributes:
         info: What the header says of the input.
-        channels, model_rate, rows, gain_hop, skipped, heard, stretch: See `Separation`.
+        channels, model_rate, rows, gain_hop, skipped, processed, stretch: See `Separation`.
     """
 
     skipped = 0
@@ -275,16 +275,17 @@ class Separating:
         self._step = step
         self.stretch = selection.stretch(info)
         grain = info.sample_rate // math.gcd(info.sample_rate, self.model_rate)
-        self.heard = self.stretch.surroundings(info.sample_rate, grain) if self.stretch else (0, ENDLESS)
+        self.processed = self.stretch.surroundings(info.sample_rate, grain) if self.stretch else (0, ENDLESS)
         warm_up = WARM_UP_SECONDS if denoiser.causal else max(WARM_UP_SECONDS, self._reach)
-        self._warm_up = min((self._first + self.heard[0]) // info.sample_rate, warm_up)  # whole, as in samples of both
+        start = self._first + self.processed[0]
+        self._warm_up = min(start // info.sample_rate, warm_up)  # whole seconds, as in samples of both
         suited = profiled(_suited(denoiser, channels, info), sound, track, channels, selection.noise_profile)
         self._run = _Run(suited, self.rows, info.sample_rate, self._warm_up * self.model_rate)
         self.gain_hop = self._run.top_band.hop
         self._levels = LevelMeter(info.channels, info.sample_rate)
         self._cancelling = CancellationMeter(info.channels, info.sample_rate)
         self._remover = OffsetRemover(info.channels, info.sample_rate)
-        self._frames = 0  # that were heard, without those of the warm-up
+        self._frames = 0  # that were processed, without those of the warm-up
         self._seconds = 0.0  # of work, without those of who goes through the pieces
 
     def pieces(self) -> Iterator[Piece]:
@@ -312,34 +313,34 @@ class Separating:
         for sound, centred, is_last in self._centred():
             if self.channels == "mid":
                 self._cancelling.push(centred)
-            heard = mid(centred) if self.channels == "mid" else centred
-            taken, gains = self._run.push(heard) if centred.shape[1] else (nothing, nothing.T)
+            signal = mid(centred) if self.channels == "mid" else centred
+            taken, gains = self._run.push(signal) if centred.shape[1] else (nothing, nothing.T)
             yield Piece(sound[:, early:], centred[:, warm_up:], taken, gains)
             early, warm_up = max(0, early - sound.shape[1]), max(0, warm_up - centred.shape[1])
             if is_last:
                 yield Piece(sound[:, :0], sound[:, :0], *self._run.finish(), done=True)
 
     def _centred(self) -> Iterator[tuple[Samples, Samples, bool]]:
-        """Blocks (channels, n) of the sound; in step what is heard of it, without its offset; whether that is all."""
+        """Blocks (channels, n) of the sound; what is processed of it, without its offset; whether that is all."""
         rate, channels = self.info.sample_rate, self.info.channels
-        first = self.heard[0] - self._warm_up * rate
-        hears = first, _later(self.heard[1], self._reach * rate)
+        first = self.processed[0] - self._warm_up * rate
+        limits = first, _later(self.processed[1], self._reach * rate)
         position = min(0, first)
         waiting = Queue(channels)  # for its offset to become known
         is_open = True
         blocks = self._reader.blocks(block_frames(rate, channels), self._first + position)
         for block in window(blocks, None if self._length is None else self._length - position):
-            before, heard, after = _cut(block, position, hears)
+            before, signal, after = _cut(block, position, limits)
             self._levels.push(block[:, max(0, -position) :])
-            waiting.put(heard)
+            waiting.put(signal)
             position += block.shape[1]
             self._frames = max(0, position)
             if before.shape[1]:
                 yield before, before[:, :0], False
-            if heard.shape[1]:
-                centred = self._remover.push(heard)
+            if signal.shape[1]:
+                centred = self._remover.push(signal)
                 yield *_shared(waiting.take(centred.shape[1]), centred), False
-            if is_open and position >= hears[1]:
+            if is_open and position >= limits[1]:
                 is_open = False
                 yield *_shared(waiting.take(waiting.frames), self._remover.finish()), True
             if after.shape[1]:
@@ -374,7 +375,7 @@ class Separating:
             offset=self._remover.offset().later(self._warm_up * self.info.sample_rate),
             rows=self.rows,
             gain_hop=self.gain_hop,
-            heard=self.heard,
+            processed=self.processed,
             stretch=self.stretch,
         )
 

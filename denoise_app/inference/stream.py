@@ -107,8 +107,8 @@ class Stream:
     @property
     def load(self) -> float:
         """Seconds of work per second of sound since the beginning: 1 or more cannot keep up. 0 before any sound."""
-        heard = (self._given + self.held) / self.sample_rate
-        return self._seconds_taken / heard if heard else 0.0
+        seconds = (self._given + self.held) / self.sample_rate
+        return self._seconds_taken / seconds if seconds else 0.0
 
     def push(self, chunk: Samples) -> Samples:
         """The samples that are settled by one more chunk.
@@ -125,10 +125,10 @@ class Stream:
             EngineError: "chunk-not-finite", and the chunk counts as not pushed; "not-computable", and it is reset.
         """
         began = time.perf_counter()
-        heard = self._checked(chunk)
+        signal = self._checked(chunk)
         self._flat = chunk.ndim == 1
-        self._sound.put(heard)
-        self._process(self._down.push(heard))
+        self._sound.put(signal)
+        self._process(self._down.push(signal))
         return self._given_out(self._settled(), began)
 
     def flush(self) -> Samples:

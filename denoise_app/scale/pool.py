@@ -30,7 +30,7 @@ FALSE_STARTS = 3  # processes that end before they can begin
 TELL_SECONDS = 0.5  # between two reports on one file
 END_SECONDS = 5.0  # for a process to tidy up before it is killed
 
-Told = Callable[[Item, float], None]
+OnProgress = Callable[[Item, float], None]
 """Called with how much of a file is done, 0 to 1."""
 
 Outcomes = Generator[tuple[Item, batch.Outcome], None, None]
@@ -54,7 +54,7 @@ def run(
     work: Work,
     jobs: int,
     scratch: str = batch.SCRATCH,
-    told: Told = silent,
+    on_progress: OnProgress = silent,
 ) -> Outcomes:
     """Denoise files by so many processes; what is done first comes first. Each process loads the denoiser once.
 
@@ -95,7 +95,7 @@ def run(
                     raise message
                 if isinstance(message, float):
                     assert item is not None
-                    told(item, message)
+                    on_progress(item, message)
                     continue
                 if isinstance(message, batch.Outcome):
                     assert item is not None
@@ -178,9 +178,9 @@ class _Teller:
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
-        self._told = time.monotonic()
+        self._reported = time.monotonic()
 
     def __call__(self, progress: Progress) -> None:
-        if time.monotonic() - self._told >= TELL_SECONDS:
-            self._told = time.monotonic()
+        if time.monotonic() - self._reported >= TELL_SECONDS:
+            self._reported = time.monotonic()
             self._pipe.send(float(progress.fraction))

@@ -54,8 +54,8 @@ class Actor:
 
     def __call__(self, rows: dict[str, Any]) -> dict[str, list[Any]]:
         """Outcomes of files, both pickled."""
-        told = [self._problem or self._outcome(pickle.loads(item)) for item in rows["item"]]
-        return {"number": list(rows["number"]), "outcome": [pickle.dumps(each) for each in told]}
+        outcomes = [self._problem or self._outcome(pickle.loads(item)) for item in rows["item"]]
+        return {"number": list(rows["number"]), "outcome": [pickle.dumps(each) for each in outcomes]}
 
     def _outcome(self, item: Item) -> batch.Outcome:
         assert self._bench is not None
@@ -75,7 +75,7 @@ def on_cluster(address: str | None = None, actors: int | None = None, patience: 
         UserError: the denoiser cannot be loaded.
     """
 
-    def engine(items: Sequence[Item], work: Work, scratch: str, told: pool.Told) -> pool.Outcomes:
+    def engine(items: Sequence[Item], work: Work, scratch: str, on_progress: pool.OnProgress) -> pool.Outcomes:
         ray = _ray()
         own = not ray.is_initialized()
         try:
@@ -204,11 +204,11 @@ def _matched(
 ) -> Generator[tuple[Item, batch.Outcome], None, list[Item]]:
     """The items with their outcomes; returns those of which nothing came."""
     missing = dict(enumerate(items))
-    for number, told in found:
-        if isinstance(told, UserError):
-            raise told
+    for number, outcome in found:
+        if isinstance(outcome, UserError):
+            raise outcome
         if (item := missing.pop(number, None)) is not None:
-            yield item, replace(told, job=item.job)
+            yield item, replace(outcome, job=item.job)
     return list(missing.values())
 
 

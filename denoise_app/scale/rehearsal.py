@@ -77,7 +77,10 @@ class Stage:
 
 
 def check(
-    folder: Path, port: int = PORT, patience: float = PATIENCE, told: Callable[[Finding], None] = lambda finding: None
+    folder: Path,
+    port: int = PORT,
+    patience: float = PATIENCE,
+    on_finding: Callable[[Finding], None] = lambda finding: None,
 ) -> list[Finding]:
     """Starts a Space twice, once with each switch; returns what was found, all of it passed where it is in order.
 
@@ -85,7 +88,7 @@ def check(
         folder: As `space.lay_out` leaves it; nothing in it is changed.
         port: Where the server is to listen; where it has a network of its own any is free.
         patience: Seconds for each step.
-        told: Given each finding as it is made.
+        on_finding: Given each finding as it is made.
 
     Raises:
         OSError: The copy cannot be written.
@@ -96,7 +99,7 @@ def check(
             uid = UID if sys.platform.startswith("linux") and os.getuid() == 0 else None
             for finding in rehearsed(Stage(str(app), str(home), port, ssr, uid, patience=patience)):
                 found.append(finding)
-                told(finding)
+                on_finding(finding)
     return found
 
 
@@ -118,11 +121,11 @@ def _copied(folder: Path) -> Iterator[tuple[Path, Path]]:
 def rehearsed(stage: Stage) -> Iterator[Finding]:
     """What is found on one stage, by a process of its own that is gone when this ends."""
     for line in _lines(stage):
-        told = json.loads(line)
-        if told is None:  # a network cannot be left here
+        found = json.loads(line)
+        if found is None:  # a network cannot be left here
             yield from rehearsed(replace(stage, alone=False))
             return
-        yield Finding(**told)
+        yield Finding(**found)
 
 
 def _lines(stage: Stage) -> Iterator[str]:

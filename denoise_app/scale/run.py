@@ -89,28 +89,32 @@ def divided(items: Sequence[Item], work: Work, manifest: Manifest | None, resume
     return Divided(tuple(todo), count, seconds)
 
 
-Engine = Callable[[Sequence[Item], Work, str, pool.Told], pool.Outcomes]
+Engine = Callable[[Sequence[Item], Work, str, pool.OnProgress], pool.Outcomes]
 """Denoises items, told how their scratch folders are called and whom to tell how far each is."""
 
 
 def in_processes(jobs: int) -> Engine:
     """Processes of this machine, side by side."""
 
-    def engine(items: Sequence[Item], work: Work, scratch: str, told: pool.Told) -> pool.Outcomes:
-        return pool.run(items, work, jobs, scratch, told)
+    def engine(items: Sequence[Item], work: Work, scratch: str, on_progress: pool.OnProgress) -> pool.Outcomes:
+        return pool.run(items, work, jobs, scratch, on_progress)
 
     return engine
 
 
-def here(items: Sequence[Item], work: Work, scratch: str, told: pool.Told) -> pool.Outcomes:
+def here(items: Sequence[Item], work: Work, scratch: str, on_progress: pool.OnProgress) -> pool.Outcomes:
     """This process, one file after the other."""
     bench = Bench(work, work.load(), endangered(items), scratch)
     for item in items:
-        yield item, bench.attempt(item, lambda step, item=item: told(item, step.fraction))  # type: ignore[misc]
+        yield item, bench.attempt(item, lambda step, item=item: on_progress(item, step.fraction))  # type: ignore[misc]
 
 
 def run(
-    items: Sequence[Item], work: Work, engine: Engine, manifest: Manifest | None = None, told: pool.Told = pool.silent
+    items: Sequence[Item],
+    work: Work,
+    engine: Engine,
+    manifest: Manifest | None = None,
+    on_progress: pool.OnProgress = pool.silent,
 ) -> pool.Outcomes:
     """Denoise items, and write a row for each into the manifest before it is told.
 
@@ -123,7 +127,7 @@ def run(
     if manifest is not None:
         for folder in {item.job.target.parent for item in items if not item.out}:
             swept(folder, scratch)
-    with closing(engine(items, work, scratch, told)) as outcomes:
+    with closing(engine(items, work, scratch, on_progress)) as outcomes:
         for item, outcome in outcomes:
             if manifest is not None:
                 manifest.add(work.row(item, outcome))

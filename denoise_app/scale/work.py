@@ -49,9 +49,9 @@ class Work:
     @property
     def digest(self) -> str:
         """16 digits that are others where results may be others."""
-        told = asdict(self)
-        del told["device"]
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+        settings = asdict(self)
+        del settings["device"]
+        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
     def load(self) -> Denoiser:
         """Raises CheckpointError, AudioError: see `catalog.load`."""
@@ -60,10 +60,10 @@ class Work:
     def row(self, item: Item, outcome: batch.Outcome) -> Row:
         """What a manifest tells of a file."""
         error = outcome.error
-        told = None
+        problem = None
         if error is not None:
             facts = error.facts if isinstance(error, AudioError) else {}
-            told = {"reason": reason_of(error), "message": str(error), "facts": dict(facts)}
+            problem = {"reason": reason_of(error), "message": str(error), "facts": dict(facts)}
         return Row(
             path=item.path,
             state=item.state,
@@ -77,7 +77,7 @@ class Work:
             seconds=round(outcome.seconds, 3),
             computing=round(outcome.computing, 3),
             notes=tuple(note.as_dict() for note in outcome.notes),
-            error=told,
+            error=problem,
         )
 
     def standing(self, item: Item, manifest: Manifest) -> Row | None:

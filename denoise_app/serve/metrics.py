@@ -87,8 +87,8 @@ class Metrics:
             self._job_seconds.observe(seconds)
             if outcome == "done":
                 self._sound.inc(sound_seconds)
-            told = {"outcome": outcome, "sound_seconds": round(sound_seconds, 3), "seconds": round(seconds, 3)}
-            logger.info("job", extra=told)
+            fields = {"outcome": outcome, "sound_seconds": round(sound_seconds, 3), "seconds": round(seconds, 3)}
+            logger.info("job", extra=fields)
 
     def waited(self, seconds: float) -> None:
         """Work has come to its first turn after so long."""

@@ -75,13 +75,13 @@ class Turns:
         self,
         client: str,
         gone: Callable[[], bool] = lambda: False,
-        told: Callable[[Place], None] = lambda place: None,
+        on_wait: Callable[[Place], None] = lambda place: None,
     ) -> Iterator[Turn]:
         """Waits for a turn of a client's; within it, one may compute. Within another turn it is that one.
 
         Args:
             gone: Asked while it waits.
-            told: Told the place in the line while it waits.
+            on_wait: Told the place in the line while it waits.
 
         Raises:
             Gone: `gone` said so while it waited.
@@ -92,7 +92,7 @@ class Turns:
             return
         turn = self._enter(client)
         try:
-            self._wait(turn, gone, told)
+            self._wait(turn, gone, on_wait)
             self._mine.turn = turn
             try:
                 yield turn
@@ -132,7 +132,7 @@ class Turns:
                 name: had for name, had in self._served.items() if name in self._present or had > self._floor - CREDIT
             }
 
-    def _wait(self, turn: Turn, gone: Callable[[], bool], told: Callable[[Place], None]) -> None:
+    def _wait(self, turn: Turn, gone: Callable[[], bool], on_wait: Callable[[Place], None]) -> None:
         with self._changed:
             self._waiting.append(turn)
             self._changed.notify_all()
@@ -143,7 +143,7 @@ class Turns:
                     self._changed.notify_all()
                     raise Gone
                 if (now := self._place(turn)) != place:
-                    told(place := now)
+                    on_wait(place := now)
                 self._changed.wait(LISTEN)
             self._waiting.remove(turn)
             self._held.append(turn)

@@ -100,7 +100,7 @@ def failures(place: Path, fault: str, port: int) -> list[str]:
 
 def test_a_good_one_passes_twice(space: Path, port: int) -> None:
     told: list[object] = []
-    found = check(space, port, told=told.append)
+    found = check(space, port, on_finding=told.append)
     assert found == told and [one for one in found if not one.passed] == []
     texts = [one.text for one in found]
     assert len(texts) == 16 and texts[0].startswith("server-side rendering off: ready after")

@@ -232,7 +232,7 @@ def _snr(worker: Worker, item: Item, outcome: batch.Outcome) -> Snr | None:
         return None
     try:
         before, after = (
-            worker.score(excerpts.heard(path, info), info.sample_rate, [SNR])[SNR]
+            worker.score(excerpts.mono(path, info), info.sample_rate, [SNR])[SNR]
             for path in (Path(item.job.source), Path(outcome.output))
             if (info := files.probe(path))
         )

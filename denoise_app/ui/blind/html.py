@@ -53,12 +53,12 @@ def _title(text: str) -> Markup:
 def _abx(say: Say, found: Outcome, name: Callable[[str], str]) -> Markup:
     answered, p = len(found.answers), found.p_value
     needed = fewest_right(answered)
-    heard = p < SIGNIFICANT
+    is_significant = p < SIGNIFICANT
     lines = [
         say("blind.luck", percent=f"{100 * p:.2g}" if p < 0.1 else f"{100 * p:.0f}", p=f"{p:.4f}"),
-        say("blind.heard" if heard else "blind.unheard"),
+        say("blind.heard" if is_significant else "blind.unheard"),
     ]
-    if not heard:
+    if not is_significant:
         lines.append(say("blind.needed", needed=needed, answered=answered) if needed else say("blind.never"))
     if not found.complete:
         lines.append(say("blind.early", answered=answered, planned=found.planned))

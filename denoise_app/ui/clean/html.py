@@ -38,11 +38,11 @@ from .work import PREVIEW_SECONDS, Order, Result
 SPEECH_FELL = 0.1  # DNSMOS points; less is within its own noise
 
 
-def progress(say: Say, step: Step, heard: bool) -> Markup:
+def progress(say: Say, step: Step, has_preview: bool) -> Markup:
     """How far the work is: what is done, how much of it, time left, speed against real time.
 
     Args:
-        heard: Whether a preview can be heard already.
+        has_preview: Whether a preview can be heard already.
     """
     now, parts = step.progress, []
     if isinstance(now, Place):
@@ -53,7 +53,7 @@ def progress(say: Say, step: Step, heard: bool) -> Markup:
             parts.append(say("run.left", time=numbers.duration(now.seconds_left)))
         if now.speed is not None:
             parts.append(say("run.speed", speed=f"{now.speed:.0f}" if now.speed >= 10 else f"{now.speed:.1f}"))
-    more = say("run.preview-ready", seconds=f"{PREVIEW_SECONDS:g}") if heard else ""
+    more = say("run.preview-ready", seconds=f"{PREVIEW_SECONDS:g}") if has_preview else ""
     return working(say, stage, now.fraction if now else None, parts, more)
 
 

@@ -37,7 +37,7 @@ from . import html, link, work
 from .figures import figure, figure_page
 from .settings import NO_LIMIT_DB, USUAL, settings_from
 from .stretch import Marks, Stretch
-from .work import Heard, Order, Result
+from .work import Order, Playable, Result
 
 
 class CleanTab:
@@ -493,28 +493,28 @@ class CleanTab:
         }
 
     def _followed(
-        self, say: Say, session: Session[Result], steps: Iterator[Step | Heard | Result]
+        self, say: Say, session: Session[Result], steps: Iterator[Step | Playable | Result]
     ) -> Iterator[Updates]:
         """Updates of the page for the steps of some work."""
-        heard = False
+        has_preview = False
         for step in steps:
             if isinstance(step, Result):
-                heard = step.preview
+                has_preview = step.preview
                 yield self._shown(say, session, step)
-            elif isinstance(step, Heard):
-                heard = False
-                yield self._heard(say, session, step)
+            elif isinstance(step, Playable):
+                has_preview = False
+                yield self._show_playable(say, session, step)
             else:
-                yield {self.session: session, self.said: html.progress(say, step, heard)}
+                yield {self.session: session, self.said: html.progress(say, step, has_preview)}
 
-    def _heard(self, say: Say, session: Session[Result], heard: Heard) -> Updates:
+    def _show_playable(self, say: Say, session: Session[Result], ready: Playable) -> Updates:
         """What can be heard while its file is being written."""
-        sounds: dict[str, Path | Sound] = {"before": heard.order.path, "after": heard.after}
-        versions = [Version(key, say(f"player.version.{key}"), it, heard.gains_db[key]) for key, it in sounds.items()]
+        sounds: dict[str, Path | Sound] = {"before": ready.order.path, "after": ready.after}
+        versions = [Version(key, say(f"player.version.{key}"), it, ready.gains_db[key]) for key, it in sounds.items()]
         return {
             self.session: session,
             self.empty: "",
-            self.heading: html.heading(say, heard.order),
+            self.heading: html.heading(say, ready.order),
             self.player: player_value(versions, selected="after"),
             **dict.fromkeys((self.fidelity, self.downloads, self.cards), ""),
         }

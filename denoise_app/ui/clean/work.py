@@ -134,7 +134,7 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Heard:
+class Playable:
     """A long recording that is denoised, while its file is still to be written, as where a loudness is asked for.
 
     Attributes:
@@ -148,7 +148,7 @@ class Heard:
     gains_db: Mapping[str, float]
 
     @classmethod
-    def of(cls, order: Order, separation: engine.Separation) -> Heard:
+    def of(cls, order: Order, separation: engine.Separation) -> Playable:
         after = Mixed(separation, order.settings)
         levels = {"before": excerpts.loudness(order.path), "after": excerpts.loudness(after)}
         return cls(order, after, equal_loudness(levels, "before"))
@@ -159,7 +159,7 @@ class Heard:
 
 def denoise(
     worker: Worker, session: Session[Result], order: Order, job: Job, preview: bool = True
-) -> Iterator[Step | Heard | Result]:
+) -> Iterator[Step | Playable | Result]:
     """Runs a denoiser over a recording. The last thing that comes is the result.
 
     A long recording can be heard before its file is written, where that takes another pass.
@@ -184,7 +184,7 @@ def denoise(
 
 def _previewed(
     worker: Worker, session: Session[Result], order: Order, info: FileInfo, job: Job, preview: bool
-) -> Iterator[Step | Heard | Result]:
+) -> Iterator[Step | Playable | Result]:
     paths: list[Path] = []
     try:
         loading = Background(worker, lambda report, stopped: worker.offers.load(order.offer), job)
@@ -213,7 +213,7 @@ def _denoised(
     job: Job,
     preview: bool = False,
     early: bool = False,
-) -> Iterator[Step | Heard | Result]:
+) -> Iterator[Step | Playable | Result]:
     room = session.room()
     separated: list[engine.Separation] = []  # while its file is still to be written
 
@@ -237,7 +237,7 @@ def _denoised(
             for step in steps:
                 if early and separated and isinstance(step, Step):
                     early = False
-                    yield Heard.of(order, separated[0])
+                    yield Playable.of(order, separated[0])
                 yield step
     finally:
         session.discard_unshown(room)
@@ -306,7 +306,7 @@ def measure(
     It ends early where another result has taken its place.
     """
     info, rate = files.probe(result.before, track=result.order.track), result.info.sample_rate
-    before, after = excerpts.heard(result.before, info, result.order.track), excerpts.heard(result.after, info)
+    before, after = excerpts.mono(result.before, info, result.order.track), excerpts.mono(result.after, info)
     frames = min(before.size, after.size)  # a lossy format may end a little later
     parts = excerpts.listened_to(info)
     length = (parts[0].stop - parts[0].start) / rate

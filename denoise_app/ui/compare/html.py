@@ -73,19 +73,19 @@ def labels(say: Say, comparison: Comparison) -> list[str]:
     return [f"{number_key(k)} {version.label}".strip() for k, version in enumerate(versions(say, comparison))]
 
 
-def progress(say: Say, step: Step, offers: Sequence[Entry], done: int, heard: bool) -> Markup:
+def progress(say: Say, step: Step, offers: Sequence[Entry], done: int, is_playable: bool) -> Markup:
     """Which column the work is at, and how far it is over all of them.
 
     Args:
         done: Columns that have come out or failed.
-        heard: Whether there is something to hear already.
+        is_playable: Whether a column can be played already.
     """
     if isinstance(step.progress, Place):
         return queued(say, step.progress)
     key = "compare.loading" if step.stage == "loading" else "compare.running"
     stage = say(key, name=name(say, offers[done]), number=done + 1, count=len(offers))
     fraction = (done + (step.progress.fraction if step.progress else 0.0)) / len(offers)
-    return working(say, stage, fraction, more=say("compare.heard") if heard else "")
+    return working(say, stage, fraction, more=say("compare.heard") if is_playable else "")
 
 
 def result_heading(say: Say, comparison: Comparison) -> Markup:

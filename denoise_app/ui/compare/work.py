@@ -268,12 +268,12 @@ def measure(worker: Worker, session: Session[Comparison], comparison: Comparison
 
     It ends early where another comparison has taken its place.
     """
-    rate, noisy = comparison.info.sample_rate, excerpts.heard(comparison.path, comparison.info)
+    rate, noisy = comparison.info.sample_rate, excerpts.mono(comparison.path, comparison.info)
     for slow in (False, True):
         wanted = keys("clean", slow)
         before = worker.score(noisy, rate, wanted)
         for column in comparison.ready:
-            sound = fit(excerpts.heard(column.path, comparison.info)[None], noisy.size)[0]
+            sound = fit(excerpts.mono(column.path, comparison.info)[None], noisy.size)[0]
             found = paired(before, worker.score(sound, rate, wanted))
             shown = session.update(comparison, partial(Comparison.with_numbers, key=column.key, numbers=found))
             if shown is None:

@@ -27,7 +27,7 @@ def listened_to(info: FileInfo) -> list[slice]:
     return spread(info.frames, round(EXCERPT_SECONDS * info.sample_rate), EXCERPTS)
 
 
-def heard(path: Path, info: FileInfo, track: int | None = None) -> Samples:
+def mono(path: Path, info: FileInfo, track: int | None = None) -> Samples:
     """(time,): the mean of the channels of what is listened to of a recording, from it or from a result of it."""
     parts = (files.read_window(path, part.start, part.stop - part.start, track=track) for part in listened_to(info))
     return np.concatenate([mid(part.samples)[0] for part in parts])

@@ -116,7 +116,7 @@ class Source:
             with self._site.worker.at_work() as turn:
                 found_levels = levels(Path(path), turn.hand_on)
             facts = recording.facts(say, info, found_levels, "", Path(path).name)
-            found = self._site.worker.score(excerpts.heard(Path(path), info), info.sample_rate, ["snr_estimated"])
+            found = self._site.worker.score(excerpts.mono(Path(path), info), info.sample_rate, ["snr_estimated"])
             return facts + recording.already_clean(say, found["snr_estimated"])
         except Exception as error:
             return alert(explained(say, error), say("error.title-file"))

@@ -56,11 +56,11 @@ class Background(Generic[T]):
         within = copy_context()  # whose request it is, by which hosts that lend GPUs know the visitor
         thread = threading.Thread(target=within.run, args=(self._run,), name="denoise", daemon=True)
         thread.start()
-        told = 0.0
+        reported = 0.0
         try:
             while (report := self._reports.get()) is not None:
-                if time.monotonic() - told >= PAUSE:
-                    told = time.monotonic()
+                if time.monotonic() - reported >= PAUSE:
+                    reported = time.monotonic()
                     yield report
         except GeneratorExit:
             self._job.stop()

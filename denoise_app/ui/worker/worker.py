@@ -142,19 +142,19 @@ class Worker:
         self,
         client: str | None = None,
         gone: Callable[[], bool] = lambda: False,
-        told: Callable[[Place], None] = lambda place: None,
+        on_wait: Callable[[Place], None] = lambda place: None,
     ) -> Iterator[Turn]:
         """Waits for a turn at computing; what is computed within is waited for at the end of the program.
 
         Args:
             client: For whom; by default for the one whose request is being answered.
-            gone, told: See `Turns.taken`.
+            gone, on_wait: See `Turns.taken`.
 
         Raises:
             Gone: `gone` said so while it waited.
         """
         came = time.monotonic()
-        with self.busy(), self.turns.taken(CURRENT.get() if client is None else client, gone, told) as turn:
+        with self.busy(), self.turns.taken(CURRENT.get() if client is None else client, gone, on_wait) as turn:
             self.metrics.waited(time.monotonic() - came)
             yield turn
 
