@@ -63,7 +63,7 @@ def test_every_panel_is_whole_in_both_languages(say: Say, worker: FakeWorker, re
         denoiser.about(say, offer),
         denoiser.about(say, worker.offers.find("wiener")),
         denoiser.hub_listing(say, 1, [CheckpointError.of("no-manifest", name="a/b")]),
-        html.progress(say, Step("separate", Progress("separate", 0.5, 3.0, 20.0)), heard=True),
+        html.progress(say, Step("separate", Progress("separate", 0.5, 3.0, 20.0)), has_preview=True),
         html.heading(say, result.order),
         html.fidelity(say, result),
         downloads.links(say, "token", {"after": "a.wav", "removed": "b.wav"}),

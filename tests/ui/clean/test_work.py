@@ -15,7 +15,7 @@ from denoise_app.audio.errors import AudioError
 from denoise_app.inference.engine import Cancelled, Settings
 from denoise_app.metrics.table import keys
 from denoise_app.ui.clean import work as flow
-from denoise_app.ui.clean.work import Heard, Order, Result
+from denoise_app.ui.clean.work import Order, Playable, Result
 from denoise_app.ui.worker.background import Step
 from denoise_app.ui.worker.session import Session
 
@@ -134,7 +134,7 @@ def test_a_long_recording_is_heard_before_its_file_is_written(
     early: list[np.ndarray] = []
     asked = order(worker, session, path, loudness_lufs=-30.0)
     for step in flow.denoise(worker, session, asked, session.begin()):
-        if isinstance(step, Heard):
+        if isinstance(step, Playable):
             assert session.result is not None and session.result.preview
             early.append(step.after.read(240_000, 16_000))
     result = session.result
@@ -151,7 +151,7 @@ def test_a_result_is_written_while_it_is_denoised(
     monkeypatch.setattr("denoise_app.ui.worker.background.PAUSE", 0.0)
     steps = run(worker, session, recording(seconds=31.0, rate=16_000))
     assert {step.stage for step in steps if isinstance(step, Step)} == {"loading", "preview", "separate"}
-    assert not any(isinstance(step, Heard) for step in steps)
+    assert not any(isinstance(step, Playable) for step in steps)
 
 
 def test_the_beginning_of_a_long_recording_goes_where_its_preview_is_cancelled(
