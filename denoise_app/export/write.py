@@ -84,14 +84,14 @@ def export(folder: Path, target: Path, speech: Clip, frames: graphs.Frames = "on
     graph = graphs.Graph(module)
     proto = graphs.traced(graph, frames)
     graphs.describe(proto, sherpa.metadata(manifest, module, graph.size, "int8" if int8 else "float32"))
+    halved = graphs.halved(proto)
     scratch = target.with_name(f".{target.name}.tmp")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        onnx.save(proto, scratch)
+        onnx.save(proto if int8 else halved, scratch)
         if int8:
-            whole = scratch.stat().st_size
             quantize.to_int8(scratch)
-            if scratch.stat().st_size >= WORTH * whole:
+            if scratch.stat().st_size >= WORTH * halved.ByteSize():
                 raise ExportError(f"8 bits save nothing of {manifest.name}: hardly any of it is products of matrices")
         parity = compared(module, load(scratch), speech, module.hop if frames == "one" else None)
         if problem := _unlike(parity, int8):
