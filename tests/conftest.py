@@ -15,27 +15,12 @@ import torch
 
 from denoise_app.audio.clip import Clip
 
-from . import places
-
 GOLDEN = Path(__file__).parent / "golden"
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell, whose children inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 torch.set_num_threads(1)  # several tests at once on a small machine are faster so, and their sums come out alike
-
-
-def pytest_xdist_auto_num_workers() -> int:
-    return places.count()
-
-
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Tests in real time take two places, all others one; a run in one process needs none."""
-    if "PYTEST_XDIST_WORKER" not in os.environ:
-        return (yield)
-    with places.taken(2 if item.get_closest_marker("realtime") else 1):
-        return (yield)
 
 
 @pytest.fixture(autouse=True)

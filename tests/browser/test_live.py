@@ -26,7 +26,7 @@ from denoise_app.ui.worker.worker import Worker
 
 from .visit import Served, Visit, in_pink_noise
 
-pytestmark = [pytest.mark.browser, pytest.mark.realtime]
+pytestmark = pytest.mark.browser
 
 RATE = 16_000
 HANDLE = "[...document.querySelectorAll('#live, #live *')].find((part) => part.denoiseLive).denoiseLive"

@@ -228,7 +228,6 @@ def voice(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.realtime
 def test_the_microphone_is_recorded_raw_unless_the_browser_is_let(
     open_browser: Callable[..., Any], served: Served, uploads: Path, voice: Path
 ) -> None:
@@ -258,7 +257,6 @@ def told_rate_and_channels(visit: Visit) -> list[str]:
     return visit.page.locator("#facts dd").all_inner_texts()[1:3]
 
 
-@pytest.mark.realtime
 def test_a_recording_has_the_samples_of_the_microphone(
     open_browser: Callable[..., Any], served: Served, uploads: Path, tmp_path: Path
 ) -> None:

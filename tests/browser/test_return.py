@@ -108,7 +108,6 @@ def test_what_is_under_way_is_not_lost_without_a_question(visit: base.Visit, tal
     assert leaves(visit)  # the server has it all
 
 
-@pytest.mark.realtime
 def test_a_recording_under_way_is_not_lost_without_a_question(open_browser: Any, served: Served) -> None:
     browser = open_browser("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream")
     visit = base.Visit(browser, permissions=["microphone"])

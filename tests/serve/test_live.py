@@ -36,8 +36,6 @@ from denoise_app.serve.live import FRAME_BYTES, TOKENS, TOKENS_EACH, Live, LiveL
 from denoise_app.serve.metrics import Metrics
 from denoise_app.ui.parts.language import say_in
 
-pytestmark = pytest.mark.realtime
-
 LIMITS = LiveLimits(sessions=3, ahead=1000.0, behind=1000.0)  # tests do not wait for the speaker
 
 
