@@ -11,7 +11,7 @@ import soundfile
 
 from denoise_app.audio.files import probe
 from denoise_app.audio.level import loudness as whole_loudness
-from denoise_app.ui.parts.excerpts import heard, listened_to, loudness, write_part
+from denoise_app.ui.parts.excerpts import listened_to, loudness, mono, write_part
 
 
 def test_a_long_recording_is_listened_to_in_excerpts(recording: Callable[..., Path]) -> None:
@@ -20,7 +20,7 @@ def test_a_long_recording_is_listened_to_in_excerpts(recording: Callable[..., Pa
     parts = listened_to(probe(long))
     assert len(parts) == 4 and {part.stop - part.start for part in parts} == {120_000}
     samples = soundfile.read(long, dtype="float32")[0]
-    np.testing.assert_array_equal(heard(long, probe(long)), np.concatenate([samples[part] for part in parts]))
+    np.testing.assert_array_equal(mono(long, probe(long)), np.concatenate([samples[part] for part in parts]))
 
 
 def test_the_loudness_of_a_short_recording_is_that_of_the_whole(recording: Callable[..., Path]) -> None:
