@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ import soundfile
 from denoise_app.audio.clip import Clip
 from denoise_app.audio.level import active_speech_level, rms, to_db
 from denoise_app.metrics.report import score
+from denoise_app.ui.bench import work
 
 from . import visit as base
 from .visit import Served
@@ -121,7 +123,27 @@ def test_a_pair_is_aligned_and_what_is_no_pair_is_told(visit: Visit, clean: Path
     assert not visit.page.locator("#bench-sweep-start").is_visible()  # recordings have one SNR
 
 
-def test_a_sweep_grows_is_cancelled_and_goes_on_on_a_phone(browser: Any, served: Served, clean: Path) -> None:
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Opened by the test: until then a sweep that has a point goes no further."""
+    opened, real = threading.Event(), work.evaluation.sweep
+
+    def sweep(made: Any, systems: Any, at: Any, measurements: Any, found: Any, report: Any, stopped: Any) -> Any:
+        def report_and_wait(*progress: Any) -> None:
+            report(*progress)
+            while found.points and not opened.wait(0.2):
+                report(*progress)  # again, for one that comes soon after another is not shown
+
+        return real(made, systems, at, measurements, found, report_and_wait, stopped)
+
+    monkeypatch.setattr(work.evaluation, "sweep", sweep)
+    yield opened
+    opened.set()
+
+
+def test_a_sweep_grows_is_cancelled_and_goes_on_on_a_phone(
+    browser: Any, served: Served, clean: Path, gate: threading.Event
+) -> None:
     visit = Visit(
         browser, served.url, viewport={"width": 390, "height": 800}, color_scheme="dark", locale="zh-CN", has_touch=True
     )
@@ -131,6 +153,7 @@ def test_a_sweep_grows_is_cancelled_and_goes_on_on_a_phone(browser: Any, served:
     visit.page.wait_for_function("document.querySelectorAll('#bench-sweep-said tbody tr').length >= 1")
     visit.page.locator("#bench-cancel").click()
     visit.page.wait_for_selector("text=已取消")
+    gate.set()
     visit.page.wait_for_function(IDLE)
     kept = visit.page.locator("#bench-sweep-said tbody tr").count()
     assert 1 <= kept <= 10
