@@ -86,7 +86,7 @@ class _Mixer:
         return self._processed[0] <= self._position < self._processed[1]
 
     def push(self, piece: Piece) -> None:
-        """Hears what is known next."""
+        """Takes what is known next."""
         self._sound.put(piece.sound)
         if not self._wet or self._is_done:
             return

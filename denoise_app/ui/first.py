@@ -9,7 +9,7 @@ HEAD = b"<head>"
 
 
 class First:
-    """Between the web server and Gradio: puts a script first into every page.
+    """Between the web server and Gradio: puts a script first into Gradio's page, and into no file that is downloaded.
 
     Args:
         app: What answers; a page comes in one piece, as templates do.
@@ -21,7 +21,7 @@ class First:
         self._head = HEAD + f"<script>{script}</script>".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or not scope["path"].endswith("/"):
             return await self._app(scope, receive, send)
         held: list[Message] = []  # the start of a page, whose length is not known yet
 
@@ -30,10 +30,11 @@ class First:
                 held.append(message)
             elif held:
                 start = held.pop()
-                body = message["body"].replace(HEAD, self._head, 1)
+                sent = message.get("body", b"")
+                body = sent.replace(HEAD, self._head, 1)
                 headers = MutableHeaders(scope=start)
                 if "content-length" in headers:
-                    headers["content-length"] = str(int(headers["content-length"]) + len(body) - len(message["body"]))
+                    headers["content-length"] = str(int(headers["content-length"]) + len(body) - len(sent))
                 await send(start)
                 await send({**message, "body": body})
             else:

@@ -19,11 +19,11 @@ FIRST = PAGE.replace("<head>", "<head><script>ours('é')</script>", 1)
 
 async def answer(request: Request) -> Response:
     match request.url.path:
-        case "/stream":
+        case "/stream/":
             return StreamingResponse((part for part in (PAGE[:40], PAGE[40:])), media_type="text/html")
-        case "/text":
+        case "/text/":
             return PlainTextResponse(PAGE)
-        case "/packed":
+        case "/packed/":
             return HTMLResponse(PAGE, headers={"Content-Encoding": "identity"})
         case _:
             return HTMLResponse(PAGE * 20)
@@ -45,12 +45,17 @@ def test_it_stands_first_in_a_page(client: TestClient, coding: str) -> None:
 
 
 def test_a_page_in_pieces_keeps_all_of_them(client: TestClient) -> None:
-    assert client.get("/stream").text == FIRST
+    assert client.get("/stream/").text == FIRST
 
 
-@pytest.mark.parametrize("path", ["/text", "/packed"])
+@pytest.mark.parametrize("path", ["/text/", "/packed/"])
 def test_what_is_no_page_or_is_packed_goes_as_it_is(client: TestClient, path: str) -> None:
     assert client.get(path).text == PAGE
+
+
+@pytest.mark.parametrize("path", ["/results/token/my talk.plots.html", "/gradio_api/file=/tmp/page.html", "/figures"])
+def test_a_page_that_is_downloaded_stays_as_it_is(client: TestClient, path: str) -> None:
+    assert client.get(path).text == PAGE * 20
 
 
 def test_the_head_of_a_page_alone_has_its_length(client: TestClient) -> None:
