@@ -27,6 +27,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
+        self._watched: dict[str, Gauge] = {}
         ProcessCollector(namespace=PREFIX, registry=self._registry)
         self._info = Info("denoise_build", "The program's version.", registry=self._registry)
         self._info.info({"version": __version__})
@@ -57,12 +58,14 @@ class Metrics:
             self._jobs.labels(outcome)
 
     def watch(self, name: str, tells: str, read: Callable[[], float]) -> None:
-        """Adds a gauge, "denoise_" and a name, that is read when somebody asks.
+        """Adds a gauge, "denoise_" and a name, that is read when somebody asks, or reads that of this name anew.
 
         Args:
             tells: What it tells, for people.
         """
-        Gauge(f"{PREFIX}_{name}", tells, registry=self._registry).set_function(read)
+        if name not in self._watched:
+            self._watched[name] = Gauge(f"{PREFIX}_{name}", tells, registry=self._registry)
+        self._watched[name].set_function(read)
 
     @contextmanager
     def job(

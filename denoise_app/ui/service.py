@@ -47,12 +47,16 @@ def own_folder() -> ProcessFolder:
 
 
 def lifespan(site: Site, limits: ServiceLimits) -> Callable[[Any], AbstractAsyncContextManager[None]]:
-    """What surrounds the server's life, from its start to its end; FastAPI calls it with Gradio's app."""
+    """What surrounds the server's life, from its start to its end; FastAPI calls it with Gradio's app.
+
+    It begins anew where another program was quicker to open a port that seemed free: Gradio then tries the next.
+    """
 
     @asynccontextmanager
     async def alive(app: Any) -> AsyncIterator[None]:
         blocks = app.get_blocks()
         line = blocks._queue
+        before = app.uploaded_file_dir, app.state_holder, app.middleware_stack
         uploads = Uploads(Path(app.uploaded_file_dir), limits, kept=(site.sessions.root,))
         visits = Visits(blocks, 60 * site.minutes)
         app.uploaded_file_dir, app.state_holder = uploads, visits
@@ -68,6 +72,7 @@ def lifespan(site: Site, limits: ServiceLimits) -> Callable[[Any], AbstractAsync
             yield
         finally:
             tidying.cancel()
+            app.uploaded_file_dir, app.state_holder, app.middleware_stack = before
 
     return alive
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -17,6 +18,7 @@ from typing import Any
 import gradio as gr
 import httpx
 import pytest
+from gradio import http_server
 from gradio.state_holder import SessionState
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
@@ -436,6 +438,41 @@ def test_a_killed_server_is_swept_by_the_next_and_two_leave_each_other_alone(tmp
     third.terminate()
     third.wait(60)
     assert left(place) == []
+
+
+class Unseeing:
+    """A look at a port that finds each one free, as the one that another program takes a moment later."""
+
+    SOL_SOCKET = SO_REUSEADDR = 0
+
+    def socket(self) -> Unseeing:
+        return self
+
+    def setsockopt(self, *option: Any) -> None: ...
+    def bind(self, address: Any) -> None: ...
+    def close(self) -> None: ...
+
+
+@pytest.mark.slow
+def test_where_another_was_quicker_the_next_port_serves(
+    tmp_path: Path, make_worker: Callable[[], Any], recording: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    monkeypatch.setattr(http_server, "socket", Unseeing())
+    with socket.create_server(("127.0.0.1", 0)) as quicker:
+        taken = quicker.getsockname()[1]
+        monkeypatch.setattr(http_server, "INITIAL_PORT_VALUE", taken)
+        server = Server(tmp_path, make_worker())
+    try:
+        assert httpx.URL(server.url).port != taken
+        there = server.upload(recording())
+        assert server.order(there).status_code == 200
+        told = httpx.get(f"{server.url}metrics").text
+        assert told.count("# HELP denoise_orders ") == told.count("# HELP denoise_visits ") == 1
+        uploaded = re.search(r"^denoise_upload_bytes_total (\S+)", told, re.MULTILINE)
+        assert uploaded and float(uploaded[1]) < 2 * Path(there).stat().st_size  # nobody counts twice
+    finally:
+        server.app.blocks.close()
 
 
 def test_a_page_that_has_settled_is_not_looked_through_again() -> None:
