@@ -151,10 +151,15 @@ def test_a_sweep_grows_is_cancelled_and_goes_on_on_a_phone(
     visit.page.get_by_label("10 dB", exact=True).check()
     visit.page.locator("#bench-sweep-start").click()
     visit.page.wait_for_function("document.querySelectorAll('#bench-sweep-said tbody tr').length >= 1")
+    slow = visit.context.new_cdp_session(visit.page)
+    slow.send("Emulation.setCPUThrottlingRate", {"rate": 6})  # as on a phone: reports come faster than it shows them
     visit.page.evaluate("document.querySelector('#bench-cancel').click()")  # it is drawn anew all the time
     visit.page.wait_for_selector("text=已取消")
     gate.set()
     visit.page.wait_for_function(IDLE)
+    visit.page.wait_for_timeout(2000)  # for the reports of before
+    assert "已取消" in visit.page.locator("#bench-said").inner_text()
+    slow.send("Emulation.setCPUThrottlingRate", {"rate": 1})
     kept = visit.page.locator("#bench-sweep-said tbody tr").count()
     assert 1 <= kept <= 10
     visit.page.locator("#bench-sweep-start").click()

@@ -21,7 +21,7 @@ from denoise_app.ui.parts.downloads import links
 from denoise_app.ui.parts.language import say_for
 from denoise_app.ui.parts.loudness import equal_loudness
 from denoise_app.ui.parts.markup import alert, empty, heading, hint, titled
-from denoise_app.ui.parts.orders import AT_ONCE, QUIET, WORK, Given, Orders, Updates, under_way
+from denoise_app.ui.parts.orders import AT_ONCE, WORK, Given, Orders, Updates, under_way
 from denoise_app.ui.parts.player import Version, build_player, player_value
 from denoise_app.ui.parts.problems import Unready, explained
 from denoise_app.ui.parts.site import Site
@@ -175,7 +175,7 @@ class BatchTab:
         self.folder.upload(lambda found: found, self.folder, self.files, **AT_ONCE)
         asked = {self.session, self.files, self.offer, self.strength, self.format}
         outputs = [*shown, self.token, self.player, self.playing]
-        run = self.orders.wire(self.start, self.on_run, asked, outputs, "#batch-outcome", **WORK)
+        self.orders.wire(self.start, self.on_run, asked, outputs, "#batch-outcome", **WORK)
         self.token.change(
             None,
             self.token,
@@ -183,9 +183,7 @@ class BatchTab:
             js=f"(token) => {{ if (token) sessionStorage.setItem('{KEY}', token); }}",
             api_visibility="private",
         )
-        self.cancel.click(
-            self.on_cancel, {self.session}, [*self.orders.told, *shown], cancels=[run], queue=False, **QUIET
-        )
+        self.cancel.click(self.on_cancel, {self.session}, [*self.orders.told, *shown], **AT_ONCE)
         self.table.click(self.on_play, self.session, [self.playing, self.player], **AT_ONCE)
 
     # ------------------------------------------------------------------------------------------------------ choices

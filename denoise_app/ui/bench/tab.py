@@ -21,7 +21,7 @@ from denoise_app.ui.parts.denoiser import name
 from denoise_app.ui.parts.downloads import links
 from denoise_app.ui.parts.language import say_for
 from denoise_app.ui.parts.markup import alert, empty, heading, hint
-from denoise_app.ui.parts.orders import AT_ONCE, QUIET, WORK, Given, Orders, Updates, under_way
+from denoise_app.ui.parts.orders import AT_ONCE, WORK, Given, Orders, Updates, under_way
 from denoise_app.ui.parts.player import NOISY, build_player, player_value
 from denoise_app.ui.parts.problems import Unready, explained
 from denoise_app.ui.parts.scripts import THEME
@@ -206,16 +206,10 @@ class BenchTab:
         along_time = [self.activity, self.activity_said]
         shown = [self.empty, self.heading, self.player, self.table, *along_time, self.downloads]
         wire = self.orders.wire
-        run = wire(self.start, self.on_run, asked, shown, "#bench-outcome", **WORK)
-        sweep = wire(self.begin, self.on_sweep, asked, [self.empty, *curve, self.downloads], "#bench-outcome", **SWEEP)
-        self.cancel.click(
-            self.on_cancel,
-            {self.session, self.theme},
-            [*self.orders.told, *curve, self.downloads],
-            cancels=[run, sweep],
-            queue=False,
-            **QUIET,
-        )
+        wire(self.start, self.on_run, asked, shown, "#bench-outcome", **WORK)
+        wire(self.begin, self.on_sweep, asked, [self.empty, *curve, self.downloads], "#bench-outcome", **SWEEP)
+        stopped = [*self.orders.told, *curve, self.downloads]
+        self.cancel.click(self.on_cancel, {self.session, self.theme}, stopped, **AT_ONCE)
 
     # ------------------------------------------------------------------------------------------------------ choices
 

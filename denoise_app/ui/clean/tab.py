@@ -222,14 +222,12 @@ class CleanTab:
         measuring = self.session, [self.session, self.cards, self.downloads]
         back.then(self.on_draw, *drawing, **AT_ONCE)  # no orders: a page opens however many of those wait
         back.then(self.on_measured, *measuring, **AT_ONCE)
-        runs: list[Any] = []
         for start, work_of in ((self.start, self.on_denoise), (self.stretch.denoise, self.on_denoise_stretch)):
             run = self.orders.wire(start, work_of, asked, shown, "#outcome", **WORK)
             settled = run.then(self.on_settings, asked, changing, **QUIET, **WORK)
             settled.then(self.on_draw, *drawing, **QUIET)
             settled.then(self.on_measure, *measuring, **QUIET)
             settled.then(self.source.on_result, [self.audio, self.session], self.source.facts, **AT_ONCE)
-            runs.append(run)
         changed = gr.on(
             [widget.change for widget in self._settings_inputs],
             self.on_settings,
@@ -242,7 +240,7 @@ class CleanTab:
         changed.then(self.on_draw, *drawing, **QUIET)
         changed.then(self.on_measure, *measuring, **QUIET)
         self.scale.input(self.on_draw, *drawing, **AT_ONCE)
-        self.cancel.click(self.orders.on_cancel, self.session, self.orders.told, cancels=runs, queue=False, **QUIET)
+        self.cancel.click(self.orders.on_cancel, self.session, self.orders.told, **AT_ONCE)
         taken = [self.stretch.noise, self.stretch.told, self.stretch.forget]
         marked = [self.stretch.start, self.stretch.end, *taken]
         profiled = [*choice, self.said, *taken]

@@ -154,7 +154,7 @@ class CompareTab:
         self.blind.follow(run)
         run.then(self.on_measure, self.session, [self.session, self.table, self.downloads], **QUIET)
         self.show.input(**drawing, **AT_ONCE)
-        self.cancel.click(self.orders.on_cancel, self.session, self.orders.told, cancels=[run], queue=False, **QUIET)
+        self.cancel.click(self.orders.on_cancel, self.session, self.orders.told, **AT_ONCE)
 
     # ---------------------------------------------------------------------------------------------- what to compare
 

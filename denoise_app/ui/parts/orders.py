@@ -86,7 +86,7 @@ class Orders:
         pressed = start.click(
             self.on_press, self.session, [self.session, *self.told], queue=False, js=scroll_to(outcome), **QUIET
         )
-        # "multiple": else the browser drops an order while it still takes a cancelled one for pending
+        # "multiple": else the browser drops an order while a cancelled one has not ended
         run = pressed.then(work, asked, [self.session, *self.told, *shown], trigger_mode="multiple", **QUIET, **queue)
         run.failure(self.on_refused, self.session, self.told, queue=False, **QUIET)
         return run
@@ -100,14 +100,19 @@ class Orders:
 
     def on_refused(self, session: Session[Any] | None, request: gr.Request) -> tuple[Any, ...]:
         """Gradio did not let the work begin: too many others wait, or the server knows this page's files no more."""
-        if session is not None and not session.refused():
-            return tuple(gr.skip() for _ in self.told)
+        if session is not None:
+            session.stop()
         say = say_for(request)
         return alert(say(self._texts[1])), *self._buttons(busy=False)
 
     def on_cancel(self, session: Session[Any] | None, request: gr.Request) -> tuple[Any, ...]:
+        """Tells the work to stop, and says so before it has.
+
+        The work then ends its order itself. Gradio's `cancels` would cut it off, and a slow browser that still has
+        progress to show would show that over what is said here, for ever.
+        """
         if session is not None:
-            session.cancel()
+            session.stop()
         return self._cancelled(say_for(request)), *self._buttons(busy=False)
 
     def carry_out(self, say: Say, session: Session[Any], work: Callable[[Job], Iterable[Updates]]) -> Iterator[Updates]:
@@ -116,18 +121,21 @@ class Orders:
         yield visit
         if job is None or not job.running:
             return
-        ready = visit | dict(zip((*self.starts, self.cancel), self._buttons(busy=False), strict=True))
+        ready = dict(zip((*self.starts, self.cancel), self._buttons(busy=False), strict=True))
         try:
             with ending_with_client(job):
                 for updates in work(job):
-                    yield visit | updates
-            yield ready | {self.said: ""}
+                    if not job.stopped:
+                        yield visit | updates
+            end = ready | {self.said: ""}
         except Cancelled:
-            yield ready | {self.said: self._cancelled(say)}
+            end = {self.said: self._cancelled(say)}  # the last word; the buttons may serve the next order already
         except Exception as error:
-            yield ready | {self.said: alert(explained(say, error))}
+            end = ready | {self.said: alert(explained(say, error))}
         finally:
             job.end()
+        if session.job is job:
+            yield visit | end
 
     def _cancelled(self, say: Say) -> str:
         return finished(say(self._texts[0]))

@@ -73,7 +73,6 @@ class Session(Generic[R]):
         result: What is shown; None before the first one. Set by `show` and `update` alone.
         recording: What was last chosen to be worked on; None for nothing.
         marks: What was pointed at in it, as its tab keeps that; None for nothing.
-        cancelled: Whether the user has just cancelled an order.
     """
 
     folder: Path
@@ -81,7 +80,6 @@ class Session(Generic[R]):
     result: R | None = None
     recording: Path | None = None
     marks: Any = None
-    cancelled: bool = False
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False, compare=False)
 
     def show(self, result: R) -> R | None:
@@ -129,21 +127,6 @@ class Session(Generic[R]):
         """Tells the work under way to stop."""
         if self.job is not None:
             self.job.stop()
-
-    def cancel(self) -> None:
-        """The user no longer wants what was ordered."""
-        self.stop()
-        self.cancelled = True
-
-    def refused(self) -> bool:
-        """Whether an order that the browser says has failed was refused; then nothing is under way any more.
-
-        The browser says so of cancelled orders too, sometimes when the next one has already been given.
-        """
-        cancelled, self.cancelled = self.cancelled, False
-        if not cancelled:
-            self.stop()
-        return not cancelled
 
     @property
     def busy(self) -> bool:

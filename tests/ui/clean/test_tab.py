@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from denoise_app.ui.clean import link
 from denoise_app.ui.clean.tab import CleanTab
 from denoise_app.ui.parts.downloads import Downloads
 from denoise_app.ui.parts.excerpts import loudness
+from denoise_app.ui.parts.language import say_for
 from denoise_app.ui.parts.player import player_samples
 from denoise_app.ui.parts.site import Examples, Site
 from denoise_app.ui.parts.source import example_handler
@@ -243,20 +244,38 @@ def test_too_many_who_wait_are_told(page: Page) -> None:
     assert "too many people are waiting, or the server was restarted" in page.said and page.ready
 
 
-def test_a_cancelled_order_that_is_called_a_failure_later_stops_nothing(page: Page, recording: Make) -> None:
-    """Gradio says so of what it cancelled, at times when the next order has been given."""
+def test_a_cancelled_order_that_ends_late_leaves_the_next_alone(page: Page, recording: Make, worker: Any) -> None:
     page.values[page.tab.audio] = str(recording())
+    worker.offers.gate = threading.Event()
     page.order()
+    former = page.tab.on_denoise(dict(page.values), page.request)
+    page.take(next(former))
+    page.take(next(former))
     page.cancel()
     page.order()
     before = dict(page.values)
-    page.refuse()
-    assert page.values == before
+    worker.offers.gate.set()
+    page.follow(former)
+    assert page.values == before and not page.ready
     page.press(page.tab.on_denoise)
-    assert page.session.result is not None
+    assert page.session.result is not None and page.ready
+
+
+def test_what_comes_after_a_cancel_is_not_shown_over_it(page: Page) -> None:
     page.order()
-    page.refuse()
-    assert "too many people are waiting" in page.said, "the next failure is a refusal again"
+    session, orders = page.session, page.tab.orders
+
+    def work(job: Any) -> Iterator[dict[Any, Any]]:
+        yield {orders.said: "half"}
+        yield {orders.said: "nearly"}
+
+    running = orders.carry_out(say_for(page.request), session, work)
+    page.take(next(running))
+    page.take(next(running))
+    assert page.said == "half"
+    page.cancel()
+    page.follow(running)
+    assert "nearly" not in page.said and page.ready
 
 
 def test_a_long_recording_shows_its_preview_first_then_the_whole(page: Page, recording: Make) -> None:
