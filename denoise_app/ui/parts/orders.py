@@ -122,20 +122,21 @@ class Orders:
         if job is None or not job.running:
             return
         ready = dict(zip((*self.starts, self.cancel), self._buttons(busy=False), strict=True))
+        cancelled = {self.said: self._cancelled(say)}  # the buttons may serve the next order already
         try:
             with ending_with_client(job):
                 for updates in work(job):
                     if not job.stopped:
                         yield visit | updates
-            end = ready | {self.said: ""}
+            end: Updates = ready | {self.said: ""}
         except Cancelled:
-            end = {self.said: self._cancelled(say)}  # the last word; the buttons may serve the next order already
+            end = cancelled
         except Exception as error:
             end = ready | {self.said: alert(explained(say, error))}
         finally:
             job.end()
         if session.job is job:
-            yield visit | end
+            yield visit | (cancelled if job.stopped else end)
 
     def _cancelled(self, say: Say) -> str:
         return finished(say(self._texts[0]))

@@ -17,6 +17,7 @@ import soundfile
 
 from denoise_app.checkpoints.manifest import CheckpointError
 from denoise_app.inference import replay
+from denoise_app.inference.engine import Cancelled
 from denoise_app.ui.clean import link
 from denoise_app.ui.clean.tab import CleanTab
 from denoise_app.ui.parts.downloads import Downloads
@@ -261,13 +262,16 @@ def test_a_cancelled_order_that_ends_late_leaves_the_next_alone(page: Page, reco
     assert page.session.result is not None and page.ready
 
 
-def test_what_comes_after_a_cancel_is_not_shown_over_it(page: Page) -> None:
+@pytest.mark.parametrize("error", [None, ValueError("half a file"), Cancelled()])
+def test_what_comes_after_a_cancel_is_not_shown_over_it(page: Page, error: Exception | None) -> None:
     page.order()
     session, orders = page.session, page.tab.orders
 
     def work(job: Any) -> Iterator[dict[Any, Any]]:
         yield {orders.said: "half"}
         yield {orders.said: "nearly"}
+        if error is not None:
+            raise error
 
     running = orders.carry_out(say_for(page.request), session, work)
     page.take(next(running))
@@ -275,7 +279,7 @@ def test_what_comes_after_a_cancel_is_not_shown_over_it(page: Page) -> None:
     assert page.said == "half"
     page.cancel()
     page.follow(running)
-    assert "nearly" not in page.said and page.ready
+    assert "Cancelled" in page.said and page.ready
 
 
 def test_a_long_recording_shows_its_preview_first_then_the_whole(page: Page, recording: Make) -> None:
