@@ -35,7 +35,7 @@ def widen(narrow: nn.Module, wide: nn.Module) -> None:
     assert isinstance(narrow, LightCrn)
     for name, old in narrow.named_parameters():
         module = narrow.get_submodule(name.rpartition(".")[0])
-        fresh = wide.get_parameter(name).detach()
+        fresh = wide.get_parameter(name).detach().cpu()
         grown = old.detach()
         for axis, groups, is_read in _axes(name, module, old.ndim, narrow.config.subbands):
             source = _sources(old.shape[axis], fresh.shape[axis], groups)
@@ -45,7 +45,7 @@ def widen(narrow: nn.Module, wide: nn.Module) -> None:
                 along = [-1 if place == axis else 1 for place in range(old.ndim)]
                 sums = torch.zeros_like(grown).index_add_(axis, source, fresh)
                 grown = fresh + (grown - sums.index_select(axis, source)) / copies[source].view(along)
-        fresh.copy_(grown)
+        wide.get_parameter(name).detach().copy_(grown)
 
 
 def _axes(name: str, module: nn.Module, axes: int, subbands: int) -> Iterator[tuple[int, int, bool]]:
