@@ -127,6 +127,7 @@ def build_parser() -> argparse.ArgumentParser:
         add_replay,
         add_models,
         add_train,
+        add_average,
         add_evaluate,
         add_export,
         add_speed,
@@ -648,6 +649,29 @@ def run_data(outcome: Any) -> dict[str, Any]:
         "score": outcome.score,
         "finished": outcome.finished,
     }
+
+
+# average
+
+
+def add_average(commands: Any) -> None:
+    command = add_command(commands, run_average, "average", "Average checkpoints that have the same start.")
+    command.add_argument("checkpoints", nargs="+", type=Path, metavar="MODEL/LOSS", help="or folders, the newest last")
+    command.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="the new checkpoint's folder")
+    command.add_argument("--half", action="store_true", help="16 bits for each number, as bundled weights have them")
+
+
+def run_average(args: argparse.Namespace) -> int:
+    from denoise_app.training.average import average
+    from denoise_app.training.config import TrainingError
+
+    try:
+        made = average(args.checkpoints, args.out, args.half)
+    except TrainingError as error:
+        raise Failure(str(error)) from error
+    data = {**path_data("path", args.out), "checkpoint": made.name, "sha256": made.sha256}
+    report(args, data, f"{made.name}: the average of {len(args.checkpoints)} checkpoints is in {plain(str(args.out))}")
+    return 0
 
 
 # evaluate

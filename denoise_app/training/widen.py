@@ -35,17 +35,18 @@ def widen(narrow: nn.Module, wide: nn.Module) -> None:
     assert isinstance(narrow, LightCrn)
     for name, old in narrow.named_parameters():
         module = narrow.get_submodule(name.rpartition(".")[0])
-        fresh = wide.get_parameter(name).detach().cpu()
-        grown = old.detach()
+        fresh = wide.get_parameter(name).detach()
+        grown = old.detach().to(fresh.device)
         for axis, groups, is_read in _axes(name, module, old.ndim, narrow.config.subbands):
             source = _sources(old.shape[axis], fresh.shape[axis], groups)
-            copies = torch.bincount(source)
+            copies = torch.bincount(source).to(fresh.device)
+            source = source.to(fresh.device)
             grown = grown.index_select(axis, source)
             if is_read:
                 along = [-1 if place == axis else 1 for place in range(old.ndim)]
                 sums = torch.zeros_like(grown).index_add_(axis, source, fresh)
                 grown = fresh + (grown - sums.index_select(axis, source)) / copies[source].view(along)
-        wide.get_parameter(name).detach().copy_(grown)
+        fresh.copy_(grown)
 
 
 def _axes(name: str, module: nn.Module, axes: int, subbands: int) -> Iterator[tuple[int, int, bool]]:

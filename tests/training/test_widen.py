@@ -49,6 +49,11 @@ def test_computes_the_same() -> None:
         torch.testing.assert_close(wide(noisy), before, atol=1e-6, rtol=0)
 
 
+def test_a_model_on_another_device_takes_it_too() -> None:
+    """As on a GPU, where the checkpoint is still on the CPU: "meta" refuses to be mixed with it likewise."""
+    widen(light_crn(NARROW, 1), light_crn(WIDE, 2).to("meta"))
+
+
 def test_copies_of_a_channel_learn_apart() -> None:
     narrow, wide = light_crn(NARROW, 1), light_crn(WIDE, 2)
     widen(narrow, wide)
