@@ -48,6 +48,6 @@ def average(checkpoints: Sequence[Path], out: Path, half: bool = False) -> Manif
         for name, value in model.state_dict().items():
             if value.is_floating_point():
                 value.copy_(torch.stack([state[name].double() for state in states]).mean(0))
-    training = {**manifest.training, "averaged": [theirs.sha256[:12] for _, theirs in loaded]}
+    training = {**manifest.training, "averaged": ", ".join(theirs.sha256[:12] for _, theirs in loaded)}
     unscored = replace(manifest, training=training, scores={}, noisy_scores={}, scored_on="", real_time_factor=0.0)
     return store.save(out, model, unscored, half)

@@ -38,8 +38,9 @@ def test_it_is_the_mean_and_tells_of_what(tmp_path: Path) -> None:
     for name, value in after.items():
         torch.testing.assert_close(value, sum(state[name] for state in before) / 3)
         assert value.ndim < 2 or not torch.allclose(value, before[0][name], atol=1e-4)
-    sums = [store.read_manifest(folder).sha256[:12] for folder in ours]
+    sums = ", ".join(store.read_manifest(folder).sha256[:12] for folder in ours)
     assert made.training == {"seed": 3, "averaged": sums}
+    assert f"averaged: {sums}" in (tmp_path / "mean" / "README.md").read_text()
     assert (made.scores, made.scored_on, made.real_time_factor) == ({}, "", 0.0)  # those were of others
 
 
