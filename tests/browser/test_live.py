@@ -104,7 +104,9 @@ class LivePage(Visit):
     def start(self, place: str = "server") -> None:
         self.page.locator(f".live-place [value={place}]").check()
         self.page.locator(".live-start").click()
-        self.wait("running")
+        shown = "document.querySelector('.live-problem')?.hidden === false"
+        self.page.wait_for_function(f"{HANDLE}.running || {shown}")
+        assert self.page.evaluate(f"{HANDLE}.running"), self.said("problem")
 
     def start_with(self, script: str, url: str) -> None:
         """A page with a script of its own, once it runs and has recorded half a second."""
@@ -617,17 +619,26 @@ def test_a_server_that_stays_away_is_told_and_what_was_recorded_is_kept(talking:
     live.close()
 
 
-def test_a_place_that_is_not_free_again_yet_is_waited_for(live: LivePage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_place_that_is_not_free_again_yet_is_waited_for(
+    live: LivePage, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As where the server has not seen yet that the last connection is dead; who had none is told at once."""
+    full = "The server has no place for you at this moment; trying again."
     live.start()
     live.wait("ready")
     monkeypatch.setattr(Places, "is_spent", lambda places, client: places.count < LiveLimits(1).strangers)
     live.page.locator(".live-model").select_option("wiener")
-    live.page.get_by_text("The server has no place for you at this moment; trying again.").wait_for()
+    live.page.get_by_text(full).wait_for()
     monkeypatch.undo()
     live.page.get_by_text("Running on the server.").wait_for()
     live.page.locator(".live-start").click()
     monkeypatch.setattr(Places, "is_spent", lambda places, client: places.count < LiveLimits(1).strangers)
+    live.start()  # again, before the server has freed what this page gave up
+    live.page.get_by_text(full).wait_for()
+    monkeypatch.undo()
+    live.page.get_by_text("Running on the server.").wait_for()
+    monkeypatch.setattr(Places, "is_spent", lambda places, client: places.count < LiveLimits(1).strangers)
+    live.open(served.url)
     live.page.locator(".live-start").click()
     live.page.locator(".live-problem").get_by_text("Your network has all").wait_for()
     assert not live.page.evaluate(f"{HANDLE}.running")

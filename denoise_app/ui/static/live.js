@@ -9,6 +9,7 @@
 const RAW = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
 const PROBLEMS = { NotAllowedError: "blocked", SecurityError: "blocked", NotFoundError: "absent", OverconstrainedError: "absent" };
 const RETRIES = [500, 1000, 2000, 4000, 8000, 16000]; // ms; together longer than the server keeps a place for who is gone
+const COMING_BACK = 30000; // ms after a session on the server in which this page waits for a place, as that one was its own
 const FULL = ["live-full", "live-share", "live-crowd"]; // reasons that may pass soon
 const SETTLE = 200; // ms without another choice after which a choice is carried out: arrow keys pass through a list
 const REST = 5000; // ms for which a denoiser that was late too often is left alone
@@ -25,6 +26,7 @@ const fill = (text, facts = {}) => text.replace(/\{(\w+)\}/g, (_, name) => facts
 const say = (key, facts) => fill(texts()[key], facts);
 
 let run = null; // what is open while it runs
+let left = -Infinity; // ms: when this page last gave up a place on the server, which may take a moment to be free again
 let turns = 0; // so many times a denoiser was asked for: what concerns an earlier time is known by it
 let state = { key: "ready" }; // what is said of it
 let bypassed = false;
@@ -108,6 +110,7 @@ function view(context, node) {
 function stop(why = "") {
   if (!run) return;
   release(run);
+  if (run.where === "server") left = performance.now();
   run = null;
   said("ready");
   for (const side of SIDES) meter(side, []);
@@ -198,7 +201,8 @@ function told(message) {
   }
   if (message.status) run.cost = message.status.mean_ms;
   if ("network" in message) run.network = message.network;
-  if (message.refused) run.served && FULL.includes(message.reason) ? lost(message.refused, "full") : stop(message.refused);
+  const had = run.served || performance.now() - left < COMING_BACK;
+  if (message.refused) had && FULL.includes(message.reason) ? lost(message.refused, "full") : stop(message.refused);
   if (message.failed) failed(message.failed);
   if (message.lost) lost();
 }
