@@ -54,7 +54,7 @@ def test_nothing_serious_on_any_tab(browser: Any, served: Served, theme: str, wi
 
 
 def test_chips_are_named_by_what_they_hold_and_play_by_what_it_plays(browser: Any, served: Served) -> None:
-    visit = Visit(browser)
+    visit = Visit(browser, permissions=["clipboard-write"])  # without windows chromium asks nobody, and grants nothing
     visit.open(served.url)
     page = visit.page
     page.keyboard.press("Tab")

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import threading
+from collections import OrderedDict
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,14 @@ from denoise_app.metrics import blind
 from denoise_app.metrics.blind import MetricUnavailable
 
 RATE = 16_000
+
+
+@pytest.fixture(autouse=True)
+def rated(monkeypatch: pytest.MonkeyPatch) -> OrderedDict[bytes, list[float]]:
+    """No window is known from another test."""
+    fresh: OrderedDict[bytes, list[float]] = OrderedDict()
+    monkeypatch.setattr(blind, "_rated", fresh)
+    return fresh
 
 
 @pytest.fixture
@@ -70,11 +79,30 @@ def test_dnsmos_prefers_clean_speech_at_any_rate(speech: Clip, noisy: Samples) -
 
 
 @pytest.mark.parametrize(
-    ("length", "windows"), [(1, 7), (RATE, 7), (144_160, 1), (17 * RATE, 8), (18 * RATE, 8), (600 * RATE, 8)]
+    ("length", "windows"), [(RATE + 7, 7), (2 * RATE, 2), (144_160, 1), (17 * RATE, 8), (18 * RATE, 8), (600 * RATE, 8)]
 )
 def test_dnsmos_listens_to_a_bounded_number_of_windows(length: int, windows: int, network: FakeNetwork) -> None:
     blind.dnsmos(np.linspace(0.001, 1, length, dtype=np.float32), RATE)
     assert [window.shape for window in network.seen] == [(144_160,)] * windows
+
+
+def test_the_same_window_is_rated_once_and_another_anew(
+    network: FakeNetwork, rated: OrderedDict[bytes, list[float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(3)
+    sounds = [rng.uniform(0, 0.1 * k, 10 * RATE).astype(np.float32) for k in (1, 2, 3)]
+    first = [blind.dnsmos(sound, RATE) for sound in sounds]
+    assert len(network.seen) == len(set(first)) == 3
+    assert [blind.dnsmos(sound.copy(), RATE) for sound in sounds] == first
+    assert len(network.seen) == 3
+    assert blind.dnsmos(1.001 * sounds[0], RATE) != first[0]
+    monkeypatch.setattr(blind, "MOST_RATED", len(rated))
+    blind.dnsmos(0.5 * sounds[0], RATE)
+    assert len(rated) == blind.MOST_RATED
+    blind.dnsmos(0.5 * sounds[0], RATE)
+    assert len(network.seen) == 5
+    blind.dnsmos(sounds[0], RATE)  # the oldest had to go
+    assert len(network.seen) == 6
 
 
 @pytest.mark.parametrize("rate", [8_000, 16_000, 44_100])
