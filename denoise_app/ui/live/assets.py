@@ -46,10 +46,11 @@ def lay_out(folder: Path = FOLDER) -> None:
     if laid_out(folder):
         return
     with tempfile.TemporaryDirectory() as work:
-        with tarfile.open(_packed(Path(work))) as archive:
+        fetched = Path(work)
+        with tarfile.open(_packed(fetched)) as archive:
             for name in FILES:
-                archive.extract(f"package/dist/{name}", work, filter="data")
-        fetched = Path(work, "package", "dist")
+                member = archive.extractfile(f"package/dist/{name}")
+                (fetched / name).write_bytes(member.read() if member else b"")
         if not laid_out(fetched):
             raise AssetError(f"what npm gave as {PACKAGE} {VERSION} is not what is pinned here")
         folder.mkdir(exist_ok=True)
