@@ -181,6 +181,7 @@ def test_what_a_file_carries_besides_sound_is_kept(
     assert b"at the river" in written.read_bytes() and written.stat().st_mtime == 1e9
 
 
+@pytest.mark.slow
 def test_what_a_format_cannot_hold_is_told(field: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ("denoise", field, "-o", tmp_path / "out", "--model", "wiener", "--format", "ogg")
     status, data = answer(capsys, *command)
@@ -200,6 +201,7 @@ def two_tracks(tmp_path: Path, speech: Clip) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("options", "track"), [([], "one"), (["--track", "1"], "one"), (["--track", "2"], "two")])
 def test_a_track_is_chosen_by_its_number(
     options: list[str], track: str, two_tracks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -211,6 +213,7 @@ def test_a_track_is_chosen_by_its_number(
     assert status == 0 and [note["key"] for note in file["notes"]] == ([] if options else ["several-tracks"])
 
 
+@pytest.mark.slow
 def test_a_chosen_track_is_denoised_in_every_pass(
     two_tracks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -229,6 +232,7 @@ def test_a_track_that_is_not_there_is_named(
     assert status == 1 and [file["error"]["reason"] for file in data["files"]] == ["no-such-track"] * 2
 
 
+@pytest.mark.slow
 def test_a_track_is_replayed(two_tracks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     call(capsys, "denoise", two_tracks, "-o", tmp_path / "out", "--model", "wiener", "--track", 2)
     prints = replay.fingerprint(two_tracks, 2), replay.fingerprint(tmp_path / "out" / "two.wav")
@@ -286,6 +290,7 @@ def test_a_manifest_is_no_other_file(recordings: Path, tmp_path: Path, capsys: p
     assert status == 1 and "is no manifest of a batch" in told and (recordings / "good.wav").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_processes_side_by_side_do_the_same(
     recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -299,6 +304,7 @@ def test_processes_side_by_side_do_the_same(
         np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("ending", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
 def test_an_ended_batch_goes_on_where_it_stopped(
     ending: signal.Signals, code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -377,6 +383,7 @@ def test_what_is_passed_over_is_told(recordings: Path, tmp_path: Path, capsys: p
 ODD_NAMES = [b"\xfcber.wav", b"\x1b[31mred\x9b.wav", b"two\nlines.wav", "\u202egpj.wav".encode(), "语音 é.wav".encode()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("encoding", "options"),
     [("ascii:strict", ["--json"]), ("ascii:strict", []), ("latin-1:strict", ["--json"]), ("utf-8:strict", ["--json"])],
@@ -404,6 +411,7 @@ def test_no_name_ends_a_batch_or_reaches_a_terminal_raw(
     assert not options or exact == {os.fsencode(folder) + b"/" + name for name in [*ODD_NAMES, b"\xffbad\x1b.wav"]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [[], ["--json"]])
 @pytest.mark.parametrize("closed", ["stdout", "stderr"])
 def test_whoever_stops_listening_ends_no_work(
@@ -420,6 +428,7 @@ def test_whoever_stops_listening_ends_no_work(
     assert (tmp_path / "out" / "good.wav").exists() and (tmp_path / "out" / "sub" / "other.flac").exists()
 
 
+@pytest.mark.slow
 def test_a_result_that_cannot_be_told_is_a_failure() -> None:
     with open("/dev/full", "w") as full:
         ended = subprocess.run(
@@ -732,6 +741,7 @@ def test_evaluate_writes_the_table_of_earlier_scores(tmp_path: Path, capsys: pyt
 # export
 
 
+@pytest.mark.slow
 def test_export_prints_its_parity(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "gru.onnx"
     status, said = answer(capsys, "export", "gru", "-o", out, "--for", "onnxruntime", "--speech", SOUND)
@@ -741,6 +751,7 @@ def test_export_prints_its_parity(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert min(said["onnx_ms"], said["torch_ms"]) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -94,6 +94,7 @@ def test_the_socket_sends_back_what_it_was_sent(noisy: np.ndarray, tmp_path: Pat
     np.testing.assert_allclose(found, whole(sound, 48_000)[: len(found)], rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_export_and_the_example_of_sherpa_onnx_run(noisy: np.ndarray, tmp_path: Path) -> None:
     line = "python -m denoise_app export dpcrn pesq -o dpcrn.onnx"
     assert f"{line}\n" in PAGE

@@ -64,6 +64,7 @@ def test_the_script_makes_them_again(seed: int) -> None:
     np.testing.assert_allclose(again.samples, committed.T, atol=2 / 32768)  # one step of 16 bits, and some rounding
 
 
+@pytest.mark.slow
 @same_synthesiser
 def test_the_script_makes_everything_in_one_folder(tmp_path: Path, speech: Clip) -> None:
     make_examples.main(tmp_path)

@@ -234,6 +234,7 @@ def test_what_is_no_sound_is_refused_in_a_sentence(sound: Any, rate: Any, error:
 # files
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("container", "codec"), [("WAV", "PCM_24"), ("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("MP3", "MPEG_LAYER_III")]
 )
@@ -302,6 +303,7 @@ def test_a_stream_gives_the_samples_of_the_whole(noisy: Clip) -> None:
         load("cnn").stream(16_000)
 
 
+@pytest.mark.slow
 def test_models_are_listed_a_line_each() -> None:
     rows = list_models()
     assert [(row.model, row.loss) for row in rows] == [(entry.model, entry.loss) for entry in catalog.entries()]

@@ -162,6 +162,7 @@ def strays(path: str, tree: ast.AST) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_imports_go_downstairs_and_words_stay_in_their_rooms(path: Path) -> None:
     name = path.relative_to(ROOT).as_posix()

@@ -81,6 +81,7 @@ def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
 # not sound
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a.wav", "a.mp3", "a.flac", "a.ogg", "a.m4a", "a.webm", "a.raw", "a"])
 @pytest.mark.parametrize(
     ("content", "reason"),
@@ -99,6 +100,7 @@ def test_content_that_is_no_sound(name: str, content: bytes, reason: str, tmp_pa
     assert error.reason == reason and name in str(error)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["m4a", "mp4", "wav", "m3u8", "txt"])
 def test_a_playlist_does_not_open_other_files(suffix: str, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
     """ffmpeg would play lists of files, and so read what only the server may."""
@@ -114,6 +116,7 @@ def test_a_playlist_does_not_open_other_files(suffix: str, ffmpeg: Ffmpeg, tmp_p
         assert refusal(path).reason == "not-audio"
 
 
+@pytest.mark.slow
 def test_a_video_without_a_sound_track(tmp_path: Path) -> None:
     for name in ("film.mp4", "film.webm", "film.mov"):
         command = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc=d=0.5:s=64x48:r=10", str(tmp_path / name)]
@@ -124,18 +127,21 @@ def test_a_video_without_a_sound_track(tmp_path: Path) -> None:
 # cut off and damaged
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [4, 8, 11, 12, 20, 30, 40, 43])
 def test_a_wav_that_breaks_off_in_its_header(length: int, tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(wav(noise(1, 1000))[:length])
     assert refusal(tmp_path / "a.wav").reason == ("truncated" if length >= 12 else "not-audio")
 
 
+@pytest.mark.slow
 def test_a_header_with_nothing_behind_it(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(wav(noise(1, 1000))[:44])
     (tmp_path / "b.wav").write_bytes(wav(np.zeros((1, 0), np.float32)))
     assert {refusal(tmp_path / name).reason for name in ("a.wav", "b.wav")} <= {"truncated", "no-audio"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a.flac", "a.ogg", "a.mp3", "a.m4a", "a.webm", "a.opus"])
 def test_other_files_that_break_off_in_their_header(name: str, ffmpeg: Ffmpeg) -> None:
     path = ffmpeg(name, noise(1, 48_000), 48_000)
@@ -144,6 +150,7 @@ def test_other_files_that_break_off_in_their_header(name: str, ffmpeg: Ffmpeg) -
     assert error.reason == "truncated" and name in str(error) and "again" in str(error)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg", "a.mp3", "a.webm", "a.opus"])
 def test_what_is_left_of_a_file_is_read_and_its_loss_is_told(name: str, ffmpeg: Ffmpeg) -> None:
     path = ffmpeg(name, noise(1, 480_000), 48_000)
@@ -163,6 +170,7 @@ def test_an_mp4_whose_index_is_cut_off(ffmpeg: Ffmpeg) -> None:
     assert refusal(path).reason == "truncated"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg", "a.mp3", "a.m4a", "a.webm", "a.opus", "a.aiff"])
 def test_damage_anywhere_gives_sound_or_a_sentence(name: str, ffmpeg: Ffmpeg) -> None:
     path = ffmpeg(name, noise(2, 20_000), 48_000)
@@ -234,6 +242,7 @@ def test_a_small_file_that_unpacks_to_a_long_sound(tmp_path: Path) -> None:
     assert refusal(tmp_path / "a.flac", Limits(max_samples=1_000_000)).reason == "too-many-samples"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limits", [Limits(max_seconds=60), Limits(max_samples=960_000)])
 def test_a_small_file_that_hides_how_long_it_is(
     limits: Limits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -305,6 +314,7 @@ def fake_program(folder: Path, name: str, script: str) -> None:
     (folder / name).chmod(0o755)
 
 
+@pytest.mark.slow
 def test_a_decoder_that_gets_stuck_is_ended(ffmpeg: Ffmpeg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = ffmpeg("a.m4a", noise(1, 48_000), 48_000)
     (tmp_path / "bin").mkdir()
@@ -325,6 +335,7 @@ def test_a_prober_that_gets_stuck_is_ended(ffmpeg: Ffmpeg, tmp_path: Path, monke
     assert refusal(path).reason == "decoder-stuck"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("blocks", [1, 40])
 def test_an_encoder_that_gets_stuck_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blocks: int) -> None:
     """Whether it takes nothing more, or has taken all and does not end."""
@@ -374,6 +385,7 @@ def test_ffmpeg_is_called_with_a_list_and_a_short_leash(ffmpeg: Ffmpeg, monkeypa
     assert "-nostdin" in seen[1] and "-fs" in seen[1]
 
 
+@pytest.mark.slow
 def test_nothing_is_left_running(ffmpeg: Ffmpeg) -> None:
     path = ffmpeg("a.m4a", noise(1, 480_000), 48_000)
     with open_reader(path) as reader:

@@ -21,6 +21,7 @@ from .sounds import noise
 EVERY = [Encoding(container, codec) for container, codecs in CODECS.items() for codec in codecs]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", EVERY, ids=lambda e: e.codec)
 @pytest.mark.parametrize("frames", [10, 200_000])
 def test_a_device_that_is_full(
@@ -38,6 +39,7 @@ def test_a_device_that_is_full(
     assert target.read_bytes() == b"what was there before"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", [Encoding("wav", "PCM_16"), Encoding("flac", "PCM_16"), Encoding("m4a", "AAC")])
 def test_a_disk_that_fills_up_underway(encoding: Encoding, tmp_path: Path) -> None:
     """A real limit on the size of files, in a process of its own."""

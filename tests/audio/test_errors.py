@@ -30,6 +30,7 @@ def test_reasons_and_sentences_belong_together() -> None:
     assert set(raised()) == set(SENTENCES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reason", SENTENCES)
 def test_facts_are_those_of_the_sentence(reason: str) -> None:
     wanted = set(re.findall(r"{(\w+)}", SENTENCES[reason]))

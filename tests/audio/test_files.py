@@ -56,6 +56,7 @@ def copy(source: Path, folder: Path) -> Path:
 # there and back
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("container", "codec"), LOSSLESS)
 @pytest.mark.parametrize(("rate", "channels"), [(8_000, 1), (192_000, 6)])
 def test_a_lossless_copy_is_the_same_to_the_bit(
@@ -105,6 +106,7 @@ def test_integers_beyond_full_scale_are_cut_and_never_wrap(codec: str, tmp_path:
     assert np.abs(read(tmp_path / "a.wav").samples - loud.clip(-1, 1)).max() < 2.0**-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", LOSSY, ids=lambda e: e.codec)
 @pytest.mark.parametrize(("rate", "channels"), [(16_000, 1), (48_000, 2)])
 def test_a_lossy_copy_keeps_length_level_and_place(
@@ -123,6 +125,7 @@ def test_a_lossy_copy_keeps_length_level_and_place(
         assert decibels(heard - given) < decibels(given) - 10  # it would be louder if it were a few samples off
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "encoding", [*LOSSY, Encoding("m4a", "ALAC_16"), Encoding("flac", "PCM_16")], ids=lambda e: e.codec
 )
@@ -154,6 +157,7 @@ def test_a_stereo_order_is_kept(tmp_path: Path) -> None:
         assert np.abs(left).max() > 0.3 and np.abs(right).max() < 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options"), [("a.ogg", ()), ("a.opus", ("-mapping_family", "1")), ("a.m4a", ()), ("a.flac", ())]
 )
@@ -196,6 +200,7 @@ MAKES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", MAKES)
 def test_blocks_and_windows_are_pieces_of_the_whole(kind: str, ffmpeg: Ffmpeg) -> None:
     name, options = MAKES[kind]
@@ -278,6 +283,7 @@ def test_a_wav_with_other_chunks_before_its_sound(tmp_path: Path) -> None:
         assert reader.info.frames == 500 and not reader.notes
 
 
+@pytest.mark.slow
 def test_webm_as_a_browser_records_it(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
     """MediaRecorder writes opus in webm to a stream: its header has no duration."""
     sound = noise(1, 100_003)
@@ -298,6 +304,7 @@ def test_webm_as_a_browser_records_it(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
     assert heard.shape == (1, 100_003) and decibels(heard - sound) < decibels(sound) - 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [("-q:a", "0", "-write_xing", "0"), ("-b:a", "64k", "-write_xing", "0")])
 def test_an_mp3_that_does_not_tell_its_length_is_read_whole(options: tuple[str, ...], ffmpeg: Ffmpeg) -> None:
     """libsndfile guesses the length from the first frames, and of this sound it would read two thirds."""
@@ -306,6 +313,7 @@ def test_an_mp3_that_does_not_tell_its_length_is_read_whole(options: tuple[str, 
     assert 144_000 <= probe(path).frames == read(path).frames <= 144_000 + 3 * 1152
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [("-movflags", "frag_keyframe+empty_moov"), ("-movflags", "+faststart"), ()])
 def test_mp4_however_it_is_laid_out(options: tuple[str, ...], ffmpeg: Ffmpeg) -> None:
     sound = noise(2, 100_003)
@@ -314,6 +322,7 @@ def test_mp4_however_it_is_laid_out(options: tuple[str, ...], ffmpeg: Ffmpeg) ->
     assert read(path).frames == pytest.approx(100_003, abs=2048)  # an AAC packet more, or a millisecond less
 
 
+@pytest.mark.slow
 def test_a_flac_of_unknown_length_is_read_whole(tmp_path: Path) -> None:
     """A flac that was written to a pipe says 0 samples."""
     write(tmp_path / "a.flac", Clip(noise(1, 70_001), 16_000))
@@ -344,6 +353,7 @@ NAMES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("container", "name"), [("wav", name) for name in NAMES] + [("m4a", name) for name in NAMES[:8]]
 )

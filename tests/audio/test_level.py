@@ -90,6 +90,7 @@ def test_a_full_tone_in_one_channel_has_minus_3_lufs(rate: int) -> None:
     assert loudness(tone(997, 1.0, rate, 2), rate) == pytest.approx(-3.01, abs=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [16_000, 44_100, 48_000])
 @pytest.mark.parametrize("channels", [1, 2, 5])
 def test_against_torchaudio(rate: int, channels: int) -> None:

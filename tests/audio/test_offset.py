@@ -49,6 +49,7 @@ def test_sound_without_an_offset_passes_bit_by_bit(voice: Array) -> None:
         assert not offset.at(0, samples.shape[1]).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", NOISES)
 def test_slow_noise_is_no_offset(voice: Array, kind: str) -> None:
     """What sways within seconds stays, or loses of itself what nobody hears: the wander below half a hertz."""
@@ -100,6 +101,7 @@ def test_a_slow_drift_is_followed(voice: Array) -> None:
     assert error[:, RATE:-RATE].max() < 0.006
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cuts", [(257, 1000), (1,), (48_000, 7), (4801,)])
 def test_blocks_change_nothing(voice: Array, cuts: tuple[int, ...]) -> None:
     length = 3 * RATE if cuts == (1,) else 8 * RATE

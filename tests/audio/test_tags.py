@@ -283,6 +283,7 @@ def test_loudness_of_an_older_bext_is_no_loudness(tmp_path: Path) -> None:
     assert read_chunks(tmp_path / "out.wav")[0] == (b"bext", bext)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("codec", ["FLOAT", "PCM_24", "PCM_U8", "ULAW"])
 def test_chunks_fit_every_kind_of_wav(codec: str, tmp_path: Path) -> None:
     target = tmp_path / "out.wav"
@@ -294,6 +295,7 @@ def test_chunks_fit_every_kind_of_wav(codec: str, tmp_path: Path) -> None:
     assert read_chunks(target)[1:] == own + LATE
 
 
+@pytest.mark.slow
 def test_rf64_keeps_its_64_bit_sizes(tmp_path: Path) -> None:
     target, back = tmp_path / "out.wav", tmp_path / "back.wav"
     with open_writer(target, RATE, 1, encoding_for("wav"), 1 << 40) as writer:
@@ -337,6 +339,7 @@ WAYS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("origin", "kind"), WAYS)
 def test_tags_chapters_and_cover_come_through(origin: str, kind: str, made: Made, tmp_path: Path) -> None:
     source = made(origin)
@@ -347,6 +350,7 @@ def test_tags_chapters_and_cover_come_through(origin: str, kind: str, made: Made
     assert found["pictures"] == ([] if origin == "aiff" else [COVER])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["flac", "ogg", "mp3", "m4a"])
 def test_a_field_recording_becomes_tags_and_chapters_and_the_rest_is_told(kind: str, tmp_path: Path) -> None:
     notes, found = carried(field_wav(tmp_path / "field.wav"), tmp_path / f"out.{kind}")
@@ -363,6 +367,7 @@ def test_a_field_recording_becomes_tags_and_chapters_and_the_rest_is_told(kind: 
         assert found["tags"]["ikey"] == "tunnel; water"
 
 
+@pytest.mark.slow
 def test_a_wav_with_info_and_id3_loses_neither(made: Made, tmp_path: Path) -> None:
     mp3 = made("mp3").read_bytes()
     size = sum(byte << shift for byte, shift in zip(mp3[6:10], (21, 14, 7, 0), strict=True))
@@ -376,12 +381,14 @@ def test_a_wav_with_info_and_id3_loses_neither(made: Made, tmp_path: Path) -> No
     assert found["pictures"] == [COVER]
 
 
+@pytest.mark.slow
 def test_the_moving_picture_of_a_video_is_not_missed(made: Made, tmp_path: Path) -> None:
     notes, found = carried(made("mp4"), tmp_path / "out.m4a")
     assert notes == ()
     assert found["tags"]["title"].rstrip() == TAGS["title"]
 
 
+@pytest.mark.slow
 def test_values_that_repeat_go_from_flac_to_ogg_and_back(tmp_path: Path) -> None:
     entries = [b"ARTIST=Anna", b"ARTIST=Ben", b"artist=\xff no UTF-8", b"ODD KEY=1=2"]
     source = tagged_flac(tmp_path / "source.flac", entries, [picture_block(COVER), picture_block(png(8))])
@@ -392,6 +399,7 @@ def test_values_that_repeat_go_from_flac_to_ogg_and_back(tmp_path: Path) -> None
     assert shown(flac)["pictures"] == [COVER, png(8)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ogg", "opus"])
 def test_a_cover_of_many_pages_fits_ogg(kind: str, tmp_path: Path) -> None:
     large = png(300)  # 270 kB, a page holds 65 kB
@@ -436,6 +444,7 @@ def flac_comments(path: Path) -> list[bytes]:
     return found
 
 
+@pytest.mark.slow
 def test_a_cue_sheet_stays_in_flac_and_is_told_elsewhere(tmp_path: Path) -> None:
     tracks = [
         struct.pack(">QB12s14xB", 0, 1, b"", 1) + bytes(12),
@@ -450,6 +459,7 @@ def test_a_cue_sheet_stays_in_flac_and_is_told_elsewhere(tmp_path: Path) -> None
         assert lost(carried(source, tmp_path / f"out.{kind}")[0]) == ["cue sheet", "application data"]
 
 
+@pytest.mark.slow
 def test_tags_at_both_ends_of_an_mp3_stay_as_they_are(made: Made, tmp_path: Path) -> None:
     source = made("mp3")
     item = struct.pack("<II", 4, 0) + b"Mood\0calm"
@@ -465,6 +475,7 @@ def test_tags_at_both_ends_of_an_mp3_stay_as_they_are(made: Made, tmp_path: Path
     assert found["pictures"] == [COVER]
 
 
+@pytest.mark.slow
 def test_markers_of_aiff_become_cue_points(tmp_path: Path) -> None:
     source = tmp_path / "source.aiff"
     soundfile.write(source, SOUND.T, RATE, subtype="PCM_16")
@@ -484,6 +495,7 @@ def test_markers_of_aiff_become_cue_points(tmp_path: Path) -> None:
     assert found["chapters"] == [(0.5, "Answer"), (1.5, "€ok")]
 
 
+@pytest.mark.slow
 def test_a_bare_file_is_left_alone(tmp_path: Path) -> None:
     source = tmp_path / "bare.wav"
     source.write_bytes(riff_file(chunk(b"fmt ", FORMAT), chunk(b"JUNK", bytes(28)), chunk(b"data", PCM)))
@@ -504,6 +516,7 @@ def test_a_chunk_that_is_cut_off_is_told_and_the_others_come_through(tmp_path: P
     assert read_chunks(tmp_path / "out.wav")[3:] == LATE[:3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [0, 1000, 0x7FFFFFFF, 0xFFFFFFFF])
 def test_behind_a_stale_size_of_the_sound_nothing_is_taken_for_tags(size: int, tmp_path: Path) -> None:
     source = field_wav(tmp_path / "field.wav", late=[])
@@ -521,6 +534,7 @@ def test_a_chunk_without_its_filling_byte_hides_none_behind_it(tmp_path: Path) -
     assert read_chunks(tmp_path / "out.wav")[3:] == [(b"odd ", b"abc"), (b"iXML", IXML)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["wav", "flac"])
 def test_ten_thousand_chunks_are_bounded(kind: str, tmp_path: Path) -> None:
     many: Chunks = [(f"x{n:03x}"[:4].encode(), b"abc") for n in range(10_000)]
@@ -538,6 +552,7 @@ def test_a_huge_chunk_is_told(tmp_path: Path) -> None:
     assert read_chunks(tmp_path / "out.wav")[-1] == (b"iXML", IXML)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("origin", "kind"), [("m4a", "flac"), ("ogg", "ogg"), ("mp3", "mp3")])
 def test_a_huge_cover_is_told(
     origin: str, kind: str, made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -551,6 +566,7 @@ def test_a_huge_cover_is_told(
     assert found["tags"]["artist"] == TAGS["artist"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["wav", "flac", "ogg", "mp3", "m4a"])
 def test_text_in_a_code_page_becomes_text(kind: str, tmp_path: Path) -> None:
     name = b"INFO" + chunk(b"IART", b"J\xfcrgen \x81\x00") + chunk(b"INAM", b"\xff\xfe;\\\0")
@@ -562,6 +578,7 @@ def test_text_in_a_code_page_becomes_text(kind: str, tmp_path: Path) -> None:
         assert found["tags"]["title"].rstrip() == "ÿþ;\\"
 
 
+@pytest.mark.slow
 def test_ten_thousand_chapters_are_bounded(tmp_path: Path) -> None:
     labels = b"adtl" + b"".join(chunk(b"labl", struct.pack("<I", n) + b"%d\0" % n) for n in range(1, 3001))
     source = field_wav(tmp_path / "many.wav", late=[(b"cue ", cue(*range(0, 60_000, 20))), (b"LIST", labels)])
@@ -571,6 +588,7 @@ def test_ten_thousand_chapters_are_bounded(tmp_path: Path) -> None:
         assert lost(notes) == gone
 
 
+@pytest.mark.slow
 def test_a_copy_that_spoils_the_sound_gives_way_to_a_translation(
     made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -595,6 +613,7 @@ DAMAGED: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGED)
 @pytest.mark.parametrize(("origin", "kind"), [("flac", "flac"), ("ogg", "ogg"), ("mp3", "mp3"), ("m4a", "flac")])
 def test_damaged_tags_never_cost_the_sound(damage: str, origin: str, kind: str, made: Made, tmp_path: Path) -> None:
@@ -604,6 +623,7 @@ def test_damaged_tags_never_cost_the_sound(damage: str, origin: str, kind: str, 
     assert {note.key for note in notes} <= {"tags-lost", "tags-not-carried"}
 
 
+@pytest.mark.slow
 def test_no_byte_of_a_field_recording_can_cost_the_sound(tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     whole = field_wav(tmp_path / "field.wav").read_bytes()
@@ -621,6 +641,7 @@ def test_no_byte_of_a_field_recording_can_cost_the_sound(tmp_path: Path) -> None
         np.testing.assert_array_equal(soundfile.read(out)[0], soundfile.read(tmp_path / "plain.wav")[0])
 
 
+@pytest.mark.slow
 def test_without_ffmpeg_families_keep_their_own_and_the_rest_is_told(
     made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -640,6 +661,7 @@ def test_without_ffmpeg_families_keep_their_own_and_the_rest_is_told(
     assert targets["mp3"].read_bytes() == plain["mp3"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", ["exit 1", "echo nonsense", "exec sleep 60"])
 def test_a_broken_ffmpeg_is_told(script: str, made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, target = made("m4a"), denoised(tmp_path / "out.wav")
@@ -675,6 +697,7 @@ def test_a_source_that_is_gone_is_told(tmp_path: Path) -> None:
     assert target.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_names_of_lost_things_are_bounded_and_printable(tmp_path: Path) -> None:
     source = field_wav(tmp_path / "field.wav", late=[(b'a,"{', b"x" * 8), (b"ab;c", b"y")])
     assert lost(carried(source, tmp_path / "out.flac")[0]) == ["a???", "ab?c"]

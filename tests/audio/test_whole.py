@@ -168,6 +168,7 @@ AS_FULLY_DECODED: dict[str, Make] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", AS_FULLY_DECODED)
 def test_length_and_place_are_those_of_a_full_decode(kind: str, tmp_path: Path) -> None:
     path = AS_FULLY_DECODED[kind](tmp_path)
@@ -179,6 +180,7 @@ def test_length_and_place_are_those_of_a_full_decode(kind: str, tmp_path: Path) 
     assert np.abs(read_window(path, start, 3000).samples[0] - samples[start : start + 3000]).max() < 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "options", "marks"),
     [
@@ -205,6 +207,7 @@ def seekless() -> list[tuple[str, str]]:
     return [kind for kind in kinds if soundfile.check_format(*kind)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("format", "codec"), seekless())
 def test_what_can_be_decoded_but_not_sought_is_read(format: str, codec: str, tmp_path: Path) -> None:
     path = tmp_path / f"a.{format.lower()}"
@@ -253,6 +256,7 @@ DAMAGED: dict[str, tuple[Make, float]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", DAMAGED)
 def test_what_is_damaged_is_silent_and_the_rest_in_its_place(kind: str, tmp_path: Path) -> None:
     make, lost = DAMAGED[kind]
@@ -270,12 +274,14 @@ def test_what_is_damaged_is_silent_and_the_rest_in_its_place(kind: str, tmp_path
         assert np.array_equal(heard(path, block)[0], samples)
 
 
+@pytest.mark.slow
 def test_silence_for_what_is_lost_is_not_taken_for_an_early_end(tmp_path: Path) -> None:
     path = damaged(mp3(tmp_path), size=6000)
     samples, notes = heard(path)
     assert len(samples) == pytest.approx(4 * RATE, abs=4800) and notes == ["damaged"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frames", [1000, 7001, 48_000, 300_000])
 @pytest.mark.parametrize(("rate", "options"), [(22_050, ("-b:a", "48k")), (RATE, ("-q:a", "4"))], ids=["22k", "V4"])
 def test_the_samples_of_an_mp3_do_not_depend_on_the_block(
@@ -312,6 +318,7 @@ def test_the_note_tells_how_much_is_silent(tmp_path: Path) -> None:
     assert exact.sum() >= 32_000 - seconds * 8_000 and np.all(samples[0, ~exact] == 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a.mp3", "a.ogg", "a.flac"])
 def test_a_file_cut_off_says_so_where_its_header_tells(name: str, tmp_path: Path) -> None:
     path = changed(coded(tmp_path, name), lambda data: data[: len(data) // 2])
@@ -334,6 +341,7 @@ LATE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", LATE)
 def test_sound_that_begins_late_keeps_its_place(kind: str, tmp_path: Path) -> None:
     name, *rest = LATE[kind]
@@ -349,6 +357,7 @@ def test_sound_that_begins_late_keeps_its_place(kind: str, tmp_path: Path) -> No
     assert np.array_equal(window, samples[RATE : 2 * RATE])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "codec"),
     [
@@ -376,6 +385,7 @@ def test_a_gap_of_ten_hours_meets_the_limit_not_the_disk(tmp_path: Path) -> None
     assert caught.value.reason == "too-long"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["two.mp4", "two.mkv", "two.ts"])
 def test_which_track_is_taken_is_told_and_can_be_chosen(name: str, tmp_path: Path) -> None:
     silence = tmp_path / "silence.wav"
@@ -400,6 +410,7 @@ def test_which_track_is_taken_is_told_and_can_be_chosen(name: str, tmp_path: Pat
         probe(source(tmp_path), track=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["two.mka", "two.mkv", "two.webm", "two.asf"])
 def test_a_track_shorter_than_another_is_not_cut_off(name: str, tmp_path: Path) -> None:
     codec = {"webm": "libopus", "asf": "wmav2"}.get(name[4:], "flac")
@@ -412,6 +423,7 @@ def test_a_track_shorter_than_another_is_not_cut_off(name: str, tmp_path: Path) 
     assert not samples[:, : int(0.9 * RATE)].any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cut.mka", "cut.webm"])
 def test_nor_is_one_beside_it_that_is_cut_off_taken_for_whole(name: str, tmp_path: Path) -> None:
     both = ("-map", "0:a", "-map", "1:a")
@@ -423,6 +435,7 @@ def test_nor_is_one_beside_it_that_is_cut_off_taken_for_whole(name: str, tmp_pat
 # sizes in headers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["wav", "rf64", "w64", "aiff", "caf", "au"])
 @pytest.mark.parametrize("size", [0, -1, 16_000, 10**8], ids=["zero", "unknown", "stale", "too large"])
 def test_a_size_in_a_header_is_not_believed(format: str, size: int, tmp_path: Path) -> None:
@@ -445,6 +458,7 @@ def test_chunks_behind_the_sound_of_rf64_are_no_sound(tmp_path: Path) -> None:
     assert len(heard(path)[0]) == 4 * 16_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1000, 0, 10**6])
 def test_a_count_in_a_flac_header_is_not_believed(count: int, tmp_path: Path) -> None:
     path = coded(tmp_path, "a.flac")
@@ -467,6 +481,7 @@ def test_without_ffmpeg_damage_is_not_only_an_early_end(tmp_path: Path, monkeypa
     assert heard(path)[1] == ["needs-ffmpeg", "cut-off"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a.avi", "a.asf", "a.flv", "a.ts", "a.m2ts", "a.mpg", "a.ac3", "a.wv", "a.tta"])
 def test_without_ffmpeg_what_it_reads_is_known_for_it(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -484,6 +499,7 @@ def test_a_track_is_a_whole_number(track: object, tmp_path: Path) -> None:
         read(source(tmp_path), track=track)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["joined.mp3", "chained.ogg"])
 def test_without_ffmpeg_what_may_be_missing_is_said(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
@@ -495,6 +511,7 @@ def test_without_ffmpeg_what_may_be_missing_is_said(
     assert len(samples) >= 3.9 * RATE and "needs-ffmpeg" in notes
 
 
+@pytest.mark.slow
 def test_no_decoder_speaks_on_stderr(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     for make in (lambda: counting(mp3(tmp_path), 40), lambda: damaged(mp3(tmp_path)), lambda: tagged(tmp_path, APE)):
         heard(make())
@@ -565,12 +582,14 @@ def test_a_name_fits_its_content(name: str, encoding: Encoding, fitting: str) ->
     assert fits(Path(fitting).suffix, encoding)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a.mp2", "a.mp3", "really.wav"])
 def test_mpeg_sound_stays_mp3(name: str, tmp_path: Path) -> None:
     made = coded(tmp_path, "b.mp2" if name == "a.mp2" else "b.mp3").rename(tmp_path / name)
     assert encoding_like(probe(made)) == Encoding("mp3", "MPEG_LAYER_III")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "codec"), [("a.mp3", "libmp3lame"), ("a.ogg", "libvorbis"), ("a.m4a", "aac")])
 def test_a_lossy_file_is_written_near_its_own_rate(name: str, codec: str, tmp_path: Path) -> None:
     """Of three rates the output of each is nearest to its own input; nothing asks the AAC coder for 384 kbit/s."""

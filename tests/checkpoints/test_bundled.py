@@ -28,6 +28,7 @@ def test_nothing_is_broken() -> None:
     assert sum(path.stat().st_size for path in WEIGHTS.rglob("*")) < MOST_MEGABYTES * 10**6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", sorted(path.parent for path in WEIGHTS.glob("*/*/config.json")), ids=str)
 def test_checkpoint_is_whole(folder: Path) -> None:
     module, manifest = store.load(folder)
@@ -48,6 +49,7 @@ def test_checkpoint_is_whole(folder: Path) -> None:
     assert files == {"README.md", "config.json", "model.safetensors"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("graph", sorted(WEIGHTS.glob(f"*/*/{catalog.GRAPH}")), ids=lambda path: str(path.parent.name))
 def test_a_graph_beside_its_weights_gives_their_samples(graph: Path, speech: Clip) -> None:
     """Where the model or its weights have changed it must be exported anew (docs/deploy.md)."""
@@ -71,6 +73,7 @@ def test_the_plan_makes_every_one(tmp_path: Path) -> None:
     assert {item.manifest.name for item in store.list_folder(WEIGHTS)[0]} <= planned
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", sorted(path.parent for path in WEIGHTS.glob("*/*/config.json")), ids=str)
 def test_a_far_voice_after_a_near_one_is_kept(folder: Path, speech: Clip) -> None:
     """A higher voice half a second later and 24 dB softer loses less than 3 dB more than it loses alone."""

@@ -18,6 +18,7 @@ def whole(stored: Path) -> Manifest:
     return read_manifest(stored)
 
 
+@pytest.mark.slow
 def test_front_matter_is_what_the_hub_reads(whole: Manifest) -> None:
     _, front, body = card(whole).split("---\n", 2)
     data = yaml.safe_load(front)

@@ -14,6 +14,7 @@ FETCH = "denoise_app.checkpoints.hub.fetch"
 REPO = "stranger/models"  # on nobody's list
 
 
+@pytest.mark.slow
 def test_every_checkpoint_lies_there_as_bundled_ones_do(
     hub: Any, online: Any, small_checkpoint: dict[str, bytes], tmp_path: Path
 ) -> None:
@@ -64,5 +65,6 @@ def test_a_repository_without_checkpoints_is_told(hub: Any, online: Any, tmp_pat
     assert told["reason"] == "hub-no-checkpoints" and f"{REPO} at {commit}" in told["message"]
 
 
+@pytest.mark.slow
 def test_offline_that_is_said(offline: Any, tmp_path: Path) -> None:
     assert offline.call(FETCH, REPO, 40 * "0", str(tmp_path))["reason"] == "hub-offline"

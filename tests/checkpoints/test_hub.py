@@ -78,6 +78,7 @@ def test_pulls_at_the_commit_and_a_second_time_without_asking(
     assert hub.log == []
 
 
+@pytest.mark.slow
 def test_lists_by_tag_and_author_whatever_the_server_sends(hub: Any, online: Any, small_checkpoint: Files) -> None:
     commit = hub.add("friend/listed", small_checkpoint)
     hub.add("friend/untagged", small_checkpoint, tags=["speech"])
@@ -200,6 +201,7 @@ def test_unknown_repository_and_commit(hub: Any, online: Any, small_checkpoint: 
     assert [problem["reason"] for problem in listing(online, "friend/gone")[1]] == ["hub-not-found"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("act", "reason"),
     [
@@ -254,6 +256,7 @@ def dripping(request: Any) -> None:
         return
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("act", "seconds", "reason"),
     [
@@ -320,6 +323,7 @@ def test_a_pickle_in_disguise_is_not_read_as_one(
 # config.json
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "changes", "reason"),
     [

@@ -24,6 +24,7 @@ REPO = "somebody/denoisers"
 ALLOWED = {"DENOISE_HUB_REPO": REPO}
 
 
+@pytest.mark.slow
 def test_what_is_published_can_be_listed_and_pulled(hub: Any, author: Any, online: Any, stored: Path) -> None:
     done = author.call(PUBLISH, REPO, str(stored))
     repo = hub.repos[REPO]
@@ -38,6 +39,7 @@ def test_what_is_published_can_be_listed_and_pulled(hub: Any, author: Any, onlin
     assert (Path(folder) / "model.safetensors").read_bytes() == (stored / "model.safetensors").read_bytes()
 
 
+@pytest.mark.slow
 def test_large_files_go_as_such_and_others_lie_beside_them(hub: Any, author: Any, stored: Path) -> None:
     graph = stored.parents[2] / "graph.onnx"
     graph.write_bytes(b"a graph")
@@ -47,6 +49,7 @@ def test_large_files_go_as_such_and_others_lie_beside_them(hub: Any, author: Any
     assert [line for line in hub.log if "/commit/" in line] == [f"POST /api/models/{REPO}/commit/main"]  # one commit
 
 
+@pytest.mark.slow
 def test_what_lies_there_stays_and_publishing_twice_is_once(hub: Any, author: Any, stored: Path) -> None:
     hub.add(REPO, {})
     hub.repos[REPO].files["other/loss/config.json"] = b"{}"
@@ -67,6 +70,7 @@ def test_a_checkpoint_that_nobody_could_load_is_not_sent(hub: Any, author: Any, 
     assert hub.log == [] and not hub.repos
 
 
+@pytest.mark.slow
 def test_whoever_may_not_write_is_told(hub: Any, online: Any, offline: Any, unreachable: Any, stored: Path) -> None:
     reasons = [client.call(PUBLISH, REPO, str(stored))["reason"] for client in (online, offline, unreachable)]
     assert reasons == ["hub-not-permitted", "hub-offline", "hub-unreachable"] and not hub.repos
@@ -95,6 +99,7 @@ def published(commanded: Run) -> Run:
     return lambda folder, *options, **more: commanded("publish", str(folder), "--repo", REPO, *options, **more)
 
 
+@pytest.mark.slow
 def test_a_causal_model_goes_with_a_graph_that_runs(
     hub: Any, published: Run, commanded: Run, tmp_path: Path, speech: Clip
 ) -> None:
@@ -119,6 +124,7 @@ def test_a_causal_model_goes_with_a_graph_that_runs(
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "said"),
     [("cnn/mse", ""), ("waveform/hybrid", "without an ONNX file: waveform cannot be exported frame by frame")],
@@ -130,6 +136,7 @@ def test_a_model_without_a_graph_goes_without(name: str, said: str, hub: Any, pu
     assert not [file for file in hub.repos[REPO].files if file.endswith(".onnx")]
 
 
+@pytest.mark.slow
 def test_where_the_package_for_graphs_is_missing_nothing_is_sent(hub: Any, published: Run, tmp_path: Path) -> None:
     (tmp_path / "onnx.py").write_text("raise ModuleNotFoundError(\"No module named 'onnx'\", name='onnx')")
     done = published(ROOT / "weights" / "gru" / "mse", path=str(tmp_path))
@@ -137,6 +144,7 @@ def test_where_the_package_for_graphs_is_missing_nothing_is_sent(hub: Any, publi
     assert hub.repos == {} and not [line for line in hub.log if "/commit/" in line]
 
 
+@pytest.mark.slow
 def test_the_command_publishes_and_tells_where(hub: Any, published: Run, stored: Path) -> None:
     done = published(stored, "--no-onnx")
     assert done.returncode == 0, done.stderr

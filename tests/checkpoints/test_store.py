@@ -85,6 +85,7 @@ def test_facts_are_read_from_the_module_and_the_file(stored: Path, module: nn.Mo
     assert sorted(path.name for path in stored.iterdir()) == ["README.md", "config.json", "model.safetensors"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(MODELS))
 def test_every_model_can_be_stored(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "macs_per_second", lambda model, config: 1)  # counted in tests/models

@@ -36,6 +36,7 @@ def test_it_states_what_it_is(name: str) -> None:
     assert 0 <= denoiser.delay < denoiser.latency <= longest
 
 
+@pytest.mark.slow
 @each
 @pytest.mark.parametrize("length", SIZES)
 def test_length_and_type_are_kept(name: str, length: int) -> None:
@@ -106,6 +107,7 @@ def test_silence_after_sound_gives_silence(name: str) -> None:
     assert clean[:, 12_000:].abs().max() < 1e-4
 
 
+@pytest.mark.slow
 @each
 @pytest.mark.parametrize("kind", ["impulse", "constant", "square", "tiny"])
 def test_odd_sounds_stay_finite_and_bounded(name: str, kind: str) -> None:
@@ -140,6 +142,7 @@ def test_rows_are_independent(name: str) -> None:
         torch.testing.assert_close(denoiser(noisy[row : row + 1])[0], both[row], rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 @each
 def test_the_output_is_aligned_with_the_input(name: str, speech: Clip) -> None:
     """The lag at which output and input agree best is none, to the sample."""

@@ -52,6 +52,7 @@ MOVING = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("snr", [0.0, 5.0])
 @pytest.mark.parametrize("kind", MOVING)
 def test_it_beats_plain_subtraction_on_noise_that_moves(kind: str, snr: float, speech: Clip) -> None:

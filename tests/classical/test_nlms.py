@@ -67,6 +67,7 @@ def two_microphones(speech: Clip, kind: str, snr_db: float, lead: int = 0) -> tu
     return clean, primary.astype(np.float64), np.concatenate([np.zeros(64), source])[: clean.size]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("taps", "mu", "lag"), [(512, 0.007, 3200), (64, 0.5, 1), (48, 1.9, 100)])
 def test_alone_it_is_the_slow_one(taps: int, mu: float, lag: int, speech: Clip) -> None:
     noisy = speech.samples[0, :16_000] + 0.02 * np.sin(np.arange(16_000) * 0.3)
@@ -76,6 +77,7 @@ def test_alone_it_is_the_slow_one(taps: int, mu: float, lag: int, speech: Clip) 
     assert np.abs(expected - noisy).max() > 1e-3  # it did something
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("taps", "mu", "lag"), [(256, 0.03, -64), (100, 0.5, 0), (64, 1.0, -100), (32, 0.2, 20)])
 def test_with_a_reference_it_is_the_slow_one(taps: int, mu: float, lag: int, speech: Clip) -> None:
     _, primary, reference = two_microphones(speech, "pink", 0.0)
@@ -85,6 +87,7 @@ def test_with_a_reference_it_is_the_slow_one(taps: int, mu: float, lag: int, spe
     assert np.abs(got - expected).max() < 1e-4 * np.abs(expected).max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "least"), [("white", 10.0), ("pink", 8.0), ("brown", 10.0), ("rain", 8.0)])
 def test_a_reference_cancels_the_noise(kind: str, least: float, speech: Clip) -> None:
     """Over 8 s from the first sample on; a filter that has settled does better, see below."""
@@ -112,6 +115,7 @@ def test_it_finds_the_path() -> None:
     assert 20 * np.log10(np.linalg.norm(found - np.pad(h, (0, 28))) / np.linalg.norm(h)) < -60
 
 
+@pytest.mark.slow
 def test_noise_that_reaches_the_reference_late_is_cancelled_too(speech: Clip) -> None:
     """2.5 ms late: what a filter without look-ahead cannot do."""
     clean, primary, reference = two_microphones(speech, "white", 0.0, lead=40)
@@ -130,6 +134,7 @@ def test_without_noise_in_the_reference_the_primary_comes_back(speech: Clip) -> 
     assert torch.equal(Nlms.with_reference()(rows), rows)
 
 
+@pytest.mark.slow
 def test_the_level_of_the_reference_does_not_matter(speech: Clip) -> None:
     _, primary, reference = two_microphones(speech, "pink", 0.0)
     loud, faint = (cancelled(Nlms.with_reference(), primary, gain * reference) for gain in (1.0, 0.001))
@@ -146,6 +151,7 @@ def test_a_reference_that_pauses_does_no_harm(speech: Clip) -> None:
     assert si_sdr(clean[back], out[back]) > si_sdr(clean[back], primary[back]) + 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hertz", [100.0, 1000.0, 3150.0])
 def test_alone_it_takes_a_tone_away(hertz: float) -> None:
     tone = 0.1 * np.sin(2 * np.pi * hertz * np.arange(10 * RATE) / RATE)

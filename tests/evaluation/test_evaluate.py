@@ -108,6 +108,7 @@ def test_a_summary_leaves_out_what_could_not_be_told() -> None:
 # scoring
 
 
+@pytest.mark.slow
 def test_the_noisy_row_is_the_metrics_of_the_files_themselves(folders: tuple[Path, Path]) -> None:
     pair = find_pairs(*folders)[1]
     clean, noisy = (soundfile.read(path, dtype="float32")[0] for path in (pair.clean, pair.noisy))

@@ -59,6 +59,7 @@ def test_every_loss_is_defined_and_aims_at_a_metric_that_is_measured() -> None:
     assert {loss.aims_at for loss in LOSSES.values()} - {None} <= set(keys("evaluate"))
 
 
+@pytest.mark.slow
 def test_the_page_shows_the_checkpoints_that_are_there(
     tmp_path: Path, speech: Clip, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -85,6 +85,7 @@ def test_the_fingerprint_is_of_the_bytes(folders: tuple[Path, Path]) -> None:
 # ------------------------------------------------------------------------------------------------------------- mixtures
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", NOISES)
 def test_the_snr_is_met_to_a_hundredth_of_a_decibel(clean: Path, kind: str) -> None:
     for seed, snr_db in enumerate([-10.0, -3.7, 0.0, 12.25, 30.0]):

@@ -112,6 +112,7 @@ def test_a_sweep_goes_from_end_to_end() -> None:
     assert bench.snrs() == (-10, -5, 0, 5, 10, 15, 20, 25, 30) and len(bench.snrs(2)) == 21
 
 
+@pytest.mark.slow
 def test_points_come_by_snr_and_system(swept: Sweep) -> None:
     assert [(point.snr_db, point.name) for point in swept.points] == [
         (snr_db, name) for snr_db in SNRS for name in ("nothing", "wiener")
@@ -147,6 +148,7 @@ def test_an_improvement_needs_both_values() -> None:
     assert bench.Point("a", 0.0, {"stoi": 0.4}, {}).improvement("stoi") is None
 
 
+@pytest.mark.slow
 def test_what_was_measured_is_remembered_by_content(in_pink: Ingredients, clean: Path) -> None:
     known, denoiser = Measurements(), Scaled(0.5)
     first = run(in_pink, [system("half", denoiser)], known, at=(0.0, 5.0))

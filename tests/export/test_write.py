@@ -50,6 +50,7 @@ def test_every_model_is_exported_or_told_why_not() -> None:
     assert {*EXPORTED, *REFUSED} == MODELS.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", EXPORTED)
 def test_sherpa_onnx_gives_the_samples_of_pytorch(
     model: str, exported: Export, weights: Callable[[str], Path], short: Clip, tmp_path: Path
@@ -73,6 +74,7 @@ def test_sherpa_onnx_gives_the_samples_of_pytorch(
     assert len(found) == len(sound) - late
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", EXPORTED)
 @pytest.mark.parametrize("blocks", [[1, 1, 2, 3], [64, 7], [150]])
 def test_a_graph_of_any_number_of_frames_gives_the_models_spectra(
@@ -158,6 +160,7 @@ def test_what_has_no_such_graph_is_refused(model: str, tmp_path: Path, short: Cl
     assert not list(tmp_path.glob("*onnx*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", [None, b"what was there"])
 def test_a_file_that_differs_is_not_left(
     before: bytes | None,
@@ -185,6 +188,7 @@ def test_a_file_that_differs_is_not_left(
     assert not before or target.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_eight_bits_are_smaller_and_nearly_the_same(exported: Export) -> None:
     small, whole = exported("autoencoder", "one", True), exported("autoencoder", "one")
     parameters = sum(each.numel() for each in build("autoencoder").parameters())

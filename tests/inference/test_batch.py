@@ -132,6 +132,7 @@ def test_nor_through_a_link(tree: Path, tmp_path: Path) -> None:
     assert getattr(outcome.error, "reason", None) == "onto-input"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sources", "results"),
     [

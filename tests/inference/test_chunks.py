@@ -57,6 +57,7 @@ def run(chunks: Chunks, signal: Tensor, block: int) -> Tensor:
     return torch.cat([*parts, chunks.finish()], dim=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plan", [SMALL, BARE], ids=["small", "bare"])
 @pytest.mark.parametrize("block", [1, 49, 50, 51, 97, 5000])
 @pytest.mark.parametrize("length", LENGTHS)

@@ -91,6 +91,7 @@ def test_an_identity_gives_every_rate_back(gain: Gain, rate: int, high_band: str
     np.testing.assert_allclose(run(gain(1.0), samples, rate, high_band=high_band), samples, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frames", [0, 1, 2, 255, 256, 257, 511, 512, 513, 1021, 4099])
 @pytest.mark.parametrize("rate", [8000, 16_000, 44_100, 48_000])
 def test_and_every_length(gain: Gain, rate: int, frames: int) -> None:
@@ -169,6 +170,7 @@ ENCODINGS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("container", "codec"), ENCODINGS)
 def test_strength_0_gives_the_samples_bit_for_bit(gain: Gain, tmp_path: Path, container: str, codec: str) -> None:
     source, out = tmp_path / f"in.{container}", tmp_path / f"out.{container}"
@@ -181,6 +183,7 @@ def test_strength_0_gives_the_samples_bit_for_bit(gain: Gain, tmp_path: Path, co
     assert rendered.removed is not None and not soundfile.read(rendered.removed)[0].any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("container", "codec"), [item for item in ENCODINGS if item[0] in ("wav", "flac")])
 @pytest.mark.parametrize("strength", [0.0, 100.0])
 def test_rate_channels_length_and_encoding_stay(
@@ -488,6 +491,7 @@ def test_progress_goes_from_0_to_1(
     assert all(step.speed is None or step.speed > 0 for step in steps) and told[-1].speed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("after", "settings"),
     [(after, Settings()) for after in (0, 3, 7, 10)]
@@ -535,6 +539,7 @@ ASKED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", ASKED)
 @pytest.mark.parametrize(("rate", "channels"), [(48_000, "each"), (44_100, "mid"), (16_000, "each"), (8000, "each")])
 def test_writing_on_the_way_gives_the_file_of_a_later_rendering(
@@ -602,6 +607,7 @@ def test_a_folder_that_cannot_be_written_is_said(gain: Gain, recording: Path, tm
 # -------------------------------------------------------------------------------------------------------------- preview
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("start", "seconds"), [(0.0, 1.0), (0.7, 1.5), (3.1, 0.5), (3.5, 10.0), (2.5, None)])
 def test_a_preview_is_a_part_of_the_whole(
     gain: Gain, recording: Path, tmp_path: Path, start: float, seconds: float | None
@@ -650,6 +656,7 @@ def test_a_preview_at_strength_0_is_a_part_and_no_copy(gain: Gain, recording: Pa
 # -------------------------------------------------------------------------------------------------------------- formats
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("container", ["wav", "flac", "ogg", "mp3", "m4a"])
 def test_every_format_can_be_asked_for(gain: Gain, recording: Path, tmp_path: Path, container: str) -> None:
     settings = Settings(container=container)
@@ -658,6 +665,7 @@ def test_every_format_can_be_asked_for(gain: Gain, recording: Path, tmp_path: Pa
     assert abs(rendered.info_out.frames - rendered.info_in.frames) < 3000  # mp3 pads
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("container", ["m4a", "mp4"])
 def test_sound_that_ffmpeg_reads_goes_through(gain: Gain, recording: Path, tmp_path: Path, container: str) -> None:
     source = tmp_path / f"in.{container}"
@@ -685,6 +693,7 @@ def test_another_container_keeps_the_bit_depth() -> None:
 # --------------------------------------------------------------------------------------------------- the real denoisers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(CLASSICAL))
 def test_every_denoiser_is_driven_as_if_it_heard_the_whole(
     name: str, speech: Clip, monkeypatch: pytest.MonkeyPatch
@@ -729,12 +738,14 @@ def voice(speech: Clip) -> Array:
     return speech.samples[:, : 4 * 16_000] + noise(1, 4 * 16_000, scale=0.002)
 
 
+@pytest.mark.slow
 def test_no_denoiser_hears_an_offset(voice: Array) -> None:
     for name, make in CLASSICAL.items():
         plain = run(make(), voice, 16_000)
         assert to_db(rms(run(make(), voice + np.float32(0.3), 16_000) - plain) / rms(plain)) < -35, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("model", "loss"), [("gru", "hybrid"), ("light-crn", "hybrid"), ("cnn", "hybrid")])
 @pytest.mark.parametrize("offset", [0.3, -0.05])
 def test_nor_does_a_neural_one(voice: Array, model: str, loss: str, offset: float) -> None:

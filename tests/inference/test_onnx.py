@@ -70,6 +70,7 @@ def says(**said: str | None) -> Change:
 # the contract
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frames", ["one", "any"])
 @pytest.mark.parametrize("name", ["gru", "band-df"])  # the latter hears a frame ahead
 def test_a_graph_is_the_denoiser_that_it_was_made_of(name: str, frames: Frames, tmp_path: Path, speech: Clip) -> None:
@@ -370,6 +371,7 @@ def bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return place
 
 
+@pytest.mark.slow
 def test_a_graph_beside_its_weights_runs_on_the_cpu_and_gives_their_samples(bundled: Path, speech: Clip) -> None:
     signal = torch.tensor(speech.samples[:, :30_000])
     quick = catalog.load("gru", "hybrid", "cpu")

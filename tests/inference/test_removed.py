@@ -23,6 +23,7 @@ def separated(folder: Path, rate: int, channels: int, treated: str = "each") -> 
     return engine.separate(folder / "in.wav", denoiser, folder / "work", channels=treated)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [Settings(), Settings(strength=40), Settings(high_band="drop"), Settings(0.0)])
 @pytest.mark.parametrize(
     ("rate", "channels", "treated"), [(16_000, 1, "each"), (44_100, 2, "each"), (48_000, 2, "mid")]

@@ -72,6 +72,7 @@ def test_an_older_report_is_of_the_whole(tmp_path: Path, report: dict[str, Any])
     assert replay.read(written(tmp_path, report)).selection == engine.Selection()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "wrong", [{"start": -1}, {"start": "0"}, {"end": 0.2}, {"noise_profile": [1]}, {"noise_profile": [2, 1]}]
 )
@@ -81,6 +82,7 @@ def test_a_report_of_no_stretch_is_none(tmp_path: Path, report: dict[str, Any], 
         replay.read(written(tmp_path, report))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("percent", [0, 1, 7, 29, 57.5, 80, 99, 100])
 def test_a_report_of_the_first_format_tells_strength_as_a_share(
     tmp_path: Path, report: dict[str, Any], percent: float
@@ -132,6 +134,7 @@ def _without(name: str) -> Callable[[dict[str, Any]], object]:
     return lambda report: {key: value for key, value in report.items() if key != name}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "spoil",
     [

@@ -63,6 +63,7 @@ def run(denoiser: Denoiser, samples: Array, rate: int, *selection: Any, channels
 # ---------------------------------------------------------------------------------------------------------- the stretch
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [8000, 16_000, 44_100, 44_101, 48_000, 96_000])
 @pytest.mark.parametrize(("start", "end"), [(0.7, 1.3), (0.0, 0.5), (1.5, None), (0.05, 99.0), (1.0, 1.004)])
 def test_it_fades_into_what_a_denoiser_makes_of_it(gain: Gain, rate: int, start: float, end: float | None) -> None:
@@ -75,6 +76,7 @@ def test_it_fades_into_what_a_denoiser_makes_of_it(gain: Gain, rate: int, start:
     assert found[:, around].tobytes() == samples[:, around].tobytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", ["each", "mid"])
 @pytest.mark.parametrize("high_band", ["follow", "keep", "drop"])
 @pytest.mark.parametrize("model", ["band-pass", "wiener", "nlms"])
@@ -88,6 +90,7 @@ def test_around_it_every_bit_stays(model: str, high_band: str, channels: str) ->
     assert not np.array_equal(found[:, 24_000:60_000], samples[:, 24_000:60_000])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", [257, 4801, 1 << 18])
 @pytest.mark.parametrize("rate", [16_000, 44_100])
 def test_however_the_sound_is_cut_into_blocks(
@@ -125,6 +128,7 @@ def test_an_offset_does_not_jump_where_it_ends(gain: Gain) -> None:
     assert np.abs(run(gain(0.0), samples, 16_000).samples[:, 17_000:47_000]).max() < 2e-3  # of the whole it is taken
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "subtype", "written"),
     [
@@ -167,6 +171,7 @@ def test_a_loudness_is_one_of_the_whole(tmp_path: Path) -> None:
     assert factor < 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [16_000, 44_100, 48_000])
 def test_what_is_kept_gives_the_same_once_more(tmp_path: Path, gain: Gain, rate: int) -> None:
     """Rendered in a second pass, and read in parts as a player does."""

@@ -69,6 +69,7 @@ def test_all_causal_models_are_tried() -> None:
     assert {"gru", "band-df", "light-crn", "dpcrn", "frcrn", "waveform", "autoencoder", *CLASSICAL} == set(CAUSAL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", CAUSAL)
 def test_every_causal_model_gives_the_samples_of_the_whole(model: str, speech: Clip) -> None:
     denoiser, sound = made(model, CAUSAL[model]), noisy(speech, 48_000, 1, 1.5)
@@ -133,6 +134,7 @@ def test_strength_changes_while_it_runs_and_without_a_click() -> None:
     assert (stream.strength, stream.max_attenuation_db) == (100, 20)
 
 
+@pytest.mark.slow
 def test_what_is_remembered_is_bounded() -> None:
     """Silence, so that it is quick: after any chunk less than a fifth of a second is in it."""
     stream, chunk = Stream(SpectralGain(0.5, Stft()), 48_000, 2), np.zeros((2, 4800), np.float32)

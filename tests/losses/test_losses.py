@@ -30,6 +30,7 @@ def total(name: str, estimate: Tensor, clean: Tensor, noisy: Tensor) -> Tensor:
     return torch.stack(list(LOSSES[name].function(estimate, clean, noisy).values())).sum()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("case", ["silence", "silent target", "silent estimate", "identical", "noise"])
 def test_gradients_are_finite(name: str, case: str) -> None:
@@ -51,6 +52,7 @@ def test_the_target_is_better_than_the_noisy(name: str) -> None:
     assert total(name, clean, clean, noisy) < total(name, noisy, clean, noisy)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_few_steps_on_one_mixture_lower_it(name: str) -> None:
     clean, noisy = sound(0), sound(0) + sound(1)
@@ -155,6 +157,7 @@ def mixtures(clean: np.ndarray, kinds: tuple[str, ...], snrs: tuple[float, ...])
     return [mix_at_snr(clean, sound, snr, 16_000)[0] for sound in drawn.values() for snr in snrs]
 
 
+@pytest.mark.slow
 def test_pesq_is_that_of_the_reference_implementation(speech: Clip) -> None:
     """Through the mapping of P.862.2, on voices in noises from -5 to 25 dB."""
     ours, theirs = [], []

@@ -58,6 +58,7 @@ def network(monkeypatch: pytest.MonkeyPatch) -> FakeNetwork:
 # DNSMOS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [4.9, 9.5, 11.2])
 def test_dnsmos_is_that_of_speechmos(seconds: float, noisy: Samples, monkeypatch: pytest.MonkeyPatch) -> None:
     from speechmos import dnsmos as theirs
@@ -73,6 +74,7 @@ def test_dnsmos_is_that_of_speechmos(seconds: float, noisy: Samples, monkeypatch
     assert found.ovrl == pytest.approx(expected["ovrl_mos"], abs=1e-3)
 
 
+@pytest.mark.slow
 def test_dnsmos_prefers_clean_speech_at_any_rate(speech: Clip, noisy: Samples) -> None:
     clean = resample(speech.samples[:, : 12 * RATE // 5], RATE, 44_100)[0]
     assert blind.dnsmos(clean, 44_100).ovrl > blind.dnsmos(noisy[: 12 * RATE // 5], RATE).ovrl + 0.5
@@ -149,6 +151,7 @@ def test_a_missing_package_is_named_and_the_warm_up_is_quiet(
     assert failures == []
 
 
+@pytest.mark.slow
 def test_librosa_is_not_imported(noisy: Samples) -> None:
     program = (
         "import sys, numpy as np; from denoise_app.metrics import blind;"
@@ -175,6 +178,7 @@ def errors(speech: Clip, kind: str) -> list[float]:
     return found
 
 
+@pytest.mark.slow
 def test_the_estimated_snr_is_as_wrong_as_its_docstring_says(speech: Clip) -> None:
     steady = np.array([errors(speech, kind) for kind in ("white", "pink", "brown", "rain", "hum")])
     typed = np.array(errors(speech, "keyboard"))
@@ -210,6 +214,7 @@ def test_awkward_lengths_are_estimated(length: int) -> None:
     assert blind.noise_floor_db(sound, RATE) <= 10 and blind.speech_level_db(sound, RATE) <= 10
 
 
+@pytest.mark.slow
 def test_of_a_long_recording_two_minutes_are_heard(monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[int] = []
 

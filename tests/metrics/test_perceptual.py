@@ -43,6 +43,7 @@ def test_another_rate_gives_nearly_the_same(judge: Judge, pair: tuple[Samples, S
     assert judge(clean, noisy, 44_100) == pytest.approx(judge(*pair, RATE), abs=0.03)
 
 
+@pytest.mark.slow
 @every_judge
 def test_more_noise_is_worse(judge: Judge, pair: tuple[Samples, Samples]) -> None:
     clean, noisy = pair

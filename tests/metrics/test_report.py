@@ -40,6 +40,7 @@ def one_run(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return runs
 
 
+@pytest.mark.slow
 def test_every_metric_improves_its_own_way(trio: tuple[Samples, Samples, Samples]) -> None:
     measured = measure(trio[0], trio[1], RATE, trio[2])
     assert list(measured) == list(METRICS)

@@ -31,6 +31,7 @@ def sound(batch: int, length: int, seed: int = 0) -> Tensor:
     return 0.1 * torch.randn(batch, length, generator=torch.Generator().manual_seed(seed))
 
 
+@pytest.mark.slow
 def test_a_model_without_memory_is_built_without_torchs_compiler() -> None:
     """A server that reads a checkpoint builds its model so; the compiler and what it brings would stay in memory."""
     script = (
@@ -46,6 +47,7 @@ def test_a_model_without_memory_is_built_without_torchs_compiler() -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", LENGTHS)
 def test_length_stays(name: str, length: int) -> None:
     noisy = sound(2, length)
@@ -63,6 +65,7 @@ def test_states_the_contract(name: str) -> None:
     assert isinstance(model, StreamingDenoiser) == model.causal
 
 
+@pytest.mark.slow
 def test_batch_rows_do_not_meet(name: str) -> None:
     model, noisy = fresh(name), sound(3, 5000)
     with torch.inference_mode():
@@ -76,6 +79,7 @@ def test_silence_gives_silence(name: str) -> None:
         assert fresh(name)(torch.zeros(1, 4000)).abs().max() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gain", [0.03, 5.0])
 def test_a_gain_in_is_the_same_gain_out(name: str, gain: float) -> None:
     model, noisy = fresh(name), sound(1, 16_000)
@@ -83,6 +87,7 @@ def test_a_gain_in_is_the_same_gain_out(name: str, gain: float) -> None:
         torch.testing.assert_close(model(gain * noisy), gain * model(noisy), rtol=1e-3, atol=1e-4 * gain)
 
 
+@pytest.mark.slow
 def test_gradient_reaches_every_parameter(name: str) -> None:
     model = fresh(name).train()
     model(sound(2, 8000)).square().sum().backward()
@@ -118,6 +123,7 @@ def test_later_input_never_changes_earlier_output(name: str) -> None:
     assert not torch.allclose(before[:, cut:], after[:, cut:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hops", [1, 3, 16])
 def test_blocks_give_what_the_whole_gives(name: str, hops: int) -> None:
     model = fresh(name)
@@ -136,6 +142,7 @@ def test_blocks_give_what_the_whole_gives(name: str, hops: int) -> None:
     assert torch.allclose(streamed, whole, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_docstring_counts_are_true(name: str) -> None:
     text = sys.modules[MODELS[name][1].__module__].__doc__ or ""
     parameters = re.search(r"^Parameters: ([\d,]+)$", text, re.M)

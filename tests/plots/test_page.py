@@ -24,6 +24,7 @@ def panels(seconds: float, count: int = 3) -> list[tuple[str, object]]:
     return [(f"Panel <{k}>", spectrogram_db(sound, RATE)) for k, sound in enumerate(sounds)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seconds", "count"), [(0.05, 1), (3.0, 3), (40.0, 7)])
 def test_it_is_below_a_megabyte_and_needs_nothing_else(seconds: float, count: int) -> None:
     made = page(panels(seconds, count), "talk.wav", "en")  # type: ignore[arg-type]

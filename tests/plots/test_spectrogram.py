@@ -79,6 +79,7 @@ def test_blocks_of_any_length_give_the_same(block: int, columns: int) -> None:
     assert blockwise.bands.shape == whole.bands.shape
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frames", [0, 1, 127, 128, 129, 255, 256, 257, 997])
 def test_awkward_lengths_are_drawn(frames: int) -> None:
     data = spectrogram_db(hiss(frames), RATE)
@@ -277,6 +278,7 @@ def test_all_panels_share_range_colours_and_axes(panels: list[SpectrogramData], 
     assert all(upper[0] > lower[1] for upper, lower in pairwise(domains))
 
 
+@pytest.mark.slow
 def test_the_names_stand_in_the_panels_and_no_title_in_the_layout(panels: list[SpectrogramData]) -> None:
     words = Words("降噪前", "降噪后", "被去除", time="时间", frequency="频率", attenuation="语音衰减")
     figure = linked_figure(panels, speech_attenuation(*panels[:2]), words=words)

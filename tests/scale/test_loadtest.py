@@ -107,6 +107,7 @@ def page() -> Iterator[Page]:
     made.server.server_close()
 
 
+@pytest.mark.slow
 def test_everybody_gets_their_own_and_is_somebody_else(page: Page) -> None:
     found = run(page.url, PLAN)
     assert found["exact"] >= 3 and found["wrong"] == 0 and found["problems"] == []
@@ -116,18 +117,21 @@ def test_everybody_gets_their_own_and_is_somebody_else(page: Page) -> None:
     assert re.fullmatch(rb"RIFF.{40}.{3200}", page.files["/files/0"], re.S)
 
 
+@pytest.mark.slow
 def test_the_result_of_another_is_seen(page: Page) -> None:
     page.answer = lambda result, count: result if count <= PLAN.users else page.files["/files/0"] + b"one"
     found = run(page.url, PLAN)
     assert found["wrong"] > 0 and any("not the user's own samples" in problem for problem in found["problems"])
 
 
+@pytest.mark.slow
 def test_clips_that_become_the_same_tell_nothing(page: Page) -> None:
     page.answer = lambda result, count: b"silence"
     with pytest.raises(Failed, match="same file"):
         run(page.url, PLAN)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("headers", "body", "problem"),
     [
@@ -147,6 +151,7 @@ def test_a_refusal_says_why_and_when_to_come_again(
     assert [problem in told for told in found["problems"]] == ([] if problem is None else [True])
 
 
+@pytest.mark.slow
 def test_memory_that_stays_is_a_problem(page: Page) -> None:
     page.memory = [10**8, 6 * 10**8, 3 * 10**8]
     assert run(page.url, PLAN)["problems"] == ["191 MiB more are held than before"]
@@ -156,6 +161,7 @@ def test_memory_that_stays_is_a_problem(page: Page) -> None:
     assert run(page.url, PLAN)["problems"] == ["the page does not tell its memory at /metrics"]
 
 
+@pytest.mark.slow
 def test_a_page_that_breaks_is_told(page: Page) -> None:
     page.refuse = lambda count: (500, {}, b'{"detail": "It failed."}') if count >= PLAN.users else None
     found = run(page.url, PLAN)
@@ -169,6 +175,7 @@ def test_clips_of_users_differ_and_are_the_same_again() -> None:
 # ---------------------------------------------------------------------------------------------------------- the command
 
 
+@pytest.mark.slow
 def test_the_command_tells_the_figures_and_fails_where_something_is_wrong(
     page: Page, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -209,6 +216,7 @@ def test_a_page_that_is_not_there_is_told(capsys: pytest.CaptureFixture[str]) ->
     assert "error: http://127.0.0.1:9/ does not answer: " in (said := capsys.readouterr().err) and "refused" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ready", "said"),
     [

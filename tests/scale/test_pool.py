@@ -35,6 +35,7 @@ def left(place: Path) -> list[Path]:
     return list(place.rglob(f"{batch.SCRATCH}*"))
 
 
+@pytest.mark.slow
 def test_each_file_is_denoised_once_and_each_process_loads_once(tmp_path: Path) -> None:
     items = folder(tmp_path, 6).items
     work = Deadly(**PLAIN_WORK, place=str(tmp_path))
@@ -47,6 +48,7 @@ def test_each_file_is_denoised_once_and_each_process_loads_once(tmp_path: Path) 
     assert soundfile.info(tmp_path / "out" / "005.wav").frames == 1600
 
 
+@pytest.mark.slow
 def test_a_killed_process_is_replaced_and_its_file_tried_again(tmp_path: Path) -> None:
     items = folder(tmp_path, 4, loud=1).items
     found = list(pool.run(items, Deadly(**PLAIN_WORK, place=str(tmp_path), times=1), 1))
@@ -55,6 +57,7 @@ def test_a_killed_process_is_replaced_and_its_file_tried_again(tmp_path: Path) -
     assert left(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_a_file_that_kills_twice_is_reported_and_the_others_are_done(tmp_path: Path) -> None:
     items = folder(tmp_path, 4, loud=1).items
     found = list(pool.run(items, Deadly(**PLAIN_WORK, place=str(tmp_path), times=9), 2))
@@ -65,18 +68,21 @@ def test_a_file_that_kills_twice_is_reported_and_the_others_are_done(tmp_path: P
     assert left(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_processes_that_cannot_begin_end_the_batch(tmp_path: Path) -> None:
     with pytest.raises(ScaleError) as caught:
         list(pool.run(folder(tmp_path).items, Stillborn(**PLAIN_WORK), 1))
     assert caught.value.reason == "workers-fail" and "status 7" in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_denoiser_that_cannot_be_loaded_is_told_as_ever(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError) as caught:
         list(pool.run(folder(tmp_path).items, Work("nonesuch", None, None, Settings()), 1))
     assert caught.value.reason == "no-such-model"
 
 
+@pytest.mark.slow
 def test_bad_files_are_rows_like_others(tmp_path: Path) -> None:
     items = list(folder(tmp_path, 3).items)
     (tmp_path / "in" / "001.wav").unlink()  # vanished since it was planned
@@ -84,6 +90,7 @@ def test_bad_files_are_rows_like_others(tmp_path: Path) -> None:
     assert reasons(list(pool.run(items, PLAIN, 1))) == {"000.wav": None, "001.wav": "missing", "002.wav": "not-audio"}
 
 
+@pytest.mark.slow
 def test_no_input_is_written_onto(tmp_path: Path) -> None:
     sound(tmp_path / "a.wav")
     before = (tmp_path / "a.wav").read_bytes()
@@ -91,6 +98,7 @@ def test_no_input_is_written_onto(tmp_path: Path) -> None:
     assert reasons(found) == {"a.wav": "onto-input"} and (tmp_path / "a.wav").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_closed_batch_leaves_nothing_of_what_is_in_hand(tmp_path: Path) -> None:
     items = folder(tmp_path, 3, loud=1).items
     work = Slow(**PLAIN_WORK, place=str(tmp_path))

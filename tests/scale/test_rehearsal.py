@@ -98,6 +98,7 @@ def failures(place: Path, fault: str, port: int) -> list[str]:
     return [one.text for one in check(faulty(place, fault), port, patience=30) if not one.passed]
 
 
+@pytest.mark.slow
 def test_a_good_one_passes_twice(space: Path, port: int) -> None:
     told: list[object] = []
     found = check(space, port, on_finding=told.append)
@@ -109,6 +110,7 @@ def test_a_good_one_passes_twice(space: Path, port: int) -> None:
     assert not (space / "told.json").exists()  # a copy is started
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
@@ -122,11 +124,13 @@ def test_what_is_wrong_is_seen_both_times(tmp_path: Path, port: int, fault: str,
     assert failures(tmp_path, fault, port) == [said, said]
 
 
+@pytest.mark.slow
 def test_one_that_does_not_start_is_told_with_its_last_words(tmp_path: Path, port: int) -> None:
     first, second = failures(tmp_path, "start", port)
     assert first == second == "the server ended with 1 before it was ready\n  something is missing here"
 
 
+@pytest.mark.slow
 def test_one_that_does_not_end_is_told_and_killed(tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     code = "import sys\nfrom denoise_app.scale import rehearsal\nrehearsal.END_SECONDS = 0.5\nrehearsal.main()"
     (tmp_path / "home").mkdir()
@@ -138,6 +142,7 @@ def test_one_that_does_not_end_is_told_and_killed(tmp_path: Path, port: int, mon
     assert not listens(port)
 
 
+@pytest.mark.slow
 def test_the_server_goes_with_whoever_stops_listening(tmp_path: Path, port: int) -> None:
     (tmp_path / "home").mkdir()
     stage = Stage(str(faulty(tmp_path, "SIGTERM")), str(tmp_path / "home"), port, alone=False)
@@ -147,6 +152,7 @@ def test_the_server_goes_with_whoever_stops_listening(tmp_path: Path, port: int)
     until_gone(port)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux ends a process with its parent")
 def test_the_server_goes_with_whoever_is_killed(tmp_path: Path, port: int) -> None:
     (tmp_path / "home").mkdir()
@@ -175,6 +181,7 @@ def until_gone(port: int) -> None:
     raise AssertionError("the server is still there")
 
 
+@pytest.mark.slow
 def test_it_is_told_what_a_host_tells_and_no_more(tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DENOISE_WEIGHTS", "elsewhere")
     monkeypatch.setenv("HF_TOKEN", "a secret")
@@ -188,6 +195,7 @@ def test_it_is_told_what_a_host_tells_and_no_more(tmp_path: Path, port: int, mon
     assert "DENOISE_WEIGHTS" not in told and "HF_TOKEN" not in told
 
 
+@pytest.mark.slow
 def test_root_starts_it_as_another_user_in_a_copy_that_is_its_own(
     tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,6 +205,7 @@ def test_root_starts_it_as_another_user_in_a_copy_that_is_its_own(
     assert texts.count("run by uid 1000") == 2
 
 
+@pytest.mark.slow
 def test_a_network_that_cannot_be_left_is_told(tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "home").mkdir()
     stage = Stage(str(faulty(tmp_path, "")), str(tmp_path / "home"), port)

@@ -66,6 +66,7 @@ def test_a_changed_or_missing_result_is_made_again(done: Manifest, tmp_path: Pat
     assert todo(tmp_path, done) == ["000.wav", "001.wav", "002.wav"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [

@@ -175,6 +175,7 @@ def whole(sound: np.ndarray, rate: int, key: str) -> np.ndarray:
 # ------------------------------------------------------------------------------------------------------------- samples
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "loss", "rate"), [("wiener", None, 16_000), ("dpcrn", "pesq", 16_000), ("gru", "hybrid", 48_000)]
 )
@@ -189,6 +190,7 @@ def test_what_comes_back_is_the_whole_sound_denoised(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [8000, 16_000, 44_100, 48_000])
 def test_no_more_is_held_than_was_said(server: Server, rate: int) -> None:
     with server.connect() as socket:
@@ -215,6 +217,7 @@ def test_strength_changes_while_it_runs(server: Server, noisy: np.ndarray) -> No
         assert refusal(socket) == "bad-strength"
 
 
+@pytest.mark.slow
 def test_a_second_tells_how_it_does_and_time_comes_back(server: Server) -> None:
     with server.session() as socket:
         socket.send(json.dumps({"time": 12.5}))
@@ -227,6 +230,7 @@ def test_a_second_tells_how_it_does_and_time_comes_back(server: Server) -> None:
     assert 0 < status["mean_ms"] <= status["worst_ms"]
 
 
+@pytest.mark.slow
 def test_a_session_that_was_cut_is_taken_up_again(server: Server, noisy: np.ndarray) -> None:
     with server.connect() as socket:
         socket.send(server.hello())
@@ -243,6 +247,7 @@ def test_a_session_that_was_cut_is_taken_up_again(server: Server, noisy: np.ndar
 # ----------------------------------------------------------------------------------------------------------- bad input
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("reason", "message"),
     [
@@ -275,6 +280,7 @@ def test_what_is_no_sound_ends_the_session_in_a_sentence(server: Server, reason:
     assert server.settled(0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("reason", "said"),
     [
@@ -307,6 +313,7 @@ def test_what_cannot_be_had_is_told(server: Server, reason: str, said: dict[str,
     assert server.settled(0)
 
 
+@pytest.mark.slow
 def test_sound_before_a_word_and_no_word_at_all_are_refused(server: Server, start: Callable[..., Server]) -> None:
     with server.connect() as socket:
         socket.send(bytes(1024))
@@ -324,6 +331,7 @@ def test_a_message_that_nobody_should_read_ends_by_the_protocol(server: Server) 
         assert closed.value.rcvd is not None and closed.value.rcvd.code == 1009
 
 
+@pytest.mark.slow
 def test_a_token_opens_one_session_and_not_for_ever(server: Server, start: Callable[..., Server]) -> None:
     token = server.token()
     with server.session(token=token), server.connect() as other:
@@ -348,6 +356,7 @@ def test_sentences_are_in_the_language_of_the_browser(server: Server) -> None:
         assert told(socket)["sentence"] == say_in("zh")("refused.live-token")
 
 
+@pytest.mark.slow
 def test_silence_on_the_line_ends_it_even_where_there_is_talk(start: Callable[..., Server]) -> None:
     server = start(idle=0.5)
     with server.session() as socket:
@@ -405,6 +414,7 @@ def test_one_household_of_ipv6_is_one_client(server: Server) -> None:
     assert server.settled(0)
 
 
+@pytest.mark.slow
 def test_a_server_of_one_place_serves_anybody(start: Callable[..., Server]) -> None:
     server = start(sessions=1)
     with server.session(ONE):
@@ -414,6 +424,7 @@ def test_a_server_of_one_place_serves_anybody(start: Callable[..., Server]) -> N
         pass
 
 
+@pytest.mark.slow
 def test_one_client_that_says_nothing_keeps_nobody_else_out(start: Callable[..., Server]) -> None:
     server = start(strangers=20, hello=30.0)
     crowd = [server.connect(ONE) for _ in range(30)]
@@ -439,6 +450,7 @@ def test_a_crowd_of_clients_that_ask_for_tokens_takes_bounded_memory() -> None:
     assert not tokens.redeem(first) and tokens.redeem(held[0])
 
 
+@pytest.mark.slow
 def test_sessions_refusals_and_late_chunks_are_counted(start: Callable[..., Server]) -> None:
     server = start(sessions=1)
     with server.session() as socket:
@@ -504,6 +516,7 @@ def spoken(socket: ClientConnection, sound: np.ndarray) -> np.ndarray:
     return answered(socket, sound[:0], 256, len(sound) - 4000)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="open files are counted in /proc")
 @pytest.mark.parametrize("clients", [1, 250])
 def test_a_thousand_at_once_touch_no_session_and_leave_nothing(
@@ -525,6 +538,7 @@ def test_a_thousand_at_once_touch_no_session_and_leave_nothing(
         assert told(socket) == {"type": "echo", "time": 1}
 
 
+@pytest.mark.slow
 def test_a_crowd_that_says_nothing_keeps_nobody_out_for_long(start: Callable[..., Server]) -> None:
     server = start(strangers=20, hello=2.0)
     crowd = [server.connect() for _ in range(100)]
@@ -534,6 +548,7 @@ def test_a_crowd_that_says_nothing_keeps_nobody_out_for_long(start: Callable[...
         assert len(answered(socket, np.zeros(1024, np.float32), 256, 512)) == 512
 
 
+@pytest.mark.slow
 def test_sound_that_a_hitch_held_back_is_taken_and_more_is_not(start: Callable[..., Server], noisy: np.ndarray) -> None:
     server = start(ahead=0.5, late=2.0, behind=0.5)
     with server.session(max_queue=None) as socket:
@@ -546,6 +561,7 @@ def test_sound_that_a_hitch_held_back_is_taken_and_more_is_not(start: Callable[.
         assert refusal(socket) == "live-fast"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flood", [bytes(FRAME_BYTES), bytes(4), b"", json.dumps({"time": 0})])
 def test_a_flood_ends_its_own_session_and_no_other(
     start: Callable[..., Server], noisy: np.ndarray, flood: str | bytes
@@ -573,6 +589,7 @@ def test_a_flood_ends_its_own_session_and_no_other(
     assert server.settled(0)
 
 
+@pytest.mark.slow
 def test_who_does_not_listen_is_cut_off(start: Callable[..., Server]) -> None:
     server = start(behind=0.5)
     with server.connect(max_queue=1) as deaf:
@@ -585,6 +602,7 @@ def test_who_does_not_listen_is_cut_off(start: Callable[..., Server]) -> None:
         assert server.settled(0)
 
 
+@pytest.mark.slow
 def test_the_end_of_the_program_is_told(start: Callable[..., Server]) -> None:
     server = start()
     with server.session() as socket:

@@ -201,6 +201,7 @@ def test_weights_are_pinned_by_a_whole_commit(text: str) -> None:
         Pinned.of(text)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_told_and_nothing_is_left(checkout: Path, tmp_path: Path) -> None:
     """A process that may write no file of more than 10 kB stands for it; in bytes the rest fits."""
     (checkout / "weights/gru/hybrid/model.safetensors").write_bytes(bytes(20_000))

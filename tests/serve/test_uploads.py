@@ -79,6 +79,7 @@ def test_a_sweep_takes_what_is_old_but_nothing_that_arrives(uploads: Uploads) ->
     assert list(uploads.root.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_uploads_may_come_and_go_while_others_are_counted_and_swept(tmp_path: Path) -> None:
     uploads, ended, failed = Uploads(tmp_path, LIMITS, free=lambda path: 10**9), threading.Event(), []
 

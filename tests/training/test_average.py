@@ -31,6 +31,7 @@ def weights(folder: Path) -> dict[str, Tensor]:
     return store.load(folder)[0].state_dict()
 
 
+@pytest.mark.slow
 def test_it_is_the_mean_and_tells_of_what(tmp_path: Path) -> None:
     ours = [saved(tmp_path, seed) for seed in (1, 2, 3)]
     made = average(ours, tmp_path / "mean")
@@ -51,6 +52,7 @@ def test_a_checkpoint_with_itself_is_itself_in_its_own_place(tmp_path: Path) -> 
     assert all(torch.equal(value, before[name]) for name, value in weights(one).items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("model", "sizes"), [("gru", {**SIZES, "hidden": 16}), ("light-crn", {"channels": 8})])
 def test_others_are_refused_and_nothing_is_written(tmp_path: Path, model: str, sizes: dict[str, Any]) -> None:
     pair = [saved(tmp_path, 1), saved(tmp_path, 2, model, sizes)]

@@ -65,6 +65,7 @@ def test_a_short_run_leaves_a_checkpoint(config: TrainConfig) -> None:
     assert list((config.out / "tensorboard").glob("events*"))
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss_on_its_own_mixtures(config: TrainConfig) -> None:
     config = replace(config, steps=60, learning_rate=2e-2, recipe=replace(config.recipe, room=0.0))
     mixer = loop.make_mixer(config, loop.load_corpora(config, 16_000, quiet), torch.device("cpu"))
@@ -94,6 +95,7 @@ def same(ours: Any, theirs: Any) -> bool:
     return torch.equal(ours, theirs) if isinstance(ours, torch.Tensor) else bool(ours == theirs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("budget", [{"steps": 8}, {"minutes": 8 / 60}], ids=["steps", "minutes"])
 def test_resumed_run_equals_one_that_was_never_stopped(
     budget: dict[str, Any], config: TrainConfig, monkeypatch: pytest.MonkeyPatch
@@ -250,6 +252,7 @@ def test_a_start_that_does_not_fit_is_refused(config: TrainConfig, monkeypatch: 
     assert not begun.out.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hours", ["many", None])
 def test_a_start_that_cannot_tell_its_hours_counts_as_none(hours: object, config: TrainConfig) -> None:
     train(config, quiet)
@@ -271,6 +274,7 @@ def test_a_start_whose_hours_are_of_no_known_form_is_refused(config: TrainConfig
         train(replace(config, out=config.out.with_name("tuned"), init=config.out), quiet)
 
 
+@pytest.mark.slow
 def test_what_the_start_scores_is_told_before_the_first_step(config: TrainConfig) -> None:
     train(config, quiet)
     pairs = replace(config, valid_clean=config.clean / "a", valid_noisy=config.clean / "a", valid_pairs=2)
@@ -286,6 +290,7 @@ def test_what_the_start_scores_is_told_before_the_first_step(config: TrainConfig
     assert load(tuned.out)[1].training["init"] == begun, "resuming need not name it again"
 
 
+@pytest.mark.slow
 def test_other_sound_or_another_recipe_is_told_on_resuming(config: TrainConfig, tmp_path: Path) -> None:
     config = replace(config, clean=shutil.copytree(config.clean, tmp_path / "speech"))
     train(config, quiet)
@@ -356,6 +361,7 @@ def test_the_average_follows_the_weights(config: TrainConfig) -> None:
     assert all(torch.allclose(value, before[key] + 0.5) for key, value in run.average.state_dict().items())
 
 
+@pytest.mark.slow
 def test_any_number_of_validations_leaves_a_checkpoint_that_loads(config: TrainConfig) -> None:
     train(config, quiet)
     saved = state(config.out)
@@ -368,6 +374,7 @@ def test_any_number_of_validations_leaves_a_checkpoint_that_loads(config: TrainC
     assert len(state(config.out)["curve"]) > 5000
 
 
+@pytest.mark.slow
 def test_the_best_state_is_kept_also_over_a_resume(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     ranks = iter([2.0, 1.0, 3.0, 2.5])
     monkeypatch.setattr(Validator, "rank", lambda *_: next(ranks))
@@ -418,6 +425,7 @@ def test_a_loss_that_lacks_its_package_is_refused_at_once(
         train(config, quiet)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["cut", "old", "other"])
 def test_a_state_that_cannot_be_read_says_so(change: str, config: TrainConfig) -> None:
     train(config, quiet)

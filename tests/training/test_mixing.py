@@ -28,6 +28,7 @@ def mixer(sounds: Path, cache: Path, recipe: Recipe, rooms: int = 3) -> Mixer:
     return Mixer(recipe, speech, noise, bank, torch.device("cpu"))
 
 
+@pytest.mark.slow
 def test_same_seed_and_step_give_the_same_batch(sounds: Path, tmp_path: Path) -> None:
     first, second = mixer(sounds, tmp_path, Recipe()), mixer(sounds, tmp_path, Recipe())
     for ours, theirs in zip(first.batch(3, 5), second.batch(3, 5), strict=True):

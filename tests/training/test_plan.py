@@ -217,6 +217,7 @@ def _begin(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
         assert train(config, status).steps == 1
 
 
+@pytest.mark.slow
 def test_an_interruption_ends_the_processes_and_starts_no_more(
     tmp_path: Path, above: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -235,6 +236,7 @@ def test_an_interruption_ends_the_processes_and_starts_no_more(
     assert lines[-1] == "gru/mse: interrupted; the same command goes on"
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_a_run_still_imports_is_an_interruption(
     tmp_path: Path, above: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -252,6 +254,7 @@ def test_ctrl_c_while_a_run_still_imports_is_an_interruption(
     assert signal.getsignal(signal.SIGINT) is before
 
 
+@pytest.mark.slow
 def test_the_plan_of_the_bundled_weights_is_whole(above: dict[str, Any]) -> None:
     """Each model has `hybrid`; in a lab all losses have one start, one order of data and one budget.
 

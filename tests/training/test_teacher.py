@@ -58,6 +58,7 @@ def test_the_loss_is_shared_between_the_clean_speech_and_what_the_teacher_says(c
     assert not torch.allclose(alone, taught)
 
 
+@pytest.mark.slow
 def test_a_small_model_comes_nearer_to_its_teacher(checkpoint: Path) -> None:
     """With nothing else to learn from: the clean speech counts for nothing."""
     teacher = Teacher(checkpoint, 16_000, CPU)

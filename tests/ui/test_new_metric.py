@@ -90,6 +90,7 @@ def board_of(pair: PairFiles) -> Board:
     return {"format_version": FORMAT_VERSION, "data": {"about": "one pair"}, "rows": rows}
 
 
+@pytest.mark.slow
 def test_it_is_measured(row: Metric, pair: PairFiles) -> None:
     sides = pair.load()
     clean = sides.clean if row.needs_reference else None

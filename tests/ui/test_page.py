@@ -60,6 +60,7 @@ def samples(path: str | Path) -> np.ndarray:
     return soundfile.read(path, dtype="float32", always_2d=True)[0]
 
 
+@pytest.mark.slow
 def test_the_page_says_where_outcomes_of_blind_tests_are_sent(
     make_worker: Callable[[], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -74,6 +75,7 @@ def test_the_page_says_where_outcomes_of_blind_tests_are_sent(
 # ------------------------------------------------------------------------------------------------------------ /denoise
 
 
+@pytest.mark.slow
 def test_denoise_is_all_that_programs_may_call(client: Client) -> None:
     described = client.view_api(print_info=False, return_format="dict")
     assert list(described["named_endpoints"]) == ["/denoise"] and not described["unnamed_endpoints"]
@@ -105,6 +107,7 @@ def test_denoise_is_all_that_programs_may_call(client: Client) -> None:
     assert told["description"].startswith("Speech without its noise")
 
 
+@pytest.mark.slow
 def test_a_file_comes_back_without_what_was_removed(server: Server, client: Client, recording: Make) -> None:
     path = recording("a talk.wav", seconds=2.0, rate=48_000, channels=2, codec="PCM_24")
     denoised, removed, report = client.predict(handle_file(path), api_name="/denoise")
@@ -115,6 +118,7 @@ def test_a_file_comes_back_without_what_was_removed(server: Server, client: Clie
     assert [path for path in server.visits.rglob("*") if path.is_file()] == []
 
 
+@pytest.mark.slow
 def test_settings_of_a_call_are_kept(client: Client, recording: Make) -> None:
     settings = {"model": "half", "loss": "log-mag", "strength": 0, "format": "flac", "bit_depth": 24, "channels": "mid"}
     path = recording()
@@ -124,6 +128,7 @@ def test_settings_of_a_call_are_kept(client: Client, recording: Make) -> None:
     assert report["denoiser"]["loss"] == "log-mag" and report["settings"]["strength"] == 0
 
 
+@pytest.mark.slow
 def test_a_stretch_of_a_call_is_kept(client: Client, recording: Make) -> None:
     path = recording(seconds=3.0)
     denoised, _, report = client.predict(handle_file(path), start=1, end=2, api_name="/denoise")
@@ -135,6 +140,7 @@ def test_a_stretch_of_a_call_is_kept(client: Client, recording: Make) -> None:
     assert report["settings"]["noise_profile"] is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
@@ -151,6 +157,7 @@ def test_a_stretch_that_cannot_be_is_told(client: Client, recording: Make, wrong
         client.predict(handle_file(recording()), **wrong, api_name="/denoise")
 
 
+@pytest.mark.slow
 def test_a_track_of_a_call_is_kept(client: Client, recording: Make, tmp_path: Path) -> None:
     first, second = recording("one.wav", seconds=2.0), recording("two.wav", seconds=1.7)
     path = tmp_path / "both.mka"
@@ -205,6 +212,7 @@ def bad_file(kind: str, folder: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "told"),
     [
@@ -228,6 +236,7 @@ def test_bad_input_is_told_in_a_sentence_without_a_path(
     assert [path for path in server.visits.rglob("*") if path.is_file()] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
@@ -302,6 +311,7 @@ def test_files_of_the_server_cannot_be_named(server: Server, recording: Make) ->
         assert ENGLISH["error.bad-call"] in answer.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("audio", [5, "x", True, [], {}, {"path": None}, {"path": 5}, {"url": "http://127.0.0.1:1/"}])
 def test_what_is_no_upload_is_answered_in_a_sentence(server: Server, audio: object) -> None:
     said = answered(server, [audio, "", "", 100, 60, "follow", 0, -1, "each", "", 0, 0])
@@ -325,6 +335,7 @@ def answered(server: Server, data: list[object], headers: dict[str, str] | None 
     return said
 
 
+@pytest.mark.slow
 def test_notes_are_in_the_answer(client: Client, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "dc.wav", np.random.default_rng(0).uniform(-0.1, 0.1, 16_000) + 0.2, 16_000)
     _, _, report = client.predict(handle_file(tmp_path / "dc.wav"), api_name="/denoise")

@@ -171,6 +171,7 @@ def named(text: str) -> set[str]:
     return set(re.findall(r"\bdenoise_[a-z_]+", text))
 
 
+@pytest.mark.slow
 def test_alerts_dashboard_and_scaling_name_what_is_counted(told: str) -> None:
     rules = yaml.safe_load((SERVICE / "alerts.yaml").read_text())["groups"][0]["rules"]
     dashboard = json.loads((SERVICE / "dashboard.json").read_text())
@@ -230,6 +231,7 @@ def test_what_the_image_copies_is_sent_to_whoever_builds_it() -> None:
     assert [line for line in lines[1:] if not line.startswith("!")] == ["**/__pycache__"]
 
 
+@pytest.mark.slow
 def test_replicas_share_nothing_and_have_time_to_drain() -> None:
     services = yaml.safe_load((SERVICE / "compose.yaml").read_text())["services"]
     pages = [services[name] for name in ("one", "two")]

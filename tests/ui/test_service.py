@@ -70,6 +70,7 @@ def server(tmp_path: Path, make_worker: Callable[[], Any], monkeypatch: pytest.M
 # --------------------------------------------------------------------------------------------------------------- disk
 
 
+@pytest.mark.slow
 def test_an_upload_that_is_broken_off_leaves_no_file(server: Server) -> None:
     url = httpx.URL(server.url)
     head = (
@@ -83,12 +84,14 @@ def test_an_upload_that_is_broken_off_leaves_no_file(server: Server) -> None:
     until(lambda: not files(server.uploads))
 
 
+@pytest.mark.slow
 def test_an_upload_that_is_too_large_is_refused_in_a_sentence(server: Server) -> None:
     told = httpx.post(f"{server.url}gradio_api/upload", files={"files": bytes(2_100_000)})
     assert told.status_code == 413 and told.text.startswith("The recording is too large") and "MB" in told.text
     assert files(server.uploads) == []
 
 
+@pytest.mark.slow
 def test_what_is_uploaded_can_be_used(server: Server, recording: Make) -> None:
     call = server.order(server.upload(recording()))
     answer = httpx.get(f"{server.url}gradio_api/call/denoise/{call.json()['event_id']}", timeout=60).text
@@ -98,6 +101,7 @@ def test_what_is_uploaded_can_be_used(server: Server, recording: Make) -> None:
 # -------------------------------------------------------------------------------------------------------------- floods
 
 
+@pytest.mark.slow
 def test_a_client_has_so_many_orders_and_the_page_opens_all_the_same(server: Server, recording: Make) -> None:
     gate = server.worker.offers.gate = threading.Event()
     there = server.upload(recording())
@@ -115,6 +119,7 @@ def test_a_client_has_so_many_orders_and_the_page_opens_all_the_same(server: Ser
     gate.set()
 
 
+@pytest.mark.slow
 def test_what_computes_nothing_is_no_order(server: Server) -> None:
     named = [
         (fn.queue, getattr(fn.fn, "__qualname__", "")) for fn in server.app.blocks.fns.values()
@@ -132,6 +137,7 @@ def test_what_computes_nothing_is_no_order(server: Server) -> None:
     assert all(line.concurrency_limit is None for line in server.line.event_queue_per_concurrency_id.values())
 
 
+@pytest.mark.slow
 def test_a_call_that_is_abandoned_ends(server: Server, recording: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     began, jobs = threading.Event(), []
 
@@ -151,6 +157,7 @@ def test_a_call_that_is_abandoned_ends(server: Server, recording: Make, monkeypa
     until(lambda: not server.line.event_ids_to_events and not files(server.visits))
 
 
+@pytest.mark.slow
 def test_a_call_whose_answer_nobody_fetches_ends(
     server: Server, recording: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,6 +181,7 @@ def loop_of(server: Server) -> Any:
 # ------------------------------------------------------------------------------------------------------------- answers
 
 
+@pytest.mark.slow
 def test_no_answer_of_the_api_is_null(server: Server, recording: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     async def fail(*_: Any, **__: Any) -> None:
         raise ValueError("/secret/path")
@@ -188,6 +196,7 @@ def test_no_answer_of_the_api_is_null(server: Server, recording: Make, monkeypat
         assert refused.status_code >= 400 and all(refused.json().values()), path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "body", "status", "told"),
     [
@@ -268,6 +277,7 @@ def test_what_is_more_than_the_server_keeps_goes_with_its_files(blocks: gr.Block
 # ------------------------------------------------------------------------------------------------- health, token, drain
 
 
+@pytest.mark.slow
 def test_a_page_tells_how_it_does(server: Server, recording: Make) -> None:
     states = [httpx.get(f"{server.url}{path}") for path in ("livez", "healthz", "readyz")]
     assert [(state.status_code, state.text.strip()) for state in states] == [(200, "ok"), (200, "ok"), (200, "ready")]
@@ -284,6 +294,7 @@ def test_a_page_tells_how_it_does(server: Server, recording: Make) -> None:
     assert "event: error" in answer_of(server.url, broken)
 
 
+@pytest.mark.slow
 def test_who_waits_and_who_was_refused_is_counted(server: Server, recording: Make) -> None:
     gate = server.worker.offers.gate = threading.Event()
     there = server.upload(recording())
@@ -299,6 +310,7 @@ def test_who_waits_and_who_was_refused_is_counted(server: Server, recording: Mak
     assert counted(server.url, "denoise_queue_sound_seconds") == 0
 
 
+@pytest.mark.slow
 def test_whoever_has_all_minutes_under_way_is_told_when_to_come_again(server: Server, recording: Make) -> None:
     there = server.upload(recording())
     with server.worker.quota.taken("127.0.0.1", 60 * server.worker.quota.minutes):
@@ -308,6 +320,7 @@ def test_whoever_has_all_minutes_under_way_is_told_when_to_come_again(server: Se
     assert server.order(there).status_code == 200
 
 
+@pytest.mark.slow
 def test_a_server_that_ends_is_not_ready_ends_what_runs_and_tells_who_waits(server: Server, recording: Make) -> None:
     gate = server.worker.offers.gate = threading.Event()
     there = server.upload(recording())
@@ -327,6 +340,7 @@ def test_a_server_that_ends_is_not_ready_ends_what_runs_and_tells_who_waits(serv
     assert not draining.is_alive()
 
 
+@pytest.mark.slow
 def test_programs_need_the_token_where_there_is_one_and_the_page_does_not(
     tmp_path: Path, make_worker: Callable[[], Any], monkeypatch: pytest.MonkeyPatch, recording: Make
 ) -> None:
@@ -475,6 +489,7 @@ def test_where_another_was_quicker_the_next_port_serves(
         server.app.blocks.close()
 
 
+@pytest.mark.slow
 def test_a_page_that_has_settled_is_not_looked_through_again() -> None:
     """Each look at all of it stops every thread for a fifth of a second."""
     code = "import gc; from denoise_app.ui import app, service; built = app.build(); service.settle(); {count}"

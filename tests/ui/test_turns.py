@@ -98,6 +98,7 @@ def test_what_is_drawn_or_told_waits_for_its_turn(
     assert found and worker.turns.waiting == 0
 
 
+@pytest.mark.slow
 @COMPUTING
 def test_what_is_drawn_or_told_hands_its_turn_on_between_blocks(
     worker: Any,
@@ -122,6 +123,7 @@ def swept(worker: Any, session: Session, path: Path) -> Iterator[Any]:
     return bench.sweep(worker, session, asked, tuple(worker.offers.made[:2]), (0.0, 5.0), session.begin())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("work", [denoised, compared, measured, swept])
 def test_whoever_has_too_much_sound_under_way_is_told_so_and_may_come_again(
     worker: Any, session: Session, recording: Make, work: Callable[..., Iterator[Any]]

@@ -89,6 +89,7 @@ def bad(tmp_path: Path) -> Path:
     return tmp_path / "bad.wav"
 
 
+@pytest.mark.slow
 def test_a_bad_file_is_a_row_and_stops_no_other(page: Page, recording: Make, bad: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
     page.choose(recording("a.wav"), bad, recording("b.flac", channels=2), tmp_path / "notes.txt")
@@ -133,6 +134,7 @@ def test_a_zip_keeps_its_folders_and_what_is_refused_is_said(page: Page, recordi
     assert not list(tmp_path.rglob("evil.wav"))
 
 
+@pytest.mark.slow
 def test_a_bad_zip_and_what_is_hidden_stop_no_other(page: Page, recording: Make, tmp_path: Path) -> None:
     (tmp_path / "bad.zip").write_bytes(b"PK\3\4")
     with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as made:

@@ -103,6 +103,7 @@ def text(html: str) -> str:
 # ------------------------------------------------------------------------------------------------------------- mixtures
 
 
+@pytest.mark.slow
 def test_a_mixture_is_measured_truly_and_can_be_heard(page: Page, every_metric: None) -> None:
     steps = page.run()
     tab, values = page.tab, page.values
@@ -151,6 +152,7 @@ def test_half_of_everything_keeps_what_does_not_hear_levels(page: Page) -> None:
     np.testing.assert_allclose(half, noisy / 2, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["noise-voices", FILE])
 def test_noise_may_be_an_example_or_a_file(page: Page, recording: Callable[..., Path], kind: str) -> None:
     page.values[page.tab.kind] = kind
@@ -191,6 +193,7 @@ def test_one_denoiser_that_fails_leaves_the_others(page: Page, worker: Any, monk
     assert {point.name for point in page.session.result.swept.found.points} == {"wiener"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("widget", "value", "told"),
     [
@@ -215,6 +218,7 @@ def test_what_is_missing_is_told_and_the_page_stays_usable(page: Page, widget: s
     assert page.said == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["silence", "text", "short"])
 def test_bad_speech_is_told_in_both_languages(
     worker: Any, sessions: Sessions, clean: Path, tmp_path: Path, kind: str
@@ -271,6 +275,7 @@ def test_a_clean_file_of_other_speech_is_refused_with_its_correlation(pair: Page
 # ------------------------------------------------------------------------------------------------------------ the sweep
 
 
+@pytest.mark.slow
 def test_a_sweep_draws_curves_and_says_them(page: Page, worker: Any) -> None:
     steps = page.sweep()
     tab = page.tab
@@ -316,6 +321,7 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_sounds_and_numbers_can_be_taken_along(page: Page) -> None:
     page.run()
     alone = page.bundle
@@ -340,6 +346,7 @@ def test_sounds_and_numbers_can_be_taken_along(page: Page) -> None:
     assert all(path.is_file() for path in page.bundle.files.values())
 
 
+@pytest.mark.slow
 def test_a_number_that_is_missing_is_left_empty(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     reason = MetricUnavailable("silent", metric="STOI")
     monkeypatch.setattr(bench, "scores", lambda of, samples: {"si_sdr": 1.0, "stoi": reason})
@@ -387,6 +394,7 @@ def test_a_page_of_an_earlier_server_is_told_so(page: Page) -> None:
     assert "Cancelled" in page.said
 
 
+@pytest.mark.slow
 def test_six_at_once_get_their_own(worker: Any, sessions: Sessions, clean: Path) -> None:
     pages = [Page(worker, sessions, clean) for _ in range(6)]
     for k, page in enumerate(pages):
@@ -404,6 +412,7 @@ def test_six_at_once_get_their_own(worker: Any, sessions: Sessions, clean: Path)
 # ---------------------------------------------------------------------------------------------------------------- texts
 
 
+@pytest.mark.slow
 def test_everything_is_said_in_chinese_too(worker: Any, sessions: Sessions, clean: Path) -> None:
     page = Page(worker, sessions, clean, tab_page.CHINESE)
     page.values[page.tab.step] = 10

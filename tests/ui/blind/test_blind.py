@@ -280,6 +280,7 @@ def test_nine_of_ten_right(comparison: Comparison, session: Session) -> None:
     assert {outcome.answers[0].a, outcome.answers[0].b} == {"gru/hybrid", "wiener"}
 
 
+@pytest.mark.slow
 def test_who_only_guesses_is_right_half_the_time(comparison: Comparison, session: Session) -> None:
     right = []
     for seed in range(12):
@@ -528,6 +529,7 @@ def test_a_stale_page_is_told(sessions: Sessions, comparison: Comparison, reques
     assert sentence in page.text(page.panel.said)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("keys", "kind", "trials", "sentence"),
     [(("wiener",), "abx", 10, "Choose two"), (("wiener",), "preference", 10, "at least two"),

@@ -131,6 +131,7 @@ def card(shown: str, name: str) -> str:
     return next(part for part in map(text, re.findall(r"<li>.*?</li>", shown)) if part.startswith(name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("before", "after", "tone"),
     [(-92.0, -97.0, ""), (-97.0, -92.0, ""), (-95.0, -89.0, "bad"), (-60.0, -95.0, "good"), (-89.0, -95.0, "good")],

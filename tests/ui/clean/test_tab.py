@@ -108,6 +108,7 @@ def test_errors_keep_recording_settings_and_the_result_that_is_shown(
     assert page.values[page.tab.said] == "" and "next.wav" in page.values[page.tab.heading]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [RuntimeError("secret /home/x"), MemoryError(), OSError(13, "denied", "/home/x")])
 def test_an_error_of_the_program_is_told_without_its_text(
     page: Page, recording: Make, error: Exception, monkeypatch: pytest.MonkeyPatch, worker: Any
@@ -262,6 +263,7 @@ def test_a_cancelled_order_that_ends_late_leaves_the_next_alone(page: Page, reco
     assert page.session.result is not None and page.ready
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [None, ValueError("half a file"), Cancelled()])
 def test_what_comes_after_a_cancel_is_not_shown_over_it(page: Page, error: Exception | None) -> None:
     page.order()
@@ -341,6 +343,7 @@ def test_facts_of_a_recording_come_at_once_and_its_levels_after(page: Page, reco
     assert source.on_levels(None, page.request) == gr.skip()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["text", "nan", "gone"])
 def test_a_bad_recording_is_told_when_it_is_chosen(page: Page, tmp_path: Path, kind: str) -> None:
     path = tmp_path / "bad.wav"
@@ -536,6 +539,7 @@ def test_a_stretch_alone_is_denoised(page: Page, recording: Make) -> None:
     assert "was denoised; the rest" not in page.values[page.tab.fidelity]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("start", "end", "told"),
     [
@@ -592,6 +596,7 @@ def test_times_go_with_their_recording(page: Page) -> None:
     assert [page.values[widget] for widget in marks] == ["", "", None]
 
 
+@pytest.mark.slow
 def test_the_preview_begins_where_somebody_points(page: Page, recording: Make) -> None:
     page.values |= {page.tab.audio: str(recording("long.wav", 40.0)), page.tab.stretch.start: "0:12"}
     shown = [step for step in page.denoise() if page.tab.player in step]

@@ -144,6 +144,7 @@ def test_the_loss_lab_takes_every_model_in_the_folder_of_weights(sessions: Sessi
         assert checked(chosen) == tuple(chosen)
 
 
+@pytest.mark.slow
 def test_what_comes_after_the_number_keys_is_heard_and_named_without_one(page: Page, worker: Any) -> None:
     first = worker.offers.made[0]
     worker.offers.made += [replace(first, loss=f"loss{k}") for k in range(14)]
@@ -208,6 +209,7 @@ def test_texts_follow_the_browser(worker: Any, sessions: Sessions, recording: Ma
         assert re.search("[\u4e00-\u9fff]", html) and not re.search(r"[a-z]{3,} [a-z]{3,} [a-z]{3,}", html), html
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("chosen", "told"),
     [
@@ -266,6 +268,7 @@ def test_where_every_model_fails_the_reason_is_told(page: Page, worker: Any, mon
     assert "sha256" in page.said and page.session.result is None
 
 
+@pytest.mark.slow
 def test_cancel_keeps_what_is_done(page: Page, worker: Any) -> None:
     tab = page.tab
     page.order()
@@ -352,6 +355,7 @@ def test_what_a_metric_cannot_tell_is_said(page: Page, tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------------------ figures
 
 
+@pytest.mark.slow
 def test_six_columns_are_less_than_two_megabytes(page: Page, worker: Any, recording: Make) -> None:
     worker.offers.made += [Entry(f"classical{k}", None, "classical", "built-in", 16_000, True, 512) for k in range(4)]
     page.values[page.tab.audio] = str(recording("wide.wav", seconds=10.0, rate=48_000))
@@ -408,6 +412,7 @@ def test_all_of_it_can_be_taken_along_and_replayed(page: Page) -> None:
     assert "data:image/png;base64" in bundle.files["my talk.compared.html"].read_text("utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("measured", [1, 4])  # of two numbers each of two columns
 def test_a_comparison_that_another_one_overtakes_offers_nothing(page: Page, recording: Make, measured: int) -> None:
     page.press()

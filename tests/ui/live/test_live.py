@@ -71,6 +71,7 @@ def test_names_are_escaped_and_the_script_finds_its_sentences(language: str) -> 
     assert [name for name in classes if not re.search(rf'class="[^"]*\blive-{name}\b', panel)] == []
 
 
+@pytest.mark.slow
 def test_a_graph_is_made_once_and_is_the_model(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     facts = client.get("/live/graph", params={"key": "gru/hybrid"}).json()
     assert (facts["window"], facts["hop"], facts["look_ahead"], facts["rate"]) == (512, 256, 0, 16_000)
@@ -83,6 +84,7 @@ def test_a_graph_is_made_once_and_is_the_model(client: TestClient, monkeypatch: 
     assert client.get("/live/graph", params={"key": "gru/hybrid"}).json() == facts
 
 
+@pytest.mark.slow
 def test_the_server_runs_the_graph_where_there_is_one(real: Worker) -> None:
     graphs = work.Graphs(real, EXAMPLES)
     found = graphs.denoiser("gru/hybrid")

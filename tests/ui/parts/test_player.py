@@ -79,6 +79,7 @@ def test_past_the_end_is_silence(noise: Version) -> None:
     assert not samples[10:].any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [192_000, 176_400, 100_003, 4_000])
 def test_blocks_of_a_resampled_file_join(tmp_path: Path, rate: int) -> None:
     tone = 0.5 * np.sin(2 * np.pi * 300 * np.arange(rate) / rate)
@@ -114,6 +115,7 @@ def fetched(value: dict[str, Any], version: int) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.slow
 def test_a_long_stereo_result_costs_at_most_25_mb(tmp_path: Path) -> None:
     path, rate, minutes = tmp_path / "long.wav", 48_000, 20
     noise = np.random.default_rng(0).uniform(-1.5, 1.5, (rate * 60, 2)).astype(np.float32)

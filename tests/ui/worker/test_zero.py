@@ -103,6 +103,7 @@ def test_what_is_told_of_a_result_names_the_gpu(lender: Lender, tmp_path: Path) 
     assert lender.seconds == [zero.LEAST]
 
 
+@pytest.mark.slow
 def test_a_long_recording_asks_for_each_part_of_it(lender: Lender) -> None:
     denoiser = Offers().load(catalog.find("cnn", "mse"))
     engine.denoise(clip(50), denoiser)
@@ -154,6 +155,7 @@ def test_the_thread_that_asks_knows_whose_request_it_is() -> None:
     assert list(running) == [] and running.result == ("somebody's", "denoise")
 
 
+@pytest.mark.slow
 def test_no_module_of_the_page_needs_the_package() -> None:
     code = "import sys, denoise_app.ui.app; sys.exit('spaces' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[3], check=False).returncode == 0
