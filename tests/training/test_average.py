@@ -19,7 +19,7 @@ from denoise_app.training.config import TrainingError
 SIZES = {"width": 16, "hidden": 12, "single_bins": 20, "wide_bands": 12}
 
 
-def saved(folder: Path, seed: int, model: str = "gru", sizes: dict[str, Any] = SIZES, **about: Any) -> Path:
+def saved(folder: Path, seed: int, model: str = "gru", sizes: dict[str, Any] = SIZES) -> Path:
     torch.manual_seed(seed)
     folder = folder / str(seed) / model / "hybrid"
     scored = {"scores": {"pesq_wb": 2.0}, "scored_on": "one recording", "real_time_factor": 0.01}
