@@ -21,12 +21,11 @@ from denoise_app.ui.worker.offers import Offers
 from denoise_app.ui.worker.worker import Worker
 
 from . import visit as base
-from .visit import PATIENCE, Served
+from .visit import ENCODED, PATIENCE, Served, decoded
 
 pytestmark = pytest.mark.browser
 
 PLAYER = "document.querySelector('#blind-player .denoise-player')?.parentElement.denoisePlayer"
-LISTENING = 1000 * blind.SOONEST + 100  # ms that somebody listens before an answer
 LISTEN_IN = """
   window.answers = [];
   const fetched = window.fetch;
@@ -156,7 +155,7 @@ class Visit(base.Visit):
         text = f"Trial {number} of"
         self.page.wait_for_function("text => document.querySelector('#blind').innerText.includes(text)", arg=text)
         self.page.wait_for_function(f"{PLAYER}?.state === 'ready'")
-        self.page.wait_for_timeout(LISTENING)
+        self.page.wait_for_timeout(1100 * blind.SOONEST)
 
     def listen(self) -> None:
         """Plays every letter for a moment."""
@@ -170,11 +169,11 @@ class Visit(base.Visit):
           const player = {PLAYER}, found = {{}};
           for (const version of player.versions) {{
             const rendered = await player.render({{ start: 0, seconds: player.seconds, version }});
-            found[version] = Array.from(rendered.channels[0]);
+            found[version] = ({ENCODED})(rendered.channels[0]);
           }}
           return found;
         }}"""
-        return {key: np.array(samples) for key, samples in self.page.evaluate(script).items()}
+        return {key: decoded(samples) for key, samples in self.page.evaluate(script).items()}
 
 
 @pytest.fixture(scope="module")
@@ -190,8 +189,14 @@ def visit(compared: Visit) -> Visit:
     if compared.page.locator("#blind-again").is_visible():
         compared.page.locator("#blind-again").click()
         compared.page.wait_for_selector("#blind-start")
-    compared.wait_until_quiet()
+        compared.wait_until_quiet()
     return compared
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer counts as soon as all has been played, for a test in which nobody clicks twice."""
+    monkeypatch.setattr(blind, "SOONEST", 0.0)
 
 
 def told(text: str) -> list[str]:
@@ -201,7 +206,7 @@ def told(text: str) -> list[str]:
     return [name for name in NAMES if name in readable]
 
 
-def test_nine_of_ten_right_and_no_name_before_the_end(visit: Visit, plans: Plans) -> None:
+def test_nine_of_ten_right_and_no_name_before_the_end(visit: Visit, plans: Plans, quick: None) -> None:
     assert told(visit.page.locator("#blind").inner_html())  # names can be chosen, so the search works
     visit.page.evaluate("window.answers.splice(0)")
     visit.asked.clear()
@@ -275,7 +280,7 @@ def test_the_keyboard_is_enough_and_eyes_do_not_help(visit: Visit) -> None:
     assert visit.page.locator("#compare-player").is_visible()
 
 
-def test_preferences_end_in_a_table_that_can_be_taken_along(visit: Visit, plans: Plans) -> None:
+def test_preferences_end_in_a_table_that_can_be_taken_along(visit: Visit, plans: Plans, quick: None) -> None:
     visit.begin("preference", 6, 2)
     for number, trial in enumerate(plans[-1], 1):
         visit.wait_for_trial(number)
@@ -295,7 +300,7 @@ def test_preferences_end_in_a_table_that_can_be_taken_along(visit: Visit, plans:
 
 
 def test_a_page_of_a_server_that_is_no_more_is_told_so(
-    browser: Any, talk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    browser: Any, talk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: None
 ) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
     served = Served(worker_of_three, tmp_path / "visits")
@@ -311,7 +316,7 @@ def test_a_page_of_a_server_that_is_no_more_is_told_so(
         served.close()
 
 
-def test_on_a_phone_in_the_dark_and_in_chinese_it_fits(browser: Any, served: Served, talk: Path) -> None:
+def test_on_a_phone_in_the_dark_and_in_chinese_it_fits(browser: Any, served: Served, talk: Path, quick: None) -> None:
     options = {"viewport": {"width": 390, "height": 844}, "color_scheme": "dark", "locale": "zh-CN"}
     visit = Visit(browser, served.url, talk, **options)
     visit.page.locator("#blind-trials input[type=number]").fill("5")
@@ -320,7 +325,6 @@ def test_on_a_phone_in_the_dark_and_in_chinese_it_fits(browser: Any, served: Ser
     sideways = "document.documentElement.scrollWidth - innerWidth"
     assert visit.page.evaluate(sideways) <= 0
     assert "X 与 A 相同，还是与 B 相同？" in visit.page.locator("#blind").inner_text()
-    visit.page.wait_for_timeout(LISTENING)
     visit.listen()
     visit.page.locator("#blind-abx-a").click()
     visit.page.wait_for_function("document.querySelector('#blind').innerText.includes('第 2 次')")

@@ -15,7 +15,7 @@ from denoise_app.audio.clip import Clip
 from denoise_app.audio.level import from_db
 
 from . import visit as base
-from .visit import PATIENCE, Served, in_pink_noise
+from .visit import ENCODED, PATIENCE, Served, decoded, in_pink_noise
 
 pytestmark = pytest.mark.browser
 
@@ -103,8 +103,8 @@ def test_keys_switch_and_the_samples_are_those_of_the_version_at_matched_loudnes
     for number, key in enumerate(keys, start=1):
         compared.page.keyboard.press(str(number))
         compared.page.wait_for_function(f"{PLAYER}.version === '{key}'")
-        script = f"async () => Array.from((await {PLAYER}.render({{ start: 0, seconds: 4 }})).channels[0])"
-        heard = np.array(compared.page.evaluate(script), np.float32)
+        script = f"async () => ({ENCODED})((await {PLAYER}.render({{ start: 0, seconds: 4 }})).channels[0])"
+        heard = decoded(compared.page.evaluate(script))
         gain = compared.page.evaluate(
             "n => document.querySelectorAll('#compare-player .gain')[n].innerText", number - 1
         )

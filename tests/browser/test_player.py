@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ import soundfile
 
 from denoise_app.ui.parts.player import MOST_VERSIONS, ROUTES, TEXTS, Version, build_player, player_value
 
-from .visit import Visit
+from .visit import ENCODED, Visit, decoded
 
 pytestmark = pytest.mark.browser
 
@@ -169,14 +168,8 @@ class Driver:
     def rendered(self, seconds: float, **options: Any) -> np.ndarray:
         """(channels, time) of what would be heard."""
         wanted = options | {"seconds": seconds}
-        base64s = self.run(
-            "(await player.render(wanted)).channels.map((samples) => { let text = '';"
-            " const bytes = new Uint8Array(samples.buffer, samples.byteOffset, samples.byteLength);"
-            " for (let i = 0; i < bytes.length; i += 8192) text += String.fromCharCode(...bytes.subarray(i, i + 8192));"
-            " return btoa(text); })",
-            wanted=wanted,
-        )
-        return np.stack([np.frombuffer(base64.b64decode(one), "<f4") for one in base64s])
+        channels = self.run(f"(await player.render(wanted)).channels.map({ENCODED})", wanted=wanted)
+        return np.stack([decoded(samples) for samples in channels])
 
     def spoken(self) -> str:
         return self.box.locator(".spoken").text_content().strip()
