@@ -8,25 +8,40 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from denoise_app.ui.worker.worker import Worker
 
-from .visit import Served
+from .visit import Browser, Served
 
 PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser")
 """The first is Debian's chromium without its windows, in which everything takes two thirds of the time."""
 
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
+    "--disable-component-update", "--disable-sync", *Browser.ARGUMENTS,
 ]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def open_browser() -> Iterator[Callable[..., Any]]:
+def opened() -> list[Browser]:
+    """Browsers of this file."""
+    return []
+
+
+@pytest.fixture(autouse=True)
+def new_profiles_after_a_failure(opened: list[Browser], request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a test that failed may have left behind fails no other."""
+    failed = request.session.testsfailed
+    yield
+    if request.session.testsfailed > failed:
+        for browser in opened:
+            browser.forget()
+
+
+@pytest.fixture(scope="module")
+def open_browser(opened: list[Browser]) -> Iterator[Callable[..., Browser]]:
     """Starts chromium, with more arguments if wanted; where it is missing, CI fails and others skip the tests."""
     chromium = next(filter(None, map(shutil.which, PROGRAMS)), None)
     if not (chromium and importlib.util.find_spec("playwright")):
@@ -36,15 +51,16 @@ def open_browser() -> Iterator[Callable[..., Any]]:
 
     with sync_playwright() as driver, ExitStack() as started:
 
-        def start(*more: str) -> Any:
+        def start(*more: str) -> Browser:
             browser = driver.chromium.launch(executable_path=chromium, args=[*ARGUMENTS, *more])
-            return started.enter_context(browser)
+            opened.append(Browser(started.enter_context(browser)))
+            return opened[-1]
 
         yield start
 
 
 @pytest.fixture(scope="module")
-def browser(open_browser: Callable[..., Any]) -> Any:
+def browser(open_browser: Callable[..., Browser]) -> Browser:
     return open_browser()
 
 

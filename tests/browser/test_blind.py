@@ -21,7 +21,7 @@ from denoise_app.ui.worker.offers import Offers
 from denoise_app.ui.worker.worker import Worker
 
 from . import visit as base
-from .visit import ENCODED, PATIENCE, Served, decoded
+from .visit import ENCODED, Served, decoded
 
 pytestmark = pytest.mark.browser
 
@@ -100,12 +100,10 @@ class Visit(base.Visit):
     def __init__(self, browser: Any, url: str, talk: Path, **options: Any) -> None:
         super().__init__(browser, **options)
         self.asked: list[Any] = []
-        self.under_way: set[Any] = set()
         self.page.on("websocket", lambda socket: self.problems.append(f"nobody looks into {socket.url}"))
         self.page.add_init_script(LISTEN_IN)
-        self.page.on("request", self._asked)
-        self.page.on("requestfailed", lambda request: self.under_way.discard(request))
-        self.page.on("requestfinished", lambda request: self.under_way.discard(request))
+        self.page.on("request", lambda request: self.asked.append(request))
+        self.follow_requests()
         self.open(url)
         self.page.get_by_role("tab").nth(1).click()
         self.page.wait_for_selector("#compare-start")
@@ -117,10 +115,6 @@ class Visit(base.Visit):
         self.page.wait_for_selector("#compare-cancel", state="hidden")
         self.wait_until_quiet()
 
-    def _asked(self, request: Any) -> None:
-        self.under_way.add(request)
-        self.asked.append(request)
-
     def answers(self) -> list[str]:
         """What the server has answered since this was asked for last."""
         self.wait_until_quiet()
@@ -128,17 +122,6 @@ class Visit(base.Visit):
         self.asked.clear()
         found: list[str] = self.page.evaluate("window.answers.splice(0)")
         return found
-
-    def wait_until_quiet(self) -> None:
-        """Until the server has nothing more to say, but for the beat by which Gradio knows that a page is open."""
-        quiet = 0
-        for _ in range(PATIENCE // 100):
-            self.page.wait_for_timeout(100)
-            open_answers = [request.url for request in self.under_way if "/heartbeat/" not in request.url]
-            quiet = 0 if open_answers else quiet + 1
-            if quiet == 10:
-                return
-        raise AssertionError(f"still answering: {open_answers}")
 
     def begin(self, kind: str, trials: int, *more: int) -> None:
         """Begins a test of the first two versions and of those at `more` places."""

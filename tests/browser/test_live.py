@@ -140,10 +140,10 @@ class LivePage(Visit):
 
     def steady(self, seconds: float = 0.7, after: int = 0) -> Stretch:
         """A steady part, once there is one."""
-        for _ in range(200):  # 100 s: the other tests at the same time make sound late
+        for _ in range(1000):  # 100 s: the other tests at the same time make sound late
             if found := steady(self.steps, seconds, after):
                 return found
-            self.page.wait_for_timeout(500)
+            self.page.wait_for_timeout(100)
         raise AssertionError(f"never {seconds} s without a late sample: {self.said('said')} {self.steps[-9:]}")
 
     def said(self, part: str) -> str:
@@ -394,7 +394,7 @@ def test_another_language_while_it_runs_changes_words_alone(live: LivePage) -> N
 def test_both_sides_are_kept_and_go_on_to_clean(live: LivePage) -> None:
     live.start()
     live.wait("ready")
-    live.page.wait_for_timeout(1500)
+    live.wait(f"before.length > {RATE // 2}")
     live.page.locator(".live-start").click()
     assert re.fullmatch(r"Recorded: [\d.]+ s of both sides\.", live.said("length"))
     with live.page.expect_download() as saved:

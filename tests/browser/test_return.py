@@ -118,7 +118,7 @@ def test_a_recording_under_way_is_not_lost_without_a_question(open_browser: Any,
     visit.page.locator("#recording .stop-button").wait_for()
     visit.page.wait_for_function("denoiseMicrophone.recording")
     assert not leaves(visit)
-    visit.page.wait_for_timeout(2500)  # the fake microphone beeps once a second, and is silent between
+    visit.page.wait_for_timeout(1500)  # the fake microphone beeps once a second, and is silent between
     visit.page.locator("#recording .stop-button").click()
     visit.page.wait_for_function("document.querySelector('#facts')?.innerText.includes('LUFS')")
     assert leaves(visit)
@@ -165,21 +165,19 @@ def test_choices_are_remembered_until_they_are_reset_and_a_link_goes_before(visi
     assert visit.page.evaluate("localStorage.getItem('denoise:choices')") is None
 
 
-def test_the_first_load_is_light_and_the_next_lighter(browser: Any, served: Served) -> None:
+def test_the_first_load_is_light_and_the_next_lighter(open_browser: Any, served: Served) -> None:
     """Bytes over the wire; most requests are Gradio's own modules, some 90 of them."""
-    visit = base.Visit(browser)
+    visit = base.Visit(open_browser())  # a browser that has nothing yet
     session = visit.context.new_cdp_session(visit.page)
     session.send("Network.enable")
     received: list[float] = []
     session.on("Network.loadingFinished", lambda event: received.append(event["encodedDataLength"]))
+    visit.follow_requests()
     for most in (600_000, 250_000):
         received.clear()
         visit.open(served.url)
         visit.page.wait_for_function(CHOSEN)
-        before = -1
-        while before != len(received):  # the page keeps a connection open, so that the network is never idle
-            before = len(received)
-            visit.page.wait_for_timeout(3000)
+        visit.wait_until_quiet()
         assert 10_000 < sum(received) < most
     visit.close()
 
