@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,6 +63,34 @@ def open_browser(opened: list[Browser]) -> Iterator[Callable[..., Browser]]:
 @pytest.fixture(scope="module")
 def browser(open_browser: Callable[..., Browser]) -> Browser:
     return open_browser()
+
+
+@pytest.fixture(scope="module")
+def left() -> Iterator[list[Any]]:
+    """Visits that tests of this file have left as they had found them."""
+    visits: list[Any] = []
+    yield visits
+    for visit in visits:
+        visit.close()
+
+
+@pytest.fixture
+def share(left: list[Any], request: pytest.FixtureRequest) -> Iterator[Callable[[Callable[[], Any]], Any]]:
+    """Lends a test the visit that the one before left, as a page takes a second to open; a new one after a failure."""
+    lent: list[Any] = []
+    failed = request.session.testsfailed
+
+    def take(make: Callable[[], Any]) -> Any:
+        lent.append(left.pop() if left else make())
+        return lent[-1]
+
+    yield take
+    for visit in lent:
+        if request.session.testsfailed > failed:
+            visit.close()
+        else:
+            visit.reset()
+            left.append(visit)
 
 
 @pytest.fixture(scope="module")

@@ -109,7 +109,7 @@ class LivePage(Visit):
         assert self.page.evaluate(f"{HANDLE}.running"), self.said("problem")
 
     def reset(self) -> None:
-        """As it was when it was opened: it does not run, and what is chosen was chosen then."""
+        """It does not run, what is chosen was chosen at first, and nothing is kept from the server."""
         self.page.get_by_role("tab", name="Live").click()
         if self.page.evaluate(f"{HANDLE}.running"):
             bypass = self.page.locator(".live-bypass")
@@ -124,6 +124,7 @@ class LivePage(Visit):
             }"""
         )
         self.context.unroute_all()
+        super().reset()
 
     def start_with(self, script: str, url: str) -> None:
         """A page with a script of its own, once it runs and has recorded half a second."""
@@ -212,30 +213,16 @@ def fresh(talking: Any, served: Served) -> Iterator[LivePage]:
     page.close()
 
 
-@pytest.fixture(scope="module")
-def idle() -> Iterator[list[LivePage]]:
-    """The page for the next test, where the last one has left it well."""
-    pages: list[LivePage] = []
-    yield pages
-    for page in pages:
-        page.close()
-
-
 @pytest.fixture
-def live(talking: Any, served: Served, idle: list[LivePage], request: pytest.FixtureRequest) -> Iterator[LivePage]:
-    """One page for all tests, for it takes a second to open; after one that failed there is another."""
-    failed = request.session.testsfailed
-    if idle:
-        page = idle.pop()
-    else:
+def live(talking: Any, served: Served, share: Callable[[Callable[[], LivePage]], LivePage]) -> LivePage:
+    """The page that these tests share."""
+
+    def make() -> LivePage:
         page = LivePage(talking, permissions=["microphone"])
         page.open(served.url)
-    yield page
-    if request.session.testsfailed > failed:
-        return page.close()
-    page.reset()
-    assert page.problems == [], page.problems
-    idle.append(page)
+        return page
+
+    return share(make)
 
 
 @pytest.fixture

@@ -509,14 +509,17 @@ def test_every_widget_has_a_name_that_can_be_read_out(visit: Visit) -> None:
     assert len(re.findall(r"heading .*\[level=1\]", visit.page.locator("main").aria_snapshot())) == 1
 
 
-@pytest.fixture(scope="module")
-def models(browser: Any, served: Served) -> Iterator[Visit]:
-    """The Models tab, for tests that leave nothing behind which another would stumble over."""
-    opened = Visit(browser, served.url)
-    opened.page.get_by_role("tab", name="Models").click()
-    opened.page.wait_for_selector("details.card", state="attached")
-    yield opened
-    opened.close()
+@pytest.fixture
+def models(browser: Any, served: Served, share: Callable[[Callable[[], Visit]], Visit]) -> Visit:
+    """The Models tab, for tests none of which minds what another has unfolded or sorted."""
+
+    def make() -> Visit:
+        visit = Visit(browser, served.url)
+        visit.page.get_by_role("tab", name="Models").click()
+        visit.page.wait_for_selector("details.card", state="attached")
+        return visit
+
+    return share(make)
 
 
 def test_every_bundled_denoiser_is_in_the_list(models: Visit, served: Served) -> None:

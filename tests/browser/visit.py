@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -70,36 +71,42 @@ class Browser:
 
     def __init__(self, chromium: Any) -> None:
         self._chromium = chromium
-        self._left: dict[str, list[Any]] = {}
+        self._left: dict[str, list[tuple[Any, set[str]]]] = {}
 
     def enter(self, **options: Any) -> Any:
         """A profile with nothing of anybody in it."""
         if left := self._left.get(repr(options)):
-            return left.pop()
-        context = self._chromium.new_context(**options)
-        context.new_page()
+            context, origins = left.pop()
+            _clear(context, origins)
+        else:
+            context = self._chromium.new_context(**options)
+            context.new_page()
         return context
 
     def leave(self, context: Any, **options: Any) -> None:
-        """Takes back what was entered with these options, and clears it."""
-        empty, *pages = context.pages
+        """Takes back what was entered with these options."""
+        _, *pages = context.pages
         origins = {"/".join(page.url.split("/")[:3]) for page in pages}
         for page in pages:
             page.close()
-        context.unroute_all()
-        context.set_offline(False)
-        context.clear_cookies()
-        session = context.new_cdp_session(empty)
-        for origin in origins:
-            session.send("Storage.clearDataForOrigin", {"origin": origin, "storageTypes": "all"})
-        session.detach()
-        self._left.setdefault(repr(options), []).append(context)
+        self._left.setdefault(repr(options), []).append((context, origins))
 
     def forget(self) -> None:
         """Ends the profiles that were left, with their processes."""
-        for context in [context for left in self._left.values() for context in left]:
+        for context, _ in itertools.chain(*self._left.values()):
             context.close()
         self._left.clear()
+
+
+def _clear(context: Any, origins: Collection[str]) -> None:
+    """Takes out of a profile what was set in it, and what pages of these origins have kept there."""
+    context.unroute_all()
+    context.set_offline(False)
+    context.clear_cookies()
+    session = context.new_cdp_session(context.pages[0])
+    for origin in origins:
+        session.send("Storage.clearDataForOrigin", {"origin": origin, "storageTypes": "all"})
+    session.detach()
 
 
 class Visit:
@@ -179,6 +186,10 @@ class Visit:
         lines = self.page.locator(part).aria_snapshot().splitlines()
         nameless = [line.strip() for line in lines if NAMELESS.fullmatch(line)]
         assert nameless == [], nameless
+
+    def reset(self) -> None:
+        """Makes the page what it was when it was opened, for the next test of those that share it; see `share`."""
+        assert self.problems == [], self.problems
 
     def close(self) -> None:
         self.browser.leave(self.context, **self.options)
