@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from queue import Queue, SimpleQueue
 from typing import IO, Any, NamedTuple, Self, TypeVar
@@ -37,6 +37,7 @@ T = TypeVar("T")
 PADDING = 4096  # samples that a lossy encoder may add at the end: two frames of HE-AAC
 AHEAD = 8  # blocks that may wait for an encoder: some ten seconds, 4 MB of stereo
 PATIENCE = 20.0  # seconds without a byte after which a decoder or encoder is taken for stuck
+MOST_HEADERS = 256  # files whose headers are remembered, a few kB each
 HEADER_PATIENCE = 10.0  # seconds for a header, which may stand at the end of a large file on a slow disk
 
 JITTER = 0.01  # seconds by which time stamps err: those of webm, avi and asf count milliseconds
@@ -94,7 +95,7 @@ def open_with_ffmpeg(path: Path, limits: Limits, track: int | None = None) -> Ff
         if kind(path) not in (None, "wav", "flac", "ogg"):
             raise AudioError.of("no-ffmpeg", name=shown(path))
         raise undecodable(path)
-    header = _ffprobe(path)
+    header = _ffprobe(*_as_it_is(path))
     if "format_name" not in header.get("format", {}):
         raise undecodable(path)
     tracks = header.get("streams", [])
@@ -390,8 +391,19 @@ def _ffmpeg(program: str, path: Path, *before_input: str) -> list[str]:
     return [program, *own, *only, *before_input, "-i", f"file:{path.absolute()}"]
 
 
-def _ffprobe(path: Path) -> dict[str, Any]:
-    """What ffprobe tells of the sound tracks and their container; empty where it understands neither."""
+def _as_it_is(path: Path) -> tuple[Path, int, int]:
+    """A file and what changes with its content; one recording is opened many times, and ffprobe takes 50 ms each."""
+    status = path.stat()
+    return path.absolute(), status.st_mtime_ns, status.st_size
+
+
+@lru_cache(MOST_HEADERS)
+def _ffprobe(path: Path, changed: int, size: int) -> dict[str, Any]:
+    """What ffprobe tells of the sound tracks and their container, remembered until the file changes.
+
+    Raises:
+        AudioError: it understands neither, or does not end.
+    """
     entries = (
         "stream=codec_name,sample_rate,channels,channel_layout,time_base,start_pts,duration_ts,bit_rate,"
         "bits_per_raw_sample,bits_per_sample:stream_tags=DURATION:format=format_name,duration,start_time,bit_rate,nb_streams"
@@ -401,7 +413,10 @@ def _ffprobe(path: Path) -> dict[str, Any]:
         answer = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=HEADER_PATIENCE)
     except subprocess.TimeoutExpired as error:
         raise AudioError.of("decoder-stuck", name=shown(path), seconds=round(HEADER_PATIENCE)) from error
-    return json.loads(answer.stdout or b"{}") if answer.returncode == 0 else {}
+    if answer.returncode:
+        raise undecodable(path)
+    found: dict[str, Any] = json.loads(answer.stdout or b"{}")
+    return found
 
 
 def _described(path: Path, track: int, stream: dict[str, Any], container: dict[str, Any], is_counted: bool) -> FileInfo:
@@ -413,7 +428,8 @@ def _described(path: Path, track: int, stream: dict[str, Any], container: dict[s
     bits = int(stream.get("bits_per_raw_sample") or stream.get("bits_per_sample") or 0)
     names = container["format_name"].split(",")
     if not is_counted or not ("duration_ts" in stream or "duration" in container):
-        frames = round(_seconds_of_packets(path, track) * rate)  # browsers, too, record webm without a length
+        # browsers, too, record webm without a length
+        frames = round(_seconds_of_packets(*_as_it_is(path), track) * rate)
     elif match := re.fullmatch(r"(\d+):(\d+):([\d.]+)", _stream_tags(stream).get("DURATION", "")):  # matroska
         frames = round((int(match[1]) * 3600 + int(match[2]) * 60 + Fraction(match[3])) * rate)
     elif "duration_ts" in stream:
@@ -421,7 +437,7 @@ def _described(path: Path, track: int, stream: dict[str, Any], container: dict[s
     else:
         frames = round(float(container["duration"]) * rate)
     if frames <= 0:  # as a header says that was written before its sound
-        frames = round(_seconds_of_packets(path, track) * rate)
+        frames = round(_seconds_of_packets(*_as_it_is(path), track) * rate)
     if (names[0], codec) == ("ogg", "opus"):
         frames -= opus_delay(path)  # which ffprobe counts, and no decoder gives
     is_lossless = codec.startswith(LOSSLESS_IN_FFMPEG)
@@ -443,8 +459,9 @@ def _stream_tags(stream: dict[str, Any]) -> dict[str, str]:
     return tags if isinstance(tags, dict) else {}
 
 
-def _seconds_of_packets(path: Path, track: int) -> float:
-    """How long the packets of a sound track last, decoding none of them."""
+@lru_cache(MOST_HEADERS)
+def _seconds_of_packets(path: Path, changed: int, size: int, track: int) -> float:
+    """How long the packets of a sound track last, decoding none of them; remembered until the file changes."""
     command = [
         *_ffmpeg("ffprobe", path),
         *("-select_streams", f"a:{track}", "-show_entries", "packet=pts_time,duration_time"),

@@ -137,6 +137,10 @@ class Manifest:
     sha256: str = ""
     format_version: int = FORMAT_VERSION
 
+    def __hash__(self) -> int:
+        """Of what tells checkpoints apart: the tables in it have no hash."""
+        return hash((self.model, self.loss, self.sha256))
+
     @property
     def name(self) -> str:
         """<model>/<loss>, the folder below weights/."""

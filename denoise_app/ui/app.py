@@ -105,7 +105,6 @@ def build(
         _hand_on(tabs, clean, compare, bench)
         gr.HTML(words.made("html.version", lambda say: header.version(say, __version__)))
         api.build(site.worker, site.sessions)
-    blocks.queue()
     key = token.from_environment()
     blocks._queue = Line(blocks, limits, site.worker.quota, key)
     return App(blocks, site, limits, key, [*downloads.routes, *player.ROUTES, *live.routes])

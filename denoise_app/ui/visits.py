@@ -37,6 +37,14 @@ class Visit(SessionState):
         self.STATE_TTL_WHEN_CLOSED = seconds
         self._fresh = blocks.default_config.blocks
 
+    def __setitem__(self, key: int, value: Any) -> None:
+        # as in Gradio's own, but for the configuration
+        if isinstance(block := self.blocks_config.blocks.get(key), gr.State):
+            self._state_ttl[key] = block.time_to_live, datetime.now()
+            self.state_data[key] = value
+        else:
+            self.blocks_config.blocks[key] = value
+
     def _update_config(self, key: int) -> None:
         """Nothing, as there is no configuration to keep."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -443,3 +444,30 @@ def test_written_files_are_what_other_programs_read(tmp_path: Path) -> None:
     write(tmp_path / "a.wav", Clip(sound, 44_100), Encoding("wav", "PCM_24"))
     data, rate = soundfile.read(io.BytesIO((tmp_path / "a.wav").read_bytes()))
     assert rate == 44_100 and np.abs(data.T - sound).max() < 2.0**-23
+
+
+@pytest.mark.slow
+def test_a_header_is_asked_for_once_until_the_file_changes(ffmpeg: Ffmpeg, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = ffmpeg("a.m4a", noise(1, 20_000), 48_000)
+    started: list[str] = []
+    run = subprocess.run
+
+    def watched(command: list[str], **options: Any) -> Any:
+        started.append(command[0])
+        return run(command, **options)
+
+    monkeypatch.setattr(subprocess, "run", watched)
+    first = probe(path)
+    monkeypatch.chdir(path.parent)
+    assert probe(path.name) == first and started == ["ffprobe"]
+    changed = ffmpeg("b.m4a", noise(2, 10_000), 44_100)
+    started.clear()
+    changed.replace(path)
+    again = probe(path)
+    assert (again.sample_rate, again.channels) == (44_100, 2) and started == ["ffprobe"]
+    path.write_bytes(path.read_bytes()[:2000])
+    for _ in range(2):  # nor is a refusal remembered
+        started.clear()
+        with pytest.raises(AudioError):
+            probe(path)
+        assert started == ["ffprobe"]

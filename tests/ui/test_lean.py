@@ -9,11 +9,11 @@ import pytest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from denoise_app.ui.lean import LASTING, Lean, stub
+from denoise_app.ui.lean import LASTING, Lean, packed, stub
 
 TEXT = "words " * 1000
 FRONTEND = Path(gradio.__file__).parent / "templates" / "frontend" / "assets"
@@ -52,12 +52,50 @@ def test_what_bears_a_digest_in_its_name_is_kept(client: TestClient) -> None:
         assert "cache-control" not in client.get(path).headers
 
 
+@pytest.mark.parametrize(
+    ("name", "kind"), [("index-DphvyggB.js", "text/javascript"), ("index-DiEEvXS6.css", "text/css")]
+)
+def test_a_file_of_gradio_is_read_and_packed_once(client: TestClient, tmp_path: Path, name: str, kind: str) -> None:
+    (tmp_path / name).write_text("“a”" * 1000, "utf-8")
+    for _ in range(2):
+        answered = client.get(f"/assets/{name}", headers={"Accept-Encoding": "br, gzip"})
+        (tmp_path / name).unlink(missing_ok=True)
+        assert answered.text == "“a”" * 1000 and int(answered.headers["content-length"]) < 100
+        assert answered.headers["content-type"] == f"{kind}; charset=utf-8"
+        assert answered.headers["content-encoding"] == "gzip" and answered.headers["cache-control"] == LASTING
+    plain = client.get(f"/assets/{name}", headers={"Accept-Encoding": "identity"})  # Gradio's own answer
+    assert plain.text == TEXT and "content-encoding" not in plain.headers and plain.headers["cache-control"] == LASTING
+
+
+def test_nothing_but_the_files_of_that_folder_is_read(client: TestClient, tmp_path: Path) -> None:
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / "index-DphvyggB.js").write_text("secret")
+    for path in ("/assets/inner/index-DphvyggB.js", "/assets/inner%2Findex-DphvyggB.js", "/assets/font-DphvyggB.woff2"):
+        assert client.get(path, headers={"Accept-Encoding": "gzip"}).text == TEXT
+
+
+def test_a_page_that_stays_the_same_is_packed_once(client: TestClient) -> None:
+    packed.cache_clear()
+    for _ in range(3):
+        assert client.get("/", headers={"Accept-Encoding": "gzip"}).text == TEXT
+    assert (packed.cache_info().misses, packed.cache_info().hits) == (1, 2)
+
+
+def test_a_page_in_parts_is_whole_too() -> None:
+    def parts(request: Request) -> Response:
+        return StreamingResponse(iter([TEXT, "and ", TEXT]))
+
+    client = TestClient(Starlette(routes=[Route("/", parts)], middleware=[Middleware(Lean)]))
+    answered = client.get("/", headers={"Accept-Encoding": "gzip"})
+    assert answered.text == f"{TEXT}and {TEXT}" and answered.headers["content-encoding"] == "gzip"
+
+
 def test_a_script_for_live_streams_is_not_sent(client: TestClient) -> None:
     answered = client.get("/assets/hls-AbCd1234.js")
     assert answered.headers["content-type"].startswith("text/javascript") and len(answered.text) < 200
     assert "export { nothing as n, nothing as t, nothing as z };" in answered.text
-    for other in ("hls-Unknown00.js", "hls-Missing00.js"):  # one that is not as expected goes on as it was
-        assert client.get(f"/assets/{other}").text == TEXT
+    for other, text in (("hls-Unknown00.js", "export default 1"), ("hls-Missing00.js", TEXT)):
+        assert client.get(f"/assets/{other}").text == text  # one that is not as expected goes as it is
 
 
 def test_it_is_what_this_gradio_sends() -> None:

@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ KINDS = ("all", "neural", "causal", "classical")
 COSTS = ("rtf", "parameters")
 EVERYTHING = "all"
 PEERS = ("measured", "published")  # the tables of other systems
+MOST_CARDS = 512  # that are remembered, some 5 kB each: every visit is shown those of all denoisers
 CURVES = ("pesq-wb", "si-sdr", "loss")  # what a training may have recorded, the most telling first
 
 
@@ -359,7 +361,12 @@ def _drawn(say: Say, offer: Entry, recommended: bool) -> Markup:
 
 def card(say: Say, offer: Entry, unfolded: bool = False, recommended: bool = False) -> Markup:
     """What a denoiser is, what it learnt from, its scores, how its training went."""
-    manifest = offer.manifest
+    return _card(say.language, offer, unfolded, recommended)
+
+
+@lru_cache(MOST_CARDS)
+def _card(language: str, offer: Entry, unfolded: bool, recommended: bool) -> Markup:
+    say, manifest = Say(language), offer.manifest
     title = f"{offer.model}/{offer.loss}" if offer.loss else offer.model
     mark = Markup(" ") + tag("small", say("model.recommended"), class_="tag") if recommended else ""
     body = [denoiser.about(say, offer)]

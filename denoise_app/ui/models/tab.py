@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import gradio as gr
@@ -24,6 +24,8 @@ from denoise_app.ui.worker.offers import hub_is_named
 
 from . import html as board
 
+MOST_DRAWN = 32  # tables and sets of figures that are remembered: every visit begins with the same ones
+
 
 class ModelsTab:
     """The tab's widgets, and what happens when they are used.
@@ -38,6 +40,8 @@ class ModelsTab:
         self._site = site
         self._offers = site.worker.offers
         self._results = results or board.standing()
+        self._drawn_table = lru_cache(MOST_DRAWN)(self._draw_table)
+        self._drawn_figures = lru_cache(MOST_DRAWN)(self._draw_figures)
         self._build_board()
         self._build_figures()
         gr.HTML(site.words.made("html.models-heading", lambda say: heading(say("models.heading"))))
@@ -164,7 +168,10 @@ class ModelsTab:
         return cards + denoiser.broken(say, self._offers.broken())
 
     def on_table(self, group: str, kind: str, loss: str, request: gr.Request) -> str:
-        say, ours = say_for(request), self._results.board
+        return self._drawn_table(say_for(request).language, group, kind, loss)
+
+    def _draw_table(self, language: str, group: str, kind: str, loss: str) -> str:
+        say, ours = Say(language), self._results.board
         if ours is None:
             return hint(say("board.none"))
         return board.table(say, ours, group, kind, loss)
@@ -172,7 +179,12 @@ class ModelsTab:
     def on_figures(
         self, group: str, kind: str, loss: str, metric: str, theme: Theme, request: gr.Request
     ) -> tuple[Any, str, Any, Any]:
-        say, ours = say_for(request), self._results.board
+        return self._drawn_figures(say_for(request).language, group, kind, loss, metric, theme)
+
+    def _draw_figures(
+        self, language: str, group: str, kind: str, loss: str, metric: str, theme: Theme
+    ) -> tuple[Any, str, Any, Any]:
+        say, ours = Say(language), self._results.board
         if ours is None:
             return None, "", None, None
         models, losses, values = board.matrix(ours, group, metric)

@@ -188,6 +188,17 @@ def test_a_card_shows_the_training_and_escapes_what_it_tells(worker: Any, say: S
     assert "from 3 to 1 in 30 steps" in html and html.count("<polyline") == 1
 
 
+def test_a_card_is_drawn_anew_only_for_what_it_shows(worker: Any, say: Say) -> None:
+    offer = worker.offers.all()[0]
+    card = board.card(say, offer)
+    assert board.card(Say(say.language), replace(offer, manifest=replace(offer.manifest))) is card
+    favours = {"en": "Dogs.", "zh": "狗。"}
+    changes: dict[str, Any] = {"training": {"seed": 7}, "licence": "mit", "favours": favours, "sha256": "1" * 64}
+    for name, value in changes.items():
+        assert board.card(say, replace(offer, manifest=replace(offer.manifest, **{name: value}))) != card
+    assert board.card(Say({"en": "zh", "zh": "en"}[say.language]), offer) != card
+
+
 @pytest.mark.parametrize(
     "training", [{"curve": 5}, {"curve": [{"step": 1, "loss": 1e400}] * 2, "data": {"a": {"hours": []}}}, 5]
 )
