@@ -193,4 +193,4 @@ def test_a_result_goes_on_to_the_blind_test(visit: base.Visit, talk: Path) -> No
     assert "my talk.wav" in visit.page.locator("#compare-facts").inner_text()
     assert visit.page.locator("#blind-versions input").count() >= 2
     box = visit.page.locator("#blind").bounding_box()
-    assert 0 <= box["y"] < 900
+    assert -1 < box["y"] < 900  # a page scrolls to a part of a pixel
