@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +17,9 @@ import soundfile
 import torch
 
 from denoise_app.audio.clip import Clip
+
+sys.path.append(str(Path(__file__).parent))  # where processes, too, find the module of the next line
+import warm_starts
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -33,6 +39,14 @@ def place_of_temporary_files() -> Iterator[None]:
         os.environ.pop("GRADIO_TEMP_DIR", None)
     else:
         os.environ["GRADIO_TEMP_DIR"] = named
+
+
+@pytest.fixture
+def warm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes of this interpreter start as forks of one that has imported what is dear to import."""
+    spawn, real = warm_starts.Context(), multiprocessing.get_context
+    monkeypatch.setattr(subprocess, "Popen", warm_starts.Popen)
+    monkeypatch.setattr(multiprocessing, "get_context", lambda name=None: spawn if name == "spawn" else real(name))
 
 
 @pytest.fixture(scope="session")

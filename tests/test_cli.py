@@ -290,6 +290,7 @@ def test_a_manifest_is_no_other_file(recordings: Path, tmp_path: Path, capsys: p
     assert status == 1 and "is no manifest of a batch" in told and (recordings / "good.wav").read_bytes() == before
 
 
+@pytest.mark.usefixtures("warm")
 @pytest.mark.slow
 def test_processes_side_by_side_do_the_same(
     recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -304,6 +305,7 @@ def test_processes_side_by_side_do_the_same(
         np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.usefixtures("warm")
 @pytest.mark.slow
 @pytest.mark.parametrize(("ending", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
 def test_an_ended_batch_goes_on_where_it_stopped(
