@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -44,9 +42,7 @@ def place_of_temporary_files() -> Iterator[None]:
 @pytest.fixture
 def warm(monkeypatch: pytest.MonkeyPatch) -> None:
     """Processes of this interpreter start as forks of one that has imported what is dear to import."""
-    spawn, real = warm_starts.Context(), multiprocessing.get_context
-    monkeypatch.setattr(subprocess, "Popen", warm_starts.Popen)
-    monkeypatch.setattr(multiprocessing, "get_context", lambda name=None: spawn if name == "spawn" else real(name))
+    warm_starts.replace(monkeypatch)
 
 
 @pytest.fixture(scope="session")

@@ -22,8 +22,11 @@ import types
 from contextlib import chdir, suppress
 from multiprocessing import context, forkserver, process
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
+
+if TYPE_CHECKING:  # it takes a fork 0.1 s
+    import pytest
 
 # None of these leaves a thread, which a fork would lose: not so onnxruntime, and pyarrow (of Gradio) where it may.
 forkserver.set_forkserver_preload(["torch", "torchaudio", "scipy.signal", "soundfile", "gradio"])
@@ -95,6 +98,13 @@ class Popen(subprocess.Popen[Any]):
         if self._internal_poll() is None:
             raise subprocess.TimeoutExpired(self.args, timeout or 0)
         return self.returncode
+
+
+def replace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets a test, and what it tests, start forks."""
+    spawn, real = Context(), multiprocessing.get_context
+    monkeypatch.setattr(subprocess, "Popen", Popen)
+    monkeypatch.setattr(multiprocessing, "get_context", lambda name=None: spawn if name == "spawn" else real(name))
 
 
 def _become(words: list[str], folder: Any, session: bool, files: list[Connection], becoming: Connection) -> None:
