@@ -391,8 +391,10 @@ ODD_NAMES = [b"\xfcber.wav", b"\x1b[31mred\x9b.wav", b"two\nlines.wav", "\u202eg
     [("ascii:strict", ["--json"]), ("ascii:strict", []), ("latin-1:strict", ["--json"]), ("utf-8:strict", ["--json"])],
 )
 def test_no_name_ends_a_batch_or_reaches_a_terminal_raw(
-    encoding: str, options: list[str], recordings: Path, tmp_path: Path
+    encoding: str, options: list[str], recordings: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
+    if not options:  # the others are fresh ones, for they read their encoding as they begin
+        request.getfixturevalue("warm")
     folder = tmp_path / "odd"
     folder.mkdir()
     for name in ODD_NAMES:
@@ -417,8 +419,10 @@ def test_no_name_ends_a_batch_or_reaches_a_terminal_raw(
 @pytest.mark.parametrize("options", [[], ["--json"]])
 @pytest.mark.parametrize("closed", ["stdout", "stderr"])
 def test_whoever_stops_listening_ends_no_work(
-    closed: str, options: list[str], recordings: Path, tmp_path: Path
+    closed: str, options: list[str], recordings: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
+    if options:  # the others are fresh ones, for it is their end that finds nobody listening
+        request.getfixturevalue("warm")
     (recordings / "bad.wav").unlink()
     reading, writing = os.pipe()
     os.close(reading)

@@ -22,7 +22,7 @@ import types
 from contextlib import chdir, suppress
 from multiprocessing import context, forkserver, process
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 from unittest.mock import patch
 
 if TYPE_CHECKING:  # it takes a fork 0.1 s
@@ -100,6 +100,14 @@ class Popen(subprocess.Popen[Any]):
         return self.returncode
 
 
+def _streams() -> tuple[TextIO, TextIO, TextIO]:
+    """As an interpreter makes them of its descriptors; those of the one that is forked are of other kinds of files."""
+    encoding, _, errors = (part or None for part in os.environ.get("PYTHONIOENCODING", "").partition(":"))
+    out = os.fdopen(1, "w", encoding=encoding, errors=errors, closefd=False)
+    err = os.fdopen(2, "w", 1, encoding=encoding, errors="backslashreplace", closefd=False)
+    return os.fdopen(0, encoding=encoding, errors=errors, closefd=False), out, err
+
+
 def replace(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets a test, and what it tests, start forks."""
     spawn, real = Context(), multiprocessing.get_context
@@ -115,7 +123,7 @@ def _become(words: list[str], folder: Any, session: bool, files: list[Connection
     for number, file in enumerate(files):
         os.dup2(file.fileno(), number)
         file.close()
-    sys.stdin = open(0, closefd=False)  # noqa: SIM115
+    sys.stdin, sys.stdout, sys.stderr = _streams()
     os.chdir(folder)
     process.ORIGINAL_DIR, process.current_process().daemon = os.getcwd(), False  # so that it may start others
     named = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))

@@ -495,6 +495,7 @@ def test_where_another_was_quicker_the_next_port_serves(
         server.app.blocks.close()
 
 
+@pytest.mark.usefixtures("warm")
 @pytest.mark.slow
 def test_a_page_that_has_settled_is_not_looked_through_again() -> None:
     """Each look at all of it stops every thread for a fifth of a second."""
