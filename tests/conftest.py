@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,17 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 torch.set_num_threads(1)  # several tests at once on a small machine are faster so, and their sums come out alike
+
+SECONDS = {"browser": 4.0, "slow": 0.3}
+"""What a test with such a mark takes, about; another takes 0.05."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the files that take longest first, so that processes which share them out end at about the same time."""
+    cost = Counter[Path]()
+    for item in items:
+        cost[item.path] += next((spent for mark, spent in SECONDS.items() if item.get_closest_marker(mark)), 0.05)
+    items.sort(key=lambda item: -cost[item.path])
 
 
 @pytest.fixture(autouse=True)
