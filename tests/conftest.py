@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -15,6 +16,9 @@ import soundfile
 import torch
 
 from denoise_app.audio.clip import Clip
+
+sys.path.append(str(Path(__file__).parent))  # where processes, too, find the module of the next line
+import warm_starts
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -45,6 +49,12 @@ def place_of_temporary_files() -> Iterator[None]:
         os.environ.pop("GRADIO_TEMP_DIR", None)
     else:
         os.environ["GRADIO_TEMP_DIR"] = named
+
+
+@pytest.fixture
+def warm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes of this interpreter start as forks of one that has imported what is dear to import."""
+    warm_starts.replace(monkeypatch)
 
 
 @pytest.fixture(scope="session")

@@ -290,6 +290,7 @@ def test_a_manifest_is_no_other_file(recordings: Path, tmp_path: Path, capsys: p
     assert status == 1 and "is no manifest of a batch" in told and (recordings / "good.wav").read_bytes() == before
 
 
+@pytest.mark.usefixtures("warm")
 @pytest.mark.slow
 def test_processes_side_by_side_do_the_same(
     recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -304,6 +305,7 @@ def test_processes_side_by_side_do_the_same(
         np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.usefixtures("warm")
 @pytest.mark.slow
 @pytest.mark.parametrize(("ending", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
 def test_an_ended_batch_goes_on_where_it_stopped(
@@ -389,8 +391,10 @@ ODD_NAMES = [b"\xfcber.wav", b"\x1b[31mred\x9b.wav", b"two\nlines.wav", "\u202eg
     [("ascii:strict", ["--json"]), ("ascii:strict", []), ("latin-1:strict", ["--json"]), ("utf-8:strict", ["--json"])],
 )
 def test_no_name_ends_a_batch_or_reaches_a_terminal_raw(
-    encoding: str, options: list[str], recordings: Path, tmp_path: Path
+    encoding: str, options: list[str], recordings: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
+    if not options:  # the others are fresh ones, for they read their encoding as they begin
+        request.getfixturevalue("warm")
     folder = tmp_path / "odd"
     folder.mkdir()
     for name in ODD_NAMES:
@@ -415,8 +419,10 @@ def test_no_name_ends_a_batch_or_reaches_a_terminal_raw(
 @pytest.mark.parametrize("options", [[], ["--json"]])
 @pytest.mark.parametrize("closed", ["stdout", "stderr"])
 def test_whoever_stops_listening_ends_no_work(
-    closed: str, options: list[str], recordings: Path, tmp_path: Path
+    closed: str, options: list[str], recordings: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
+    if options:  # the others are fresh ones, for it is their end that finds nobody listening
+        request.getfixturevalue("warm")
     (recordings / "bad.wav").unlink()
     reading, writing = os.pipe()
     os.close(reading)

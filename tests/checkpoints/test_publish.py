@@ -99,6 +99,7 @@ def published(commanded: Run) -> Run:
     return lambda folder, *options, **more: commanded("publish", str(folder), "--repo", REPO, *options, **more)
 
 
+@pytest.mark.usefixtures("warm")
 @pytest.mark.slow
 def test_a_causal_model_goes_with_a_graph_that_runs(
     hub: Any, published: Run, commanded: Run, tmp_path: Path, speech: Clip
@@ -124,6 +125,7 @@ def test_a_causal_model_goes_with_a_graph_that_runs(
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-4)
 
 
+@pytest.mark.usefixtures("warm")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "said"),
@@ -136,6 +138,7 @@ def test_a_model_without_a_graph_goes_without(name: str, said: str, hub: Any, pu
     assert not [file for file in hub.repos[REPO].files if file.endswith(".onnx")]
 
 
+@pytest.mark.usefixtures("warm")
 @pytest.mark.slow
 def test_where_the_package_for_graphs_is_missing_nothing_is_sent(hub: Any, published: Run, tmp_path: Path) -> None:
     (tmp_path / "onnx.py").write_text("raise ModuleNotFoundError(\"No module named 'onnx'\", name='onnx')")

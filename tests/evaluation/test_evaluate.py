@@ -138,6 +138,7 @@ def test_denoising_white_noise_scores_higher(folders: tuple[Path, Path], quick: 
     assert after.scores["si_sdr"] > before.scores["si_sdr"] + 1  # type: ignore[operator]
 
 
+@pytest.mark.usefixtures("warm")
 @pytest.mark.slow
 def test_two_processes_give_the_scores_of_one(folders: tuple[Path, Path]) -> None:
     noisy, other = find_pairs(*folders)[:2]

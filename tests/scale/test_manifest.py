@@ -146,6 +146,7 @@ def test_a_full_disk_leaves_no_half_row(tmp_path: Path, monkeypatch: pytest.Monk
     assert path.read_bytes() == row(0).line() + row(2).line()
 
 
+@pytest.mark.usefixtures("warm")
 @pytest.mark.slow
 def test_a_killed_writer_leaves_what_it_wrote_and_no_lock(tmp_path: Path) -> None:
     code = (

@@ -195,6 +195,7 @@ def test_results_that_lie_among_the_inputs_are_passed_over(named: str, memory: A
     assert len(items.plan(["memory://in/clean"], "memory://in").items) > 0
 
 
+@pytest.mark.usefixtures("warm")
 @pytest.mark.slow
 @pytest.mark.parametrize("out", ["memory://in", "memory:///in/"])
 def test_no_input_is_written_onto_elsewhere(out: str, memory: Any, tmp_path: Path) -> None:

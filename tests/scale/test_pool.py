@@ -48,6 +48,7 @@ def test_each_file_is_denoised_once_and_each_process_loads_once(tmp_path: Path) 
     assert soundfile.info(tmp_path / "out" / "005.wav").frames == 1600
 
 
+@pytest.mark.usefixtures("warm")
 @pytest.mark.slow
 def test_a_killed_process_is_replaced_and_its_file_tried_again(tmp_path: Path) -> None:
     items = folder(tmp_path, 4, loud=1).items
@@ -57,6 +58,7 @@ def test_a_killed_process_is_replaced_and_its_file_tried_again(tmp_path: Path) -
     assert left(tmp_path) == []
 
 
+@pytest.mark.usefixtures("warm")
 @pytest.mark.slow
 def test_a_file_that_kills_twice_is_reported_and_the_others_are_done(tmp_path: Path) -> None:
     items = folder(tmp_path, 4, loud=1).items
@@ -68,6 +70,7 @@ def test_a_file_that_kills_twice_is_reported_and_the_others_are_done(tmp_path: P
     assert left(tmp_path) == []
 
 
+@pytest.mark.usefixtures("warm")
 @pytest.mark.slow
 def test_processes_that_cannot_begin_end_the_batch(tmp_path: Path) -> None:
     with pytest.raises(ScaleError) as caught:
@@ -75,6 +78,7 @@ def test_processes_that_cannot_begin_end_the_batch(tmp_path: Path) -> None:
     assert caught.value.reason == "workers-fail" and "status 7" in str(caught.value)
 
 
+@pytest.mark.usefixtures("warm")
 @pytest.mark.slow
 def test_a_denoiser_that_cannot_be_loaded_is_told_as_ever(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError) as caught:
@@ -82,6 +86,7 @@ def test_a_denoiser_that_cannot_be_loaded_is_told_as_ever(tmp_path: Path) -> Non
     assert caught.value.reason == "no-such-model"
 
 
+@pytest.mark.usefixtures("warm")
 @pytest.mark.slow
 def test_bad_files_are_rows_like_others(tmp_path: Path) -> None:
     items = list(folder(tmp_path, 3).items)
@@ -90,6 +95,7 @@ def test_bad_files_are_rows_like_others(tmp_path: Path) -> None:
     assert reasons(list(pool.run(items, PLAIN, 1))) == {"000.wav": None, "001.wav": "missing", "002.wav": "not-audio"}
 
 
+@pytest.mark.usefixtures("warm")
 @pytest.mark.slow
 def test_no_input_is_written_onto(tmp_path: Path) -> None:
     sound(tmp_path / "a.wav")
@@ -98,6 +104,7 @@ def test_no_input_is_written_onto(tmp_path: Path) -> None:
     assert reasons(found) == {"a.wav": "onto-input"} and (tmp_path / "a.wav").read_bytes() == before
 
 
+@pytest.mark.usefixtures("warm")
 @pytest.mark.slow
 def test_a_closed_batch_leaves_nothing_of_what_is_in_hand(tmp_path: Path) -> None:
     items = folder(tmp_path, 3, loud=1).items

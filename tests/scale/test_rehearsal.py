@@ -110,6 +110,7 @@ def test_a_good_one_passes_twice(space: Path, port: int) -> None:
     assert not (space / "told.json").exists()  # a copy is started
 
 
+@pytest.mark.usefixtures("warm")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "said"),
@@ -124,6 +125,7 @@ def test_what_is_wrong_is_seen_both_times(tmp_path: Path, port: int, fault: str,
     assert failures(tmp_path, fault, port) == [said, said]
 
 
+@pytest.mark.usefixtures("warm")
 @pytest.mark.slow
 def test_one_that_does_not_start_is_told_with_its_last_words(tmp_path: Path, port: int) -> None:
     first, second = failures(tmp_path, "start", port)
@@ -181,6 +183,7 @@ def until_gone(port: int) -> None:
     raise AssertionError("the server is still there")
 
 
+@pytest.mark.usefixtures("warm")
 @pytest.mark.slow
 def test_it_is_told_what_a_host_tells_and_no_more(tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DENOISE_WEIGHTS", "elsewhere")
@@ -205,6 +208,7 @@ def test_root_starts_it_as_another_user_in_a_copy_that_is_its_own(
     assert texts.count("run by uid 1000") == 2
 
 
+@pytest.mark.usefixtures("warm")
 @pytest.mark.slow
 def test_a_network_that_cannot_be_left_is_told(tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "home").mkdir()

@@ -84,6 +84,7 @@ def _interrupt_at(last: int, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(loop.Mixer, "batch", batch)
 
 
+@pytest.mark.usefixtures("warm")
 def test_an_interruption_of_one_ends_both_with_a_saved_state(file: Path) -> None:
     config: TrainConfig = parse(read_table(file))
     with socket.create_server(("127.0.0.1", 0)) as free:

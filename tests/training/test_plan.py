@@ -142,6 +142,7 @@ def test_torchrun_is_refused(tmp_path: Path, above: dict[str, Any], monkeypatch:
         plan.train_all(plan.read(written(tmp_path, GRU), above), 1, status)
 
 
+@pytest.mark.usefixtures("warm")
 @pytest.mark.slow
 def test_what_is_finished_is_skipped_what_is_begun_goes_on_and_a_failure_stops_only_its_own(
     tmp_path: Path, above: dict[str, Any], monkeypatch: pytest.MonkeyPatch

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import httpx
@@ -75,12 +73,7 @@ def started(place: Path, before: str = "") -> tuple[subprocess.Popen[bytes], str
     """A page in a process of its own, which runs other code before, and its address."""
     port = free_port()
     environment = os.environ | {"GRADIO_TEMP_DIR": str(place), "GRADIO_SERVER_PORT": str(port), "GRADIO_NUM_PORTS": "1"}
-    running = subprocess.Popen(
-        [sys.executable, "-c", before + PAGE],
-        env=environment,
-        cwd=Path(__file__).parents[2],
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # whatever started the tests may ignore it
-    )
+    running = subprocess.Popen([sys.executable, "-c", before + PAGE], env=environment, cwd=Path(__file__).parents[2])
     url = f"http://127.0.0.1:{port}/"
     for _ in range(600):
         try:

@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
+import warm_starts
 import yaml
 
 from denoise_app.serve.limits import ServiceLimits
@@ -87,7 +88,8 @@ class Replicas:
 
 @pytest.fixture(scope="module")
 def replicas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicas]:
-    with ExitStack() as stack:
+    with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
+        warm_starts.replace(patch)
         yield Replicas(tmp_path_factory.mktemp("replicas"), stack)
 
 

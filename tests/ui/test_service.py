@@ -396,7 +396,11 @@ def left(place: Path) -> list[Path]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
-def test_a_server_that_is_ended_leaves_nothing(tmp_path: Path, recording: Make, end: signal.Signals) -> None:
+def test_a_server_that_is_ended_leaves_nothing(
+    tmp_path: Path, recording: Make, end: signal.Signals, request: pytest.FixtureRequest
+) -> None:
+    if end == signal.SIGINT:  # the other is a fresh one
+        request.getfixturevalue("warm")
     place = tmp_path / "place"
     running, url = started(place)
     with recording().open("rb") as file:
@@ -409,6 +413,7 @@ def test_a_server_that_is_ended_leaves_nothing(tmp_path: Path, recording: Make, 
     assert left(place) == []
 
 
+@pytest.mark.usefixtures("warm")
 @pytest.mark.slow
 @pytest.mark.parametrize(("end", "reason"), [(signal.SIGTERM, "closing"), (signal.SIGINT, None)])
 def test_who_talks_live_is_told_of_sigterm_and_delays_no_end(tmp_path: Path, end: signal.Signals, reason: str) -> None:
@@ -430,6 +435,7 @@ def test_who_talks_live_is_told_of_sigterm_and_delays_no_end(tmp_path: Path, end
     assert running.wait(20) == 0
 
 
+@pytest.mark.usefixtures("warm")
 @pytest.mark.slow
 def test_a_killed_server_is_swept_by_the_next_and_two_leave_each_other_alone(tmp_path: Path, recording: Make) -> None:
     place = tmp_path / "place"
@@ -489,6 +495,7 @@ def test_where_another_was_quicker_the_next_port_serves(
         server.app.blocks.close()
 
 
+@pytest.mark.usefixtures("warm")
 @pytest.mark.slow
 def test_a_page_that_has_settled_is_not_looked_through_again() -> None:
     """Each look at all of it stops every thread for a fifth of a second."""

@@ -85,10 +85,15 @@ class Downloads:
         return [Route(f"/{PLACE}/{{token}}/{{name}}", self._answer, methods=["GET", "HEAD"])]
 
     def offer(self, folder: Path, bundle: Bundle) -> str:
-        """Offers files of a visit, in place of what was offered of its folder; returns their token."""
+        """Offers files of a visit, in place of what was offered of its folder; returns their token.
+
+        The offer before this one holds until the next: its links stand on the page until the answer gets there, and
+        somebody may be clicking one.
+        """
         token = secrets.token_urlsafe(16)
-        self.remove(folder)
         with self._lock:
+            for former in [key for key, (owner, _) in self._offered.items() if owner == folder][:-1]:
+                del self._offered[former]
             self._offered[token] = folder, bundle
         return token
 
