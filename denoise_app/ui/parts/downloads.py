@@ -65,6 +65,11 @@ class Bundle:
     files: Mapping[str, Path | OnDemand]
     archive: str
 
+    @property
+    def lying(self) -> set[tuple[str, Path]]:
+        """Those that are there already."""
+        return {(name, file) for name, file in self.files.items() if isinstance(file, Path)}
+
     def path(self, name: str) -> Path | None:
         """Where a file lies, which is written now if it has to be; None for what is not offered, or gone."""
         file = self.files.get(name)
@@ -87,13 +92,15 @@ class Downloads:
     def offer(self, folder: Path, bundle: Bundle) -> str:
         """Offers files of a visit, in place of what was offered of its folder; returns their token.
 
-        The offer before this one holds until the next: its links stand on the page until the answer gets there, and
-        somebody may be clicking one.
+        An offer that only grows keeps its token: the links stand on the page until the answer gets there, and somebody
+        may be clicking one.
         """
         token = secrets.token_urlsafe(16)
         with self._lock:
-            for former in [key for key, (owner, _) in self._offered.items() if owner == folder][:-1]:
-                del self._offered[former]
+            for key, (owner, former) in list(self._offered.items()):
+                if owner == folder:
+                    del self._offered[key]
+                    token = key if former.lying <= bundle.lying else token
             self._offered[token] = folder, bundle
         return token
 

@@ -129,10 +129,22 @@ def test_what_cannot_be_made_is_told_without_a_path(
 def test_a_visits_new_offer_takes_the_place_of_its_former(
     downloads: Downloads, client: TestClient, tmp_path: Path
 ) -> None:
-    first, second, third = (offered(downloads, tmp_path / "a") for _ in range(3))
+    first, other = offered(downloads, tmp_path / "a"), tmp_path / "other.wav"
+    other.write_bytes(b"other")
+    second = downloads.offer(tmp_path / "a", Bundle({NAMES[0]: other}, "a.zip"))
     assert client.get("/" + address(first, NAMES[0])).status_code == 404
-    assert client.get("/" + address(second, NAMES[0])).status_code == 200  # whose link may be under somebody's finger
-    assert client.get("/" + address(third, NAMES[0])).status_code == 200
+    assert client.get("/" + address(second, NAMES[0])).content == b"other"
+
+
+def test_an_offer_that_grows_keeps_its_links(downloads: Downloads, client: TestClient, tmp_path: Path) -> None:
+    """Whoever clicks one as the answer with the new links is under way gets what was clicked."""
+    sound, written = tmp_path / "after.wav", Written(tmp_path / "report.json")
+    sound.write_bytes(b"sound")
+    first = downloads.offer(tmp_path, Bundle({"a.wav": sound}, "a.zip"))
+    second = downloads.offer(tmp_path, Bundle({"a.wav": sound, "a.json": OnDemand(written)}, "a.zip"))
+    assert client.get("/" + address(first, "a.wav")).content == b"sound"
+    assert client.get("/" + address(second, "a.json")).content == b"made now"
+    assert first == second
 
 
 def test_the_report_can_be_had_when_there_is_one() -> None:
