@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -37,6 +38,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         cost[item.path] += next((spent for mark, spent in SECONDS.items() if item.get_closest_marker(mark)), 0.05)
     items.sort(key=lambda item: -cost[item.path])
+
+
+def pytest_collection_finish() -> None:
+    """What is there now stays to the end; to look through it for garbage again and again takes a tenth of the time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
