@@ -27,6 +27,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 torch.set_num_threads(1)  # several tests at once on a small machine are faster so, and their sums come out alike
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # so are their processes
 
 SECONDS = {"browser": 4.0, "slow": 0.3}
 """What a test with such a mark takes, about; another takes 0.05."""
@@ -41,9 +42,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What is there now stays to the end; to look through it for garbage again and again takes a tenth of the time."""
+    """What is there now stays to the end; to look through it for garbage, and as often, takes a tenth of the time."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(10_000)
 
 
 @pytest.fixture(autouse=True)
