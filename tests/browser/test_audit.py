@@ -17,10 +17,7 @@ STANDARDS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]
 
 def findings(page: Any) -> list[str]:
     """What axe-core calls serious or critical on the page as it is shown."""
-    options = {
-        "runOnly": STANDARDS,
-        "resultTypes": ["violations"],
-    }  # what passes is dear to describe
+    options = {"runOnly": STANDARDS, "resultTypes": ["violations"]}  # to describe what passes takes long
     found = Axe().run(page, options=options).response["violations"]
     return [
         f"{each['id']}: {node['target']} {node['html'][:120]}"

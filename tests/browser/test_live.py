@@ -335,12 +335,12 @@ def test_the_browsers_own_is_heard_once_however_often_it_is_chosen_and_bypassed(
         live.page.locator(f".live-place [value={place}]").check()
         live.page.get_by_text(sentence).wait_for()
     begin = len(live.side("before")) + 4096
-    live.wait(f"before.length > {begin + RATE}")
+    live.wait(f"before.length > {begin + 2 * RATE}")
     before, after = (live.side(name)[begin:] for name in ("before", "after"))
     assert np.sqrt(np.mean(after**2)) < 1.3 * np.sqrt(np.mean(before**2))
     live.page.locator(".live-bypass").click()
     begin = len(live.side("before")) + 4096
-    end = begin + RATE // 2
+    end = begin + RATE
     live.wait(f"before.length > {end}")
     np.testing.assert_array_equal(live.side("after")[begin:end], live.side("before")[begin:end])
 
@@ -426,7 +426,7 @@ def test_another_language_while_it_runs_changes_words_alone(fresh: LivePage) -> 
 def test_both_sides_are_kept_and_go_on_to_clean(live: LivePage) -> None:
     live.start()
     live.wait("ready")
-    live.wait(f"before.length > {RATE // 2}")
+    live.wait(f"before.length > {3 * RATE // 2}")
     live.page.locator(".live-start").click()
     assert re.fullmatch(r"Recorded: [\d.]+ s of both sides\.", live.said("length"))
     with live.page.expect_download() as saved:

@@ -135,14 +135,14 @@ class Visit:
         for end in ("requestfailed", "requestfinished"):
             self.page.on(end, lambda request: self.under_way.discard(request))
 
-    def wait_until_quiet(self) -> None:
-        """Until the server has nothing more to say, but for the beat by which Gradio knows that a page is open."""
+    def wait_until_quiet(self, seconds: float = 1.0) -> None:
+        """Until the server has had nothing to say for so long, but for the beat by which Gradio knows an open page."""
         quiet = 0
         for _ in range(PATIENCE // 100):
             self.page.wait_for_timeout(100)
             open_answers = [request.url for request in self.under_way if "/heartbeat/" not in request.url]
             quiet = 0 if open_answers else quiet + 1
-            if quiet == 10:
+            if quiet >= 10 * seconds:
                 return
         raise AssertionError(f"still answering: {open_answers}")
 

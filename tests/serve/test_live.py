@@ -478,9 +478,10 @@ def open_files() -> int:
 
 def files_at_rest() -> int:
     """Open files, once those of the tests before are closed, which their servers' threads do in their own time."""
-    files = open_files()
-    while time.sleep(0.3) or open_files() != files:
-        files = open_files()
+    before, files = -1, open_files()
+    while files != before:
+        time.sleep(0.3)
+        before, files = files, open_files()
     return files
 
 
