@@ -95,7 +95,7 @@ def open_with_ffmpeg(path: Path, limits: Limits, track: int | None = None) -> Ff
         if kind(path) not in (None, "wav", "flac", "ogg"):
             raise AudioError.of("no-ffmpeg", name=shown(path))
         raise undecodable(path)
-    header = _ffprobe(*_as_it_is(path))
+    header = _header(path)
     if "format_name" not in header.get("format", {}):
         raise undecodable(path)
     tracks = header.get("streams", [])
@@ -391,15 +391,21 @@ def _ffmpeg(program: str, path: Path, *before_input: str) -> list[str]:
     return [program, *own, *only, *before_input, "-i", f"file:{path.absolute()}"]
 
 
-def _as_it_is(path: Path) -> tuple[Path, int, int]:
-    """A file and what changes with its content; one recording is opened many times, and ffprobe takes 50 ms each."""
-    status = path.stat()
-    return path.absolute(), status.st_mtime_ns, status.st_size
+def _header(path: Path) -> dict[str, Any]:
+    """What ffprobe tells of a file, asked once: a recording is opened many times, and ffprobe takes 50 ms each."""
+    try:
+        status = path.stat()
+    except OSError as error:  # it has gone meanwhile
+        raise undecodable(path) from error
+    return _ffprobe(path.absolute(), (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
 
 
 @lru_cache(MOST_HEADERS)
-def _ffprobe(path: Path, changed: int, size: int) -> dict[str, Any]:
-    """What ffprobe tells of the sound tracks and their container, remembered until the file changes.
+def _ffprobe(path: Path, state: tuple[int, ...]) -> dict[str, Any]:
+    """What ffprobe tells of the sound tracks and their container.
+
+    Args:
+        state: What changes with the file.
 
     Raises:
         AudioError: it understands neither, or does not end.
@@ -428,8 +434,7 @@ def _described(path: Path, track: int, stream: dict[str, Any], container: dict[s
     bits = int(stream.get("bits_per_raw_sample") or stream.get("bits_per_sample") or 0)
     names = container["format_name"].split(",")
     if not is_counted or not ("duration_ts" in stream or "duration" in container):
-        # browsers, too, record webm without a length
-        frames = round(_seconds_of_packets(*_as_it_is(path), track) * rate)
+        frames = round(_seconds_of_packets(path, track) * rate)  # browsers, too, record webm without a length
     elif match := re.fullmatch(r"(\d+):(\d+):([\d.]+)", _stream_tags(stream).get("DURATION", "")):  # matroska
         frames = round((int(match[1]) * 3600 + int(match[2]) * 60 + Fraction(match[3])) * rate)
     elif "duration_ts" in stream:
@@ -437,7 +442,7 @@ def _described(path: Path, track: int, stream: dict[str, Any], container: dict[s
     else:
         frames = round(float(container["duration"]) * rate)
     if frames <= 0:  # as a header says that was written before its sound
-        frames = round(_seconds_of_packets(*_as_it_is(path), track) * rate)
+        frames = round(_seconds_of_packets(path, track) * rate)
     if (names[0], codec) == ("ogg", "opus"):
         frames -= opus_delay(path)  # which ffprobe counts, and no decoder gives
     is_lossless = codec.startswith(LOSSLESS_IN_FFMPEG)
@@ -459,9 +464,8 @@ def _stream_tags(stream: dict[str, Any]) -> dict[str, str]:
     return tags if isinstance(tags, dict) else {}
 
 
-@lru_cache(MOST_HEADERS)
-def _seconds_of_packets(path: Path, changed: int, size: int, track: int) -> float:
-    """How long the packets of a sound track last, decoding none of them; remembered until the file changes."""
+def _seconds_of_packets(path: Path, track: int) -> float:
+    """How long the packets of a sound track last, decoding none of them."""
     command = [
         *_ffmpeg("ffprobe", path),
         *("-select_streams", f"a:{track}", "-show_entries", "packet=pts_time,duration_time"),

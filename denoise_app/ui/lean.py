@@ -1,32 +1,25 @@
-"""Less over the wire: text goes packed, the browser keeps what never changes, and what nobody needs is not sent.
-
-What is the same for everybody is packed once: a page is some ninety files and 900 kB of text.
-"""
+"""Less over the wire: text goes packed, the browser keeps what never changes, and what nobody needs is not sent."""
 
 from __future__ import annotations
 
 import gzip
 import re
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 
 import gradio
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.middleware.gzip import GZipMiddleware, GZipResponder
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 PACKED = re.compile(r"(^|/)(config|info|run/predict|theme\.css|)$")  # answers of text that are not packed already
-PAGE = re.compile(r"(^|/)(config|)$")  # the same bytes for everybody who asks at the same address
 ASSET = re.compile(r"/assets/[^/]+-[\w-]{8,}\.(js|css|woff2?)$")  # with a digest of its content in its name
 STREAMING = re.compile(r"/assets/(hls-[\w-]+\.js)$")  # plays live streams, of which there are none here: 156 kB
 MEDIA = {"js": "text/javascript", "css": "text/css"}
 LASTING = "public, max-age=31536000, immutable"
 LEAST_BYTES = 1000  # less is hardly smaller when it is packed
 LEVEL = 6  # of gzip; more takes longer and saves 0.3 %
-MOST_PAGES = 4  # packed ones that are remembered: this server is known by few addresses
-MOST_ASSETS = 1024  # more than Gradio has; together 6 MB when packed
 
 
 class Lean:
@@ -53,8 +46,6 @@ class Lean:
         if found := ASSET.search(path):
             kept = self._kept(path, found[1]) if takes_gzip and scope["method"] == "GET" else None
             return await (kept(scope, receive, send) if kept else self._app(scope, receive, _lasting(send)))
-        if PAGE.search(path) and takes_gzip:
-            return await _Page(self._app, LEAST_BYTES, LEVEL)(scope, receive, send)
         await (self._packing if PACKED.search(path) else self._app)(scope, receive, send)
 
     def _kept(self, path: str, kind: str) -> Response | None:
@@ -63,32 +54,15 @@ class Lean:
             return None
         try:
             body = packed_file(self._assets / Path(path).name)
-        except OSError:
+        except (OSError, ValueError):  # a name that no file can have
             return None
         headers = {"Cache-Control": LASTING, "Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
         return Response(body, media_type=MEDIA[kind], headers=headers)
 
 
-class _Page(GZipResponder):
-    """Packs a page that comes in one piece once, for as long as it stays the same."""
-
-    _in_parts = False
-
-    async def apply_compression(self, body: bytes, *, more_body: bool) -> bytes:
-        self._in_parts |= more_body
-        if self._in_parts:
-            return await super().apply_compression(body, more_body=more_body)
-        return await run_in_threadpool(packed, body)
-
-
-@lru_cache(MOST_PAGES)
-def packed(text: bytes) -> bytes:
-    return gzip.compress(text, LEVEL, mtime=0)
-
-
-@lru_cache(MOST_ASSETS)
+@cache  # Gradio has 860 of them, 6 MB when packed
 def packed_file(file: Path) -> bytes:
-    """Raises OSError where there is no such file."""
+    """A file by gzip; raises an OSError where there is none."""
     return gzip.compress(file.read_bytes(), LEVEL, mtime=0)
 
 
