@@ -30,7 +30,7 @@ def test_the_speeds_are_those_of_the_leaderboard_and_of_the_page() -> None:
 
 
 @pytest.mark.parametrize(
-    ("speeds", "drivers", "machines"), [(QUICK, 1, 2), (BEST, 1, 15), (QUICK, 99, 17), (BEST, 99, 95)]
+    ("speeds", "drivers", "machines"), [(QUICK, 1, 3), (BEST, 1, 17), (QUICK, 99, 23), (BEST, 99, 105)]
 )
 def test_the_bottleneck_moves_where_the_page_says(speeds: Speeds, drivers: int, machines: int) -> None:
     parts = [simulate(1.0, Fleet(count, drivers=drivers), speeds).bottleneck for count in range(1, 200)]
