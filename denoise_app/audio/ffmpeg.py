@@ -393,10 +393,7 @@ def _ffmpeg(program: str, path: Path, *before_input: str) -> list[str]:
 
 def _header(path: Path) -> dict[str, Any]:
     """What ffprobe tells of a file, asked once: a recording is opened many times, and ffprobe takes 50 ms each."""
-    try:
-        status = path.stat()
-    except OSError as error:  # it has gone meanwhile
-        raise undecodable(path) from error
+    status = path.stat()
     return _ffprobe(path.absolute(), (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
 
 

@@ -91,7 +91,10 @@ def open_reader(path: AnyPath, limits: Limits | None = None, track: int | None =
         raise TypeError(f"a track is a whole number, counted from 1, not {track!r}")
     limits = limits or Limits.from_environment()
     file = _checked_file(path, limits)
-    decoder = _opened(file, limits, track)
+    try:
+        decoder = _opened(file, limits, track)
+    except OSError as error:  # it has gone, or is on a disk that fails, since it was checked
+        raise _read_error(file, error) from error
     reader = Reader(file, decoder, limits)
     try:
         limits.check(reader.info, shown(file))
@@ -243,15 +246,19 @@ def _checked_file(path: AnyPath, limits: Limits) -> Path:
         with file.open("rb"):
             pass  # permission is known by trying
     except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
-            raise AudioError.of("missing", name=name) from error
-        raise AudioError.of("unreadable", name=name, problem=error.strerror) from error
+        raise _read_error(file, error) from error
     if status.st_size == 0:
         raise AudioError.of("empty-file", name=name)
     if status.st_size > limits.max_bytes:
         size, limit = (f"{count / 1e6:.1f} MB" for count in (status.st_size, limits.max_bytes))
         raise AudioError.of("too-large", name=name, size=size, limit=limit)
     return file
+
+
+def _read_error(file: Path, error: OSError) -> AudioError:
+    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
+        return AudioError.of("missing", name=shown(file))
+    return AudioError.of("unreadable", name=shown(file), problem=error.strerror or str(error))
 
 
 # ----------------------------------------------------------------------------------------------------------- writing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -394,3 +395,19 @@ def test_nothing_is_left_running(ffmpeg: Ffmpeg) -> None:
         process = reader._decoder._process  # type: ignore[attr-defined]
         assert process.poll() is None
     assert process.poll() is not None
+
+
+@pytest.mark.parametrize(("fault", "reason"), [(errno.ENOENT, "missing"), (errno.EIO, "unreadable")])
+@pytest.mark.parametrize("head", [b"RIFF....WAVEfmt ", b"....ftypM4A "])
+def test_a_file_that_goes_as_it_is_opened_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head: bytes, fault: int, reason: str
+) -> None:
+    def gone(*_: object) -> None:
+        raise OSError(fault, os.strerror(fault))
+
+    (tmp_path / "a.sound").write_bytes(head)
+    for opens in ("open_with_soundfile", "open_with_ffmpeg"):
+        monkeypatch.setattr(files, opens, gone)
+    with pytest.raises(AudioError) as error:
+        open_reader(tmp_path / "a.sound")
+    assert error.value.reason == reason and "a.sound" in str(error.value)
