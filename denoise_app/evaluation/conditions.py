@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.signal import fftconvolve
+from scipy.signal import butter, fftconvolve, sosfiltfilt
 
 from denoise_app.audio import mix
 from denoise_app.audio.clip import Samples
@@ -28,6 +28,7 @@ CLEAN_SNR_DB = (15.0, 30.0)
 FAR_DB = -20.0  # of a voice across the room, against one at the microphone
 FAR_SNR_DB = 20.0  # of the far voice: the room is quiet
 FAR_PAUSE = 0.5  # seconds between the two
+VOICE_HZ = 60.0  # no voice is lower: what a clean recording has below it is rumble, in some as loud as the voice
 
 Sides = tuple[Samples, Samples]
 """(noisy, clean), (time,) each."""
@@ -98,11 +99,13 @@ def _music(noisy: Samples, clean: Samples, sample_rate: int, rng: np.random.Gene
 def _near_and_far(noisy: Samples, clean: Samples, sample_rate: int, rng: np.random.Generator) -> Sides:
     """A near voice, half a second of pause, then the recording itself as a far one: an interview in a quiet room.
 
-    The near one is the same recording, 20 dB louder; the noise goes on below both, 20 dB below the far one.
+    The near one is the same recording, 20 dB louder; the noise goes on below both, 20 dB below the far one. Neither
+    has rumble, which a denoiser would be blamed for taking away.
     """
+    noise, clean = noisy - clean, _without_rumble(clean, sample_rate)
     gain = np.float32(10 ** (FAR_DB / 20))
     target = np.concatenate([clean, np.zeros(round(FAR_PAUSE * sample_rate), np.float32), gain * clean])
-    hiss = gain * _noise_at(FAR_SNR_DB, noisy, clean, sample_rate)
+    hiss = gain * _noise_at(FAR_SNR_DB, noise, clean, sample_rate)
     return target + np.resize(hiss[::-1], target.size)[::-1], target  # the far voice has its own noise
 
 
@@ -112,13 +115,19 @@ def _offset(noisy: Samples, clean: Samples, sample_rate: int, rng: np.random.Gen
 
 
 def _clean_input(noisy: Samples, clean: Samples, sample_rate: int, rng: np.random.Generator) -> Sides:
-    """15 to 30 dB of active voice over noise: what a denoiser had better leave alone."""
-    return clean + _noise_at(rng.uniform(*CLEAN_SNR_DB), noisy, clean, sample_rate), clean
+    """15 to 30 dB of active voice, without rumble, over noise: what a denoiser had better leave alone."""
+    noise, clean = noisy - clean, _without_rumble(clean, sample_rate)
+    return clean + _noise_at(rng.uniform(*CLEAN_SNR_DB), noise, clean, sample_rate), clean
 
 
-def _noise_at(snr_db: float, noisy: Samples, clean: Samples, sample_rate: int) -> Samples:
-    """What is in the noisy recording and not in the clean one, so far below the active voice; none stays none."""
-    noise = noisy - clean
+def _without_rumble(clean: Samples, sample_rate: int) -> Samples:
+    """A clean recording without what lies below a voice, and nothing shifted."""
+    above = butter(4, VOICE_HZ, "highpass", fs=sample_rate, output="sos")
+    return np.asarray(sosfiltfilt(above, clean.astype(np.float64)), np.float32)
+
+
+def _noise_at(snr_db: float, noise: Samples, clean: Samples, sample_rate: int) -> Samples:
+    """Noise so far below the active voice; none stays none."""
     return mix.mix_at_snr(clean, noise, snr_db, sample_rate)[1] if noise.any() else noise
 
 
