@@ -217,11 +217,17 @@ def denoised(path: Path, rate: int = RATE) -> Path:
     return path
 
 
+PACKETS: dict[bytes, list[bytes]] = {}
+"""Of files that were looked at: many tests begin with the same."""
+
+
 def packets(path: Path) -> list[bytes]:
     """Of every packet of sound its times, its size and a checksum, decoding nothing."""
-    command = ["ffmpeg", "-v", "error", "-i", path, "-map", "0:a", "-c", "copy", "-f", "framemd5", "-"]
-    lines = subprocess.run(command, capture_output=True, check=True, timeout=60).stdout.splitlines()
-    return [line.partition(b", S=")[0] for line in lines if not line.startswith(b"#")]  # S: tags beside the packet
+    if (data := path.read_bytes()) not in PACKETS:
+        command = ["ffmpeg", "-v", "error", "-i", path, "-map", "0:a", "-c", "copy", "-f", "framemd5", "-"]
+        lines = subprocess.run(command, capture_output=True, check=True, timeout=60).stdout.splitlines()
+        PACKETS[data] = [line.partition(b", S=")[0] for line in lines if line[:1] != b"#"]  # S: tags beside the packet
+    return PACKETS[data]
 
 
 def carried(source: Path, target: Path) -> tuple[tuple[Note, ...], dict[str, Any]]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import subprocess
+import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -34,14 +37,28 @@ def run(*arguments: str | Path) -> None:
 def source(folder: Path, rate: int = RATE) -> Path:
     path = folder / f"source{rate}.wav"
     if not path.exists():
-        soundfile.write(path, sound(rate), rate)
+        path.write_bytes(_wav(rate))
     return path
 
 
 def coded(folder: Path, name: str, *options: str, rate: int = RATE) -> Path:
     """The sound as ffmpeg writes it under that name."""
-    run("-i", source(folder, rate), *options, folder / name)
+    (folder / name).write_bytes(_coded(name, options, rate))
     return folder / name
+
+
+@cache  # many tests begin with the same file
+def _wav(rate: int) -> bytes:
+    written = io.BytesIO()
+    soundfile.write(written, sound(rate), rate, format="WAV")
+    return written.getvalue()
+
+
+@cache
+def _coded(name: str, options: tuple[str, ...], rate: int) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        run("-i", source(Path(folder), rate), *options, Path(folder, name))
+        return Path(folder, name).read_bytes()
 
 
 def changed(path: Path, change: Callable[[bytearray], bytes | bytearray]) -> Path:
