@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import torch
 
 from denoise_app.audio.clip import Clip
 
@@ -26,8 +25,7 @@ GOLDEN = Path(__file__).parent / "golden"
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell, whose children inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-torch.set_num_threads(1)  # several tests at once on a small machine are faster so, and their sums come out alike
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # so are their processes
+os.environ["OMP_NUM_THREADS"] = "1"  # of torch: several tests at once are faster so, and their sums come out alike
 
 SECONDS = {"browser": 4.0, "slow": 0.3}
 """What a test with such a mark takes, about; another takes 0.05."""
