@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 from denoise_app.audio.encodings import encoding_for
 from denoise_app.audio.files import open_writer
+from denoise_app.evaluation import speed
 from denoise_app.inference import engine
 from denoise_app.models.registry import build
 
@@ -41,11 +42,6 @@ class Halved:
 causal = build("gru", dict(hidden=8, width=8, layers=1)).eval()
 stretches = dict(early=lambda seconds: engine.Selection(1.0, 2.0), late=lambda seconds: engine.Selection(seconds - 2.0))
 settings = engine.Settings(loudness_lufs=-23.0)
-status, marks = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-
-
-def told(field):
-    return int(status.read_text().split(field + ":")[1].split()[0]) / 1024
 
 
 def denoise(kind, seconds):
@@ -56,10 +52,10 @@ def denoise(kind, seconds):
 
 
 def peak(kind, seconds):
-    marks.write_text("5")  # the peak begins anew
-    assert told("VmHWM") - told("VmRSS") < 1, "it did not"
+    speed.forget_peak()
+    assert speed.peak_resident() - speed.resident() < 1
     denoise(kind, seconds)
-    return told("VmHWM")
+    return speed.peak_resident()
 
 
 for seconds in ({short}, {long}):
