@@ -173,7 +173,7 @@ function startDeck(frame, when = soon(START)) {
 
 function restartDeck() {
   if (!deck) return;
-  const when = soon(START);
+  const when = soon(2 * START); // what sounds goes on until then, so nobody waits for it
   startDeck(part.start + deck.frameAt(when), when);
 }
 
