@@ -13,7 +13,7 @@ SENTENCES: dict[str, str] = {
     "missing": "There is no file {name}. Check the name.",
     "is-a-folder": "{name} is a folder; a sound file is needed. Choose a file inside it.",
     "not-a-file": "{name} is a device or a pipe; a sound file is needed.",
-    "unreadable": "{name} cannot be opened: {problem}. Check its permissions.",
+    "unreadable": "{name} cannot be read: {problem}. Check its permissions and its disk.",
     # the content
     "empty-file": "{name} is empty (0 bytes). Record or export it again.",
     "too-large": "{name} has {size}; at most {limit} are read. Cut it into parts.",

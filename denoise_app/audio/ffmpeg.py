@@ -29,6 +29,7 @@ from denoise_app.audio.convert import quantise
 from denoise_app.audio.encodings import Encoding
 from denoise_app.audio.errors import AudioError
 from denoise_app.audio.limits import Limits
+from denoise_app.audio.names import FileState, state_of
 from denoise_app.audio.notes import Note
 from denoise_app.audio.survey import OggSurvey, mp3_samples_announced, opus_delay, survey_ogg
 
@@ -393,12 +394,11 @@ def _ffmpeg(program: str, path: Path, *before_input: str) -> list[str]:
 
 def _header(path: Path) -> dict[str, Any]:
     """What ffprobe tells of a file, asked once: a recording is opened many times, and ffprobe takes 50 ms each."""
-    status = path.stat()
-    return _ffprobe(path.absolute(), (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+    return _ffprobe(path.absolute(), state_of(path))
 
 
 @lru_cache(MOST_HEADERS)
-def _ffprobe(path: Path, state: tuple[int, ...]) -> dict[str, Any]:
+def _ffprobe(path: Path, state: FileState) -> dict[str, Any]:
     """What ffprobe tells of the sound tracks and their container.
 
     Args:

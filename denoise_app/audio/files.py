@@ -171,7 +171,7 @@ class Reader:
     """
 
     def __init__(self, path: Path, decoder: Decoder, limits: Limits) -> None:
-        self._name = shown(path)
+        self._path, self._name = path, shown(path)
         self._decoder = decoder
         self._limits = limits
         self.info = decoder.info
@@ -202,11 +202,11 @@ class Reader:
         by the time stamps, with silence for what is missing.
 
         Raises:
-            AudioError: "not-finite", "too-long", "too-many-samples", "truncated" (nothing could be decoded) or
-                "decoder-stuck".
+            AudioError: "not-finite", "too-long", "too-many-samples", "truncated" (nothing could be decoded),
+                "decoder-stuck", "missing" or "unreadable" (it has gone, or its disk fails).
         """
         position = start
-        for chunk in self._decoder.chunks(frames, start):
+        for chunk in self._chunks(frames, start):
             self._check_finite(chunk, position)
             position += len(chunk)
             self._limits.check_length(self.info, position, self._name)
@@ -215,6 +215,12 @@ class Reader:
             raise AudioError.of("truncated", name=self._name, format=self.info.container)
         if start < self.info.frames:
             self._tell_if_cut_off(self._decoder.claimed, position)
+
+    def _chunks(self, frames: int, start: int) -> Iterator[Interleaved]:
+        try:
+            yield from self._decoder.chunks(frames, start)
+        except OSError as error:
+            raise _read_error(self._path, error) from error
 
     def _check_finite(self, chunk: Interleaved, position: int) -> None:
         if not np.isfinite(chunk).all():
@@ -235,10 +241,13 @@ def _checked_file(path: AnyPath, limits: Limits) -> Path:
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text):
         raise AudioError.of("url", name=text)
     file, name = Path(text), shown(Path(text))
-    if "\0" in text:
-        raise AudioError.of("missing", name=name)
     try:
         status = file.stat()
+    except ValueError as error:  # no file has such a name: with NUL, or half of a character
+        raise AudioError.of("missing", name=name) from error
+    except OSError as error:
+        raise _read_error(file, error) from error
+    try:
         if S_ISDIR(status.st_mode):
             raise AudioError.of("is-a-folder", name=name)
         if not S_ISREG(status.st_mode):

@@ -1,4 +1,4 @@
-"""Names of files as text that can be shown anywhere: on a terminal, in a page, in a log."""
+"""Names of files as text that can be shown anywhere, on a terminal, in a page, in a log; and whether a file changed."""
 
 from __future__ import annotations
 
@@ -39,3 +39,13 @@ def key(path: Path) -> str:
     True
     """
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", str(path)).casefold())
+
+
+FileState = tuple[int, int, int, int]
+"""What is other once a file was changed or replaced, even by one as long and as old: inode, bytes, two times in ns."""
+
+
+def state_of(path: Path) -> FileState:
+    """That of a file now; raises an OSError where there is none."""
+    status = path.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

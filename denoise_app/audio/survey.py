@@ -6,13 +6,15 @@ simple all through can be left to it; the others need one that goes by time stam
 
 from __future__ import annotations
 
-import mmap
+import errno
+import os
 import re
 import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 MP3_RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}  # MPEG 1, 2, 2.5
 MP3_KBITS = {
@@ -23,7 +25,49 @@ MP3_KBITS = {
 
 FLAC_TAIL = 1 << 17  # bytes in which the last frame of a flac file begins, but for the very widest
 
+WINDOW = 1 << 20  # bytes that are read at once
+
 REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
+
+class FileBytes:
+    """The bytes of a file as those of a string, of which a window is in memory; it moves along with what is asked for.
+
+    A map would end this process by SIGBUS where the file is cut short meanwhile, or its disk fails; here that is an
+    OSError.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._size = file, os.fstat(file.fileno()).st_size
+        self._begin, self._window = 0, b""
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, part: slice) -> bytes:
+        begin, end, _ = part.indices(self._size)
+        if begin < self._begin or end > self._begin + len(self._window):
+            self._file.seek(begin)
+            self._begin, self._window = begin, self._file.read(max(end - begin, WINDOW))
+        found = self._window[begin - self._begin : end - self._begin]
+        if len(found) < end - begin:
+            raise OSError(errno.EIO, "it became shorter while it was read")
+        return found
+
+    def find(self, wanted: bytes, start: int) -> int:
+        """The first place from `start` on where some bytes stand; -1 where there is none."""
+        for begin in range(start, self._size, WINDOW):
+            found = self[begin : begin + WINDOW + len(wanted) - 1].find(wanted)
+            if found >= 0:
+                return begin + found
+        return -1
+
+
+@contextmanager
+def bytes_of(path: Path) -> Iterator[FileBytes]:
+    """Those of a file while it is open."""
+    with path.open("rb") as file:
+        yield FileBytes(file)
 
 
 def is_plain(path: Path) -> bool:
@@ -58,7 +102,7 @@ class OggSurvey(NamedTuple):
 
 def survey_ogg(path: Path) -> OggSurvey:
     """Walks the pages of an Ogg file (RFC 3533, 6): their order, their checksums and how far each reaches."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+    with bytes_of(path) as data:
         simple, chained, at, expected, serials = True, False, 0, 0, set()
         reached, lacks_start, is_gap, end = 0, False, False, None
         while at < len(data):
@@ -86,7 +130,7 @@ def survey_ogg(path: Path) -> OggSurvey:
         return OggSurvey(simple and bool(serials), chained, lacks_start and is_single, end if is_single else None)
 
 
-def _ogg_page(data: mmap.mmap, at: int) -> tuple[bool, int, int, bool, int, int] | None:
+def _ogg_page(data: FileBytes, at: int) -> tuple[bool, int, int, bool, int, int] | None:
     """Whether it begins a stream, its serial and number, whether its checksum is right, bytes, granule position."""
     head = data[at : at + 27]
     if len(head) < 27 or head[:4] != b"OggS":
@@ -111,7 +155,7 @@ def is_simple_mp3(path: Path) -> bool:
 
     Tags before and after them (ID3, APE) are no sound.
     """
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+    with bytes_of(path) as data:
         begin = at = after_id3(data)
         announced, frames, kind = None, 0, None
         for size, head in _mp3_frames(data, at):
@@ -129,7 +173,7 @@ def is_simple_mp3(path: Path) -> bool:
 def _flac_goes_on(path: Path) -> bool:
     """Whether a flac file holds frames beyond the samples that its STREAMINFO counts (RFC 9639, 8.2 and 9.1), or
     another flac file that was joined to it."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+    with bytes_of(path) as data:
         if len(data) < 42:
             return False
         if data.find(b"fLaC\0\0\0\x22", 4) > 0:
@@ -174,7 +218,7 @@ def stale_size(path: Path) -> Patch | None:
 
     Recorders that were cut off leave the size that the sound had when they wrote the header last, or 0.
     """
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+    with bytes_of(path) as data:
         head = data[:4]
         if head == b".snd" and len(data) >= 24:
             begin = int.from_bytes(data[4:8], "big")
@@ -188,12 +232,12 @@ def stale_size(path: Path) -> Patch | None:
     return None
 
 
-def _stale_chunk(data: mmap.mmap, at: int, form: str, name: bytes, alignment: int) -> Patch | None:
+def _stale_chunk(data: FileBytes, at: int, form: str, name: bytes, alignment: int) -> Patch | None:
     """`stale_size` of a file of chunks from byte `at` on, whose sound lies in the chunk of that name."""
     wide, width = None, struct.calcsize(form)
     while at + 4 + width <= len(data):
         begin = at + 4 + width
-        size = struct.unpack_from(form, data, at + 4)[0]
+        size = struct.unpack(form, data[at + 4 : begin])[0]
         if data[at : at + 4] == b"ds64":  # RF64 keeps its sizes there (EBU Tech 3306): the file's, the sound's
             wide = begin + 8
         if data[at : at + 4] == name:
@@ -206,9 +250,9 @@ def _stale_chunk(data: mmap.mmap, at: int, form: str, name: bytes, alignment: in
     return None
 
 
-def _corrected(data: mmap.mmap, at: int, form: str, begin: int) -> Patch | None:
+def _corrected(data: FileBytes, at: int, form: str, begin: int) -> Patch | None:
     """The size from `begin` on to the end of the file, where the one at byte `at` is less and no chunk follows."""
-    size = struct.unpack_from(form, data, at)[0]
+    size = struct.unpack(form, data[at : at + struct.calcsize(form)])[0]
     size = 0 if size < 0 or size >> 63 else size  # -1: "to the end"
     left = len(data) - begin - size
     if left < 8 or _is_chunk(data, begin + size, form) or _is_chunk(data, begin + size + 1, form):
@@ -217,7 +261,7 @@ def _corrected(data: mmap.mmap, at: int, form: str, begin: int) -> Patch | None:
     return Patch(at, struct.pack(form, right)) if right < 1 << 8 * struct.calcsize(form) - 1 else None
 
 
-def _is_chunk(data: mmap.mmap, at: int, form: str) -> bool:
+def _is_chunk(data: FileBytes, at: int, form: str) -> bool:
     """Whether a chunk, or a tag, begins at a byte."""
     name, width = data[at : at + 4], 4 if form == "<Q" else struct.calcsize(form)  # only the ds64 of RF64 has 64 bits
     if not name.isascii() or not name.decode("ascii", "replace").isprintable() or len(name) < 4:
@@ -228,7 +272,7 @@ def _is_chunk(data: mmap.mmap, at: int, form: str) -> bool:
 
 def mp3_samples_announced(path: Path) -> int:
     """How many samples per channel the Xing or Info header of an mp3 file announces; 0 where there is none."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+    with bytes_of(path) as data:
         at = after_id3(data)
         for size, (version, *_) in _mp3_frames(data, at):
             frames, _ = _counted(data[at : at + size]) or (0, None)
@@ -244,7 +288,7 @@ def opus_delay(path: Path) -> int:
     return int.from_bytes(head[at + 10 : at + 12], "little") if at >= 0 else 0
 
 
-def _mp3_frames(data: mmap.mmap, at: int) -> Iterator[tuple[int, tuple[int, int, bool]]]:
+def _mp3_frames(data: FileBytes, at: int) -> Iterator[tuple[int, tuple[int, int, bool]]]:
     """Bytes, and (version, rate's index, is mono), of each layer III frame from byte `at` on, while they last."""
     while at + 4 <= len(data):
         first, second, third, fourth = data[at : at + 4]
@@ -259,7 +303,7 @@ def _mp3_frames(data: mmap.mmap, at: int) -> Iterator[tuple[int, tuple[int, int,
         at += size
 
 
-def after_id3(data: bytes | mmap.mmap) -> int:
+def after_id3(data: bytes | FileBytes) -> int:
     """The byte after the ID3v2 tags that a file begins with; the size of a tag has 7 bits to the byte."""
     at = 0
     while data[at : at + 3] == b"ID3" and len(data) >= at + 10:
@@ -278,7 +322,7 @@ def _counted(frame: bytes) -> tuple[int, int | None] | None:
     return frames, size if frame[at + 7] & 2 else None
 
 
-def _is_tag(data: mmap.mmap, at: int) -> bool:
+def _is_tag(data: FileBytes, at: int) -> bool:
     """Whether what follows the last frame is nothing but an APE tag, an ID3v1 tag, or both."""
     if data[at : at + 8] == b"APETAGEX" and len(data) >= at + 32:
         at += 32 + int.from_bytes(data[at + 12 : at + 16], "little")  # its head, and the rest with its foot

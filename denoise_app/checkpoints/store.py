@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
@@ -16,6 +17,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from denoise_app.audio.names import FileState, state_of
 from denoise_app.denoiser import Denoiser
 from denoise_app.models.registry import MODELS, build, configure, count_parameters, macs_per_second
 
@@ -142,6 +144,7 @@ def _texts(manifest: Manifest) -> dict[str, bytes]:
 def _write(folder: Path, name: str, files: Mapping[str, bytes]) -> None:
     partial = {folder / f"{file}.tmp": folder / file for file in files}
     try:
+        _check_place(folder, partial.values())
         folder.mkdir(parents=True, exist_ok=True)
         for path, data in zip(partial, files.values(), strict=True):
             path.write_bytes(data)
@@ -149,12 +152,20 @@ def _write(folder: Path, name: str, files: Mapping[str, bytes]) -> None:
                 os.fsync(file.fileno())  # on the disk before it takes the place of the last one
         for path, place in partial.items():
             path.replace(place)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a ValueError for a name that no file can have
         for path in partial:
-            with suppress(OSError):  # that the folder is a file is what failed
+            with suppress(OSError, ValueError):  # that the folder is a file is what failed
                 path.unlink()
-        problem = error.strerror or str(error)
+        problem = getattr(error, "strerror", None) or str(error)
         raise CheckpointError.of("checkpoint-not-saved", name=name, problem=problem) from error
+
+
+def _check_place(folder: Path, places: Iterable[Path]) -> None:
+    """Raises an OSError where files there are others' than a checkpoint's: what is replaced is one, or nothing."""
+    if any(place.is_dir() for place in places):
+        raise IsADirectoryError(errno.EISDIR, "one of its files would replace a folder")
+    if (folder / CARD).exists() and not (folder / CONFIG).exists():
+        raise FileExistsError(errno.EEXIST, f"the {CARD} there is no checkpoint's")
 
 
 def copy(source: Path, target: Path) -> None:
@@ -287,14 +298,14 @@ def checked_manifest(folder: Path) -> Manifest:
 def _listed(folder: Path) -> Manifest:
     """`checked_manifest`, but for building the model."""
     try:
-        status = (folder / CONFIG).stat()
+        state = state_of(folder / CONFIG)
     except OSError as error:
         raise CheckpointError.of("no-manifest", name=_name(folder)) from error
-    return _listed_as_of(folder, status.st_mtime_ns, status.st_size)
+    return _listed_as_of(folder, state)
 
 
 @lru_cache(256)
-def _listed_as_of(folder: Path, changed: int, size: int) -> Manifest:
+def _listed_as_of(folder: Path, state: FileState) -> Manifest:
     """Remembered until the file changes: milliseconds per checkpoint, and a page lists them all at every step."""
     manifest = read_manifest(folder)
     if (folder.parent.name, folder.name) != (manifest.model, manifest.loss):

@@ -28,10 +28,10 @@ HEAD = """\
 # What each loss does to the sound
 
 A checkpoint is a model trained with one loss. Within each model of the lab every loss was trained from the same initial
-weights, on the same examples in the same order, for the same time. `perceptual` alone is left out of the ranks below: it
-was trained for longer. In `gru` it started from the end of `frcrn`, in `light-crn` all others started from its end. This
-page is written by `python -m denoise_app evaluate --losses-page docs/losses.md`, from `results/leaderboard.json` and the
-checkpoints.
+weights, on the same examples in the same order, for the same time. `perceptual` alone is left out of the ranks below,
+since it was trained for longer: in `gru` it started from the end of `frcrn`, in `light-crn` all others started from its
+end. This page is written by `python -m denoise_app evaluate --losses-page docs/losses.md`, from
+`results/leaderboard.json` and the checkpoints.
 
 *s* is the clean sound, *x* the noisy one, *ŝ* what the model makes of it; capitals are their short-time spectra. A loss
 *aims at* the metric that its equation is, or is nearest to."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from denoise_app import resources
+from denoise_app.audio.names import FileState, state_of
 from denoise_app.checkpoints import hub, store
 from denoise_app.checkpoints.manifest import SLUG, CheckpointError, Manifest
 from denoise_app.classical import CLASSICAL
@@ -165,8 +166,7 @@ def _by_others() -> tuple[list[Entry], list[CheckpointError]]:
     folder = onnx_folder()
     for path in sorted(folder.glob("*.onnx")) if folder else []:
         try:
-            status = path.stat()
-            found.append(_neural(path, _described(path, status.st_mtime_ns, status.st_size), "onnx"))
+            found.append(_neural(path, _described(path, state_of(path)), "onnx"))
         except OSError as error:
             refused.append(onnx.refused(path, error.strerror or str(error)))
         except CheckpointError as error:
@@ -175,7 +175,7 @@ def _by_others() -> tuple[list[Entry], list[CheckpointError]]:
 
 
 @lru_cache(256)
-def _described(path: Path, changed: int, size: int) -> Manifest:
+def _described(path: Path, state: FileState) -> Manifest:
     """Remembered until the file changes."""
     name = path.stem.lower().replace("_", "-")
     if not SLUG.fullmatch(name):
@@ -365,11 +365,11 @@ def load(model: str, loss: str | None = None, device: str | None = None, revisio
     assert entry.folder is not None and entry.manifest is not None
     with _loading:
         if entry.source == "onnx":
-            return _read_graph(entry.folder, entry.folder.stat().st_mtime_ns)
+            return _read_graph(entry.folder, state_of(entry.folder))
         place = choose(device).torch_device
         graph = entry.folder / GRAPH
         if entry.source == "bundled" and place == "cpu" and graph.is_file():
-            denoiser = _read_graph(graph, graph.stat().st_mtime_ns)
+            denoiser = _read_graph(graph, state_of(graph))
             if denoiser.form.metadata.get("network_sha256") == entry.manifest.network_sha256:  # else it is of another
                 return denoiser
         return _read(entry.folder, entry.manifest.network_sha256, place)
@@ -386,7 +386,7 @@ def _known(names: Iterable[str | None]) -> str:
 
 
 @lru_cache(MOST_LOADED)
-def _read_graph(path: Path, changed: int) -> onnx.OnnxDenoiser:
+def _read_graph(path: Path, state: FileState) -> onnx.OnnxDenoiser:
     """The denoiser in an ONNX file; one that was replaced is read again."""
     return onnx.load(path)
 

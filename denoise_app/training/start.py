@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -120,8 +121,9 @@ def checkpoint_folder(init: Path) -> Path:
         TrainingError: there is neither.
     """
     for folder in (init, weights_folder() / init):
-        if (folder / store.CONFIG).is_file():
-            return folder
+        with suppress(OSError, ValueError):  # a name that no file can have
+            if (folder / store.CONFIG).is_file():
+                return folder
     raise TrainingError(f"there is no checkpoint {init}, neither as a folder nor in {weights_folder()}")
 
 

@@ -1663,7 +1663,7 @@ CHINESE: dict[str, str] = {
     "error.missing": "没有文件 {name}。请检查文件名。",
     "error.is-a-folder": "{name} 是文件夹；这里需要声音文件。请选择其中的一个文件。",
     "error.not-a-file": "{name} 是设备或管道；这里需要声音文件。",
-    "error.unreadable": "无法打开 {name}：{problem}。请检查它的权限。",
+    "error.unreadable": "无法读取 {name}：{problem}。请检查它的权限和所在的磁盘。",
     "error.empty-file": "{name} 是空文件（0 字节）。请重新录制或导出。",
     "error.too-large": "{name} 的大小为 {size}，最多只能读取 {limit}。请分段处理。",
     "error.not-audio": "{name} 不是可以读取的声音文件。请使用 wav、flac、ogg、mp3、m4a、mp4、webm 或 mov。",

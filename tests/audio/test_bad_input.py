@@ -7,23 +7,26 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
 from denoise_app.audio import ffmpeg as ffmpeg_room
-from denoise_app.audio import files
+from denoise_app.audio import files, survey
 from denoise_app.audio.clip import Clip
 from denoise_app.audio.encodings import Encoding, encoding_for
 from denoise_app.audio.errors import AudioError
 from denoise_app.audio.files import encoding_like, open_reader, open_writer, probe, read, write
 from denoise_app.audio.limits import Limits
 
-from .conftest import Ffmpeg
+from .conftest import Ffmpeg, needs_ffmpeg
 from .sounds import noise, wav
+from .whole_files import coded
 
 
 def refusal(path: Path | str, limits: Limits | None = None) -> AudioError:
@@ -411,3 +414,53 @@ def test_a_file_that_goes_as_it_is_opened_is_told(
     with pytest.raises(AudioError) as error:
         open_reader(tmp_path / "a.sound")
     assert error.value.reason == reason and "a.sound" in str(error.value)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(
+    ("name", "options"), [("a.mp3", ("-b:a", "64k")), ("a.ogg", ("-c:a", "libopus")), ("a.flac", ())]
+)
+@pytest.mark.parametrize("left", [0, 5_000])
+def test_a_file_that_is_cut_short_as_it_is_looked_through_ends_no_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, options: tuple[str, ...], left: int
+) -> None:
+    """A map of it would: by SIGBUS, which nothing can catch."""
+    path = coded(tmp_path, name, *options)
+    walks = survey.bytes_of
+
+    @contextmanager
+    def cut_short(path: Path) -> Iterator[survey.FileBytes]:
+        with walks(path) as data:
+            os.truncate(path, left)
+            yield data
+
+    monkeypatch.setattr(survey, "bytes_of", cut_short)
+    monkeypatch.setattr(survey, "WINDOW", 4096)
+    with pytest.raises(AudioError) as error, open_reader(path) as reader:
+        list(reader.blocks())
+    assert name in str(error.value)
+
+
+@pytest.mark.parametrize("fault", [errno.ENOENT, errno.EIO])
+def test_a_file_that_goes_as_it_is_read_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, speech: Clip, fault: int
+) -> None:
+    soundfile.write(tmp_path / "a.flac", speech.samples.T, speech.sample_rate)
+    with open_reader(tmp_path / "a.flac") as reader:
+
+        def gone(*_: object) -> Iterator[Any]:
+            yield np.zeros((10, 1), np.float32)
+            raise OSError(fault, os.strerror(fault), str(tmp_path / "a.flac"))
+
+        monkeypatch.setattr(reader._decoder, "chunks", gone)
+        with pytest.raises(AudioError) as error:
+            list(reader.blocks())
+    assert error.value.reason == ("missing" if fault == errno.ENOENT else "unreadable")
+    assert str(tmp_path) not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["lone\ud800.wav", "nul\0.wav", "n" * 300 + ".wav"])
+def test_a_name_that_no_file_can_have_is_missing(name: str) -> None:
+    with pytest.raises(AudioError) as error:
+        open_reader(name)
+    assert error.value.reason == "missing"

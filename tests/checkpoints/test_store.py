@@ -6,6 +6,7 @@ import ast
 import errno
 import hashlib
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -160,6 +161,39 @@ def test_a_full_disk_keeps_the_old_checkpoint(
         store.save(stored, module, manifest)
     assert caught.value.reason == "checkpoint-not-saved"
     assert {path.name: path.read_bytes() for path in stored.iterdir()} == before
+
+
+@pytest.mark.parametrize("is_folder", [False, True])
+def test_what_is_no_checkpoint_is_not_replaced(
+    tmp_path: Path, module: nn.Module, manifest: Manifest, is_folder: bool
+) -> None:
+    """As the README of a project, in whose folder somebody saves; or a folder of that name beside a checkpoint."""
+    readme = tmp_path / "README.md"
+    if is_folder:
+        store.save(tmp_path, module, manifest)
+        readme.unlink()
+        readme.mkdir()
+    else:
+        readme.write_text("our own")
+    before = {path.name: path.is_dir() or path.read_bytes() for path in tmp_path.iterdir()}
+    with torch.no_grad():
+        next(module.parameters()).add_(1)
+    with pytest.raises(CheckpointError) as caught:
+        store.save(tmp_path, module, manifest)
+    assert caught.value.reason == "checkpoint-not-saved"
+    assert {path.name: path.is_dir() or path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_manifest_as_long_and_as_old_as_the_former_is_read(
+    tmp_path: Path, module: nn.Module, manifest: Manifest
+) -> None:
+    folder = tmp_path / manifest.model / manifest.loss
+    store.save(folder, module, replace(manifest, licence="mit"))
+    assert store.checked_manifest(folder).licence == "mit"
+    config, status = folder / "config.json", (folder / "config.json").stat()
+    config.write_text(config.read_text().replace('"mit"', '"isc"'))
+    os.utime(config, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert store.checked_manifest(folder).licence == "isc"
 
 
 def test_a_place_that_cannot_be_written_is_explained(tmp_path: Path, module: nn.Module, manifest: Manifest) -> None:

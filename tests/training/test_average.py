@@ -11,7 +11,7 @@ from torch import Tensor
 
 from denoise_app import cli
 from denoise_app.checkpoints import store
-from denoise_app.checkpoints.manifest import Manifest
+from denoise_app.checkpoints.manifest import CheckpointError, Manifest
 from denoise_app.models.registry import build
 from denoise_app.training.average import average
 from denoise_app.training.config import TrainingError
@@ -68,3 +68,36 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert store.load(tmp_path / "mean")[1].size < store.read_manifest(Path(ours[0])).size
     assert cli.main(["average", ours[0], "-o", str(tmp_path / "one")]) == 1
     assert "two checkpoints or more" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_credits_are_those_of_all_and_the_licence_is_one(tmp_path: Path) -> None:
+    first, last = (saved(tmp_path, seed) for seed in (1, 2))
+    store.annotate(first, credits=("Data of A", "Data of both"), languages=("de",))
+    store.annotate(last, credits=("Data of both", "Data of B"), languages=("en",))
+    made = average([first, last], tmp_path / "mean")
+    assert made.credits == ("Data of A", "Data of both", "Data of B") and made.languages == ("de", "en")
+    store.annotate(first, licence="cc-by-nc-4.0")
+    with pytest.raises(TrainingError, match="licences differ"):
+        average([first, last], tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mse", "soup"])
+def test_a_place_where_it_would_not_be_found_is_refused(tmp_path: Path, name: str) -> None:
+    ours = [saved(tmp_path, seed) for seed in (1, 2)]
+    with pytest.raises(TrainingError, match="would not be found"):
+        average(ours, ours[0].parent / name)
+    assert not (ours[0].parent / name).exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["lone\ud800", "\0", "n" * 300])
+def test_names_that_no_file_can_have_are_told(tmp_path: Path, name: str) -> None:
+    ours = [saved(tmp_path, seed) for seed in (1, 2)]
+    with pytest.raises(CheckpointError) as caught:
+        average(ours, tmp_path / name)
+    assert caught.value.reason == "checkpoint-not-saved"
+    with pytest.raises(TrainingError, match="no checkpoint"):
+        average([*ours, Path(name)], tmp_path / "mean")

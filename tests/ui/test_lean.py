@@ -71,8 +71,30 @@ def test_nothing_but_the_files_of_that_folder_is_read(client: TestClient, tmp_pa
     (tmp_path / "inner").mkdir()
     (tmp_path / "inner" / "index-DphvyggB.js").write_text("secret")
     within = ("inner/index-DphvyggB.js", "inner%2Findex-DphvyggB.js")
-    for name in (*within, "font-DphvyggB.woff2", "no%00name-DphvyggB.js", f"{'long' * 100}-DphvyggB.js"):
+    (tmp_path / "index-DphvyggB.js").write_text("not by this address")
+    elsewhere = ("../x/assets/index-DphvyggB.js", "..%2fassets%2findex-DphvyggB.js", "index-DphvyggB.js%0A")
+    for name in (*within, *elsewhere, "font-DphvyggB.woff2", "no%00name-DphvyggB.js"):
         assert client.get(f"/assets/{name}", headers={"Accept-Encoding": "gzip"}).text == TEXT
+    assert client.post("/assets/hls-AbCd1234.js").text == TEXT, "nobody posts to a script"
+
+
+def test_made_up_names_are_not_remembered_and_those_too_long_are_not_asked_for(client: TestClient) -> None:
+    known = stub.cache_info().currsize
+    for number in range(20):
+        assert client.get(f"/assets/hls-{number:08}a.js").text == TEXT
+    assert stub.cache_info().currsize == known
+    for name in ("long" * 100, "长" * 100):
+        answered = client.get(f"/assets/{name}-DphvyggB.js")
+        assert (answered.status_code, answered.text) == (404, "Not Found")
+
+
+@pytest.mark.parametrize(
+    ("said", "packed"), [("GZIP;q=0.5", True), ("*", True), ("gzip;q=0", False), ("x-gzip-foo", False)]
+)
+def test_a_client_gets_gzip_if_it_takes_it(client: TestClient, tmp_path: Path, said: str, packed: bool) -> None:
+    (tmp_path / "other-DphvyggB.js").write_text("a" * 3000)
+    answered = client.get("/assets/other-DphvyggB.js", headers={"Accept-Encoding": said})
+    assert ("content-encoding" in answered.headers) == packed and answered.headers["vary"] == "Accept-Encoding"
 
 
 def test_a_page_in_parts_is_whole_too() -> None:

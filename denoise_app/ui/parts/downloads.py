@@ -65,10 +65,11 @@ class Bundle:
     files: Mapping[str, Path | OnDemand]
     archive: str
 
-    @property
-    def lying(self) -> set[tuple[str, Path]]:
-        """Those that are there already."""
-        return {(name, file) for name, file in self.files.items() if isinstance(file, Path)}
+    def grew_from(self, former: Bundle) -> bool:
+        """Whether all that was offered still is, by its name: the same file where one lay there."""
+        lying = {(name, file) for name, file in former.files.items() if isinstance(file, Path)}
+        is_kept = former.archive == self.archive and former.files.keys() <= self.files.keys()
+        return is_kept and bool(lying) and lying <= self.files.items()
 
     def path(self, name: str) -> Path | None:
         """Where a file lies, which is written now if it has to be; None for what is not offered, or gone."""
@@ -100,7 +101,7 @@ class Downloads:
             for key, (owner, former) in list(self._offered.items()):
                 if owner == folder:
                     del self._offered[key]
-                    token = key if former.lying <= bundle.lying else token
+                    token = key if bundle.grew_from(former) else token
             self._offered[token] = folder, bundle
         return token
 

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from denoise_app.audio import files
 from denoise_app.audio.clip import FileInfo, Samples
+from denoise_app.audio.names import FileState, state_of
 
 
 class Sound(Protocol):
@@ -43,7 +44,7 @@ class SoundFile:
     @property
     def info(self) -> FileInfo:
         try:
-            return _probed(self.path, self.path.stat().st_mtime_ns)
+            return _probed(self.path, state_of(self.path))
         except OSError:
             return files.probe(self.path)  # which says what is wrong
 
@@ -56,7 +57,7 @@ class SoundFile:
 
 
 @lru_cache(1000)
-def _probed(path: Path, changed: int) -> FileInfo:
+def _probed(path: Path, state: FileState) -> FileInfo:
     """What a file is, as of its last change: some take a program of their own to tell."""
     return files.probe(path)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -145,6 +146,30 @@ def test_an_offer_that_grows_keeps_its_links(downloads: Downloads, client: TestC
     assert client.get("/" + address(first, "a.wav")).content == b"sound"
     assert client.get("/" + address(second, "a.json")).content == b"made now"
     assert first == second
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        lambda sound, table: Bundle({"a.wav": sound}, "b.zip"),
+        lambda sound, table: Bundle({"a.wav": sound}, "a.zip"),
+        lambda sound, table: Bundle({"b.csv": table}, "a.zip"),
+    ],
+)
+def test_an_offer_that_lacks_a_former_link_has_links_of_its_own(
+    downloads: Downloads, tmp_path: Path, later: Callable[..., Bundle]
+) -> None:
+    sound, table = tmp_path / "after.wav", OnDemand(Written(tmp_path / "table.csv"))
+    sound.write_bytes(b"sound")
+    first = downloads.offer(tmp_path, Bundle({"a.wav": sound, "a.csv": table}, "a.zip"))
+    assert downloads.offer(tmp_path, later(sound, table)) != first
+
+
+def test_a_table_alone_has_links_of_its_own(downloads: Downloads, tmp_path: Path) -> None:
+    """As of batches of which every file has failed: the next one's is another."""
+    tables = [OnDemand(Written(tmp_path / name)) for name in "ab"]
+    first, second = (downloads.offer(tmp_path, Bundle({"a.csv": table}, "a.zip")) for table in tables)
+    assert first != second
 
 
 def test_the_report_can_be_had_when_there_is_one() -> None:
