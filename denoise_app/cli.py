@@ -228,7 +228,9 @@ def add_denoise(commands: Any) -> None:
         action="store_true",
         help=f"leave out what the manifest has as done, unchanged since; default: {MANIFEST} in the folder of results",
     )
-    command.add_argument("--model", help="or best, fast, live; default: the recommended one; `models` lists all")
+    command.add_argument(
+        "--model", help="as gru or gru/hybrid, or best, fast, live; default: the recommended one; `models` lists all"
+    )
     command.add_argument("--loss", help="the training loss of the checkpoint; default: the model's best")
     command.add_argument("--device", help="cpu, cuda, cuda:1, mps; default: the fastest that is there")
     command.add_argument("--strength", type=between(0, 100), default=100, metavar="PERCENT", help="default: 100")

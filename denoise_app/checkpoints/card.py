@@ -97,7 +97,7 @@ def _use(manifest: Manifest) -> str:
 def _training(manifest: Manifest) -> str:
     """Numbers and words of the training; the curve stays in config.json."""
     facts = [
-        f"- {key.replace('_', ' ')}: {value}"
+        f"- {key.replace('_', ' ')}: {'an earlier state of it' if value == manifest.name else value}"
         for key, value in manifest.training.items()
         if isinstance(value, str | int | float) and value != ""
     ]

@@ -211,13 +211,18 @@ def _classical() -> tuple[Entry, ...]:
 
 
 def find(model: str, loss: str | None = None, revision: str | None = None) -> Entry:
-    """The entry of a name, or of one in PRESETS; without a loss the best of it. The arguments are those of `load`.
+    """The entry of a name, "gru" or "gru/hybrid", or of one in PRESETS; without a loss the best of it.
+
+    The arguments are those of `load`.
 
     Raises:
         CheckpointError: there is none: no such model, no such loss, a loss for what is not trained, or why a
             checkpoint of this name is left out.
     """
     everything = [entry for entry in pulled() if entry.revision == revision] if revision else entries()
+    family, _, own = model.partition("/")
+    if own and loss in (None, own):
+        model, loss = family, own
     if model in PRESETS and (same := [entry for entry in everything if loss in (None, entry.loss)]):
         return _chosen(PRESETS[model], same)
     same = [entry for entry in everything if entry.model == model]

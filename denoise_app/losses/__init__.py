@@ -56,8 +56,8 @@ LOSSES: dict[str, Loss] = {
     "log-mag": Loss(
         log_mag,
         {
-            "en": "Strong noise reduction in the pauses; musical noise may remain, and the phase stays noisy.",
-            "zh": "停顿处压制强烈；可能残留音乐噪声，相位仍带噪。",
+            "en": "Fits the spectrum's level in dB alone: the phase stays noisy, and musical noise may remain.",
+            "zh": "只拟合对数幅度谱：相位仍带噪，可能残留音乐噪声。",
         },
         equation="mean (log(1 + |Ŝ|) − log(1 + |S|))²",
     ),
@@ -73,8 +73,8 @@ LOSSES: dict[str, Loss] = {
     "cirm": Loss(
         cirm,
         {
-            "en": "Cautious and natural: it removes less noise and harms speech less.",
-            "zh": "谨慎自然：去除较少，对语音损伤也小。",
+            "en": "Fits the complex mask itself, magnitude and phase: even and moderate.",
+            "zh": "直接拟合复数掩蔽（幅度与相位）：均衡、适度。",
         },
         equation="mean |K(M̂) − K(M)|² with M = S X̄ / |X|², M̂ = Ŝ X̄ / |X|², K = 10 tanh(M / 20) of each part",
     ),
@@ -97,8 +97,8 @@ LOSSES: dict[str, Loss] = {
     "si-snr": Loss(
         si_snr,
         {
-            "en": "The best SI-SDR; quiet high frequencies may be lost.",
-            "zh": "SI-SDR 最佳；微弱高频可能丢失。",
+            "en": "Tuned for the waveform (SI-SDR); quiet high frequencies may be lost.",
+            "zh": "针对波形（SI-SDR）优化；微弱高频可能丢失。",
         },
         equation="−10 log₁₀(‖a s‖² / ‖ŝ − a s‖²) with a = ⟨ŝ, s⟩ / ‖s‖²",
         aims_at="si_sdr",
@@ -106,8 +106,8 @@ LOSSES: dict[str, Loss] = {
     "pesq": Loss(
         hybrid,
         {
-            "en": "The all-rounder, tuned for perceived quality (PESQ) at the end of training: the best PESQ.",
-            "zh": "均衡之选，训练末段再针对感知质量（PESQ）优化：PESQ 最高。",
+            "en": "The all-rounder, tuned for perceived quality (PESQ) at the end of training.",
+            "zh": "均衡之选，训练末段再针对感知质量（PESQ）优化。",
         },
         equation="hybrid; in the last fifth of the training + 0.1 d + 0.0309 d′, the disturbances of PESQ",
         aims_at="pesq_wb",

@@ -79,7 +79,7 @@ def stack(heights: list[int], theme: Theme, words: Words, head: int = HEAD) -> g
     inner = sum(heights) + GAP * (len(heights) - 1)
     axis = {"gridcolor": palette.grid, "linecolor": palette.grid, "zeroline": False, "title": {"standoff": 4}}
     layout = frame(inner, head, theme) | {
-        "xaxis": axis | {"title": {"text": words.time, "standoff": 4}, "anchor": name("y", len(heights) - 1)},
+        "xaxis": axis | {"title": {"text": words.time}, "anchor": name("y", len(heights) - 1)},
     }
     top = inner
     for k, height in enumerate(heights):

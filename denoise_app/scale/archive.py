@@ -161,11 +161,13 @@ def check_size(count: int, size: int, most_files: int, most_bytes: int) -> None:
 
 
 def megabytes(size: int) -> str:
+    """A size for people; what is there is at least 0.1.
+
+    >>> megabytes(4 << 30), megabytes(135_000), megabytes(12), megabytes(0)
+    ('4,096 MB', '0.1 MB', '0.1 MB', '0 MB')
     """
-    >>> megabytes(4 << 30)
-    '4,096 MB'
-    """
-    return f"{size / (1 << 20):,.0f} MB"
+    units = size / (1 << 20)
+    return f"{max(units, 0.1):.1f} MB" if 0 < units < 10 else f"{units:,.0f} MB"
 
 
 def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, room: Path) -> Member:

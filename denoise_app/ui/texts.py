@@ -116,7 +116,8 @@ ENGLISH: dict[str, str] = OF_OTHER_ROOMS | {
     "model.preset.best": "Best",
     "model.preset.fast": "Fast",
     "model.preset.live": "Live",
-    "model.presets-help": "Best: highest quality. Fast: least computing time. Live: real time with a short delay.",
+    "model.presets-help": "Best: highest quality. Fast: a third of its computing time or less. Live: real time, with a "
+    "short delay.",
     "model.model": "Model",
     "model.checkpoint": "Training loss",
     "loss.hybrid": "compressed spectrum + SI-SNR",
@@ -257,8 +258,8 @@ ENGLISH: dict[str, str] = OF_OTHER_ROOMS | {
     "cards.none": "none",
     "cards.how": "How it is measured",
     "cards.excerpts": "Measured on {count} excerpts of {seconds} s, spread evenly.",
-    "cards.speech-fell": "The rating of the speech itself fell by {fall} (DNSMOS): the speech was harmed. Try a "
-    "strength of {strength} %.",
+    "cards.speech-fell": "The rating of the speech itself fell by {fall} (DNSMOS, an estimate): the speech may be "
+    "harmed. Try a strength of {strength} %.",
     "cards.snr_estimated-how": "Without a clean reference the SNR can only be estimated: the noise is a steady "
     "floor, found in the pauses of each frequency, plus unvoiced sound beyond the share that speech has of it. "
     "Babble and music read too high, whispering too low. Values end at -15 and 40 dB.",
@@ -649,7 +650,7 @@ ENGLISH: dict[str, str] = OF_OTHER_ROOMS | {
     "board.part": "Of these, {pairs}: {part}.",
     "board.interval": "±: half of the 95 % interval, by bootstrap over recordings.",
     "board.none": "There is no leaderboard here. `evaluate` makes one.",
-    "board.rest": "All {count} checkpoints",
+    "board.rest": "All {count} denoisers",
     "board.noisy": "noisy input",
     "board.everything": "All recordings",
     "board.snr": "Input SNR {snr} dB",
@@ -925,7 +926,7 @@ CHINESE: dict[str, str] = {
     "model.preset.best": "最佳",
     "model.preset.fast": "快速",
     "model.preset.live": "实时",
-    "model.presets-help": "最佳：质量最高。快速：计算最快。实时：可实时处理，延迟短。",
+    "model.presets-help": "最佳：质量最高。快速：计算时间不超过其三分之一。实时：可实时处理，延迟短。",
     "model.model": "模型",
     "model.checkpoint": "训练损失",
     "loss.hybrid": "压缩谱 + SI-SNR",
@@ -1062,7 +1063,7 @@ CHINESE: dict[str, str] = {
     "cards.none": "无",
     "cards.how": "测量方法",
     "cards.excerpts": "在均匀分布的 {count} 段各 {seconds} 秒的声音上测得。",
-    "cards.speech-fell": "语音本身的评分下降了 {fall}（DNSMOS）：语音受到了损伤。请试用 {strength} % 的强度。",
+    "cards.speech-fell": "语音本身的评分下降了 {fall}（DNSMOS 估计）：语音可能受到了损伤。请试用 {strength} % 的强度。",
     "cards.snr_estimated-how": "没有干净的参考，信噪比只能估计：噪声由两部分组成，一是各频率在停顿处的平稳底噪，"
     "二是超出语音应有份额的无音高成分。有人声或音乐作背景时估计偏高，耳语时偏低。数值限于 -15 至 40 dB。",
     "cards.dnsmos_sig-how": "由神经网络 DNSMOS P.835 估计听者会给语音本身打几分，1（差）至 5（优）。估计可能失准。",
@@ -1433,7 +1434,7 @@ CHINESE: dict[str, str] = {
     "board.part": "其中 {pairs} 对：{part}。",
     "board.interval": "±：按录音自助法得到的 95% 区间的一半。",
     "board.none": "此处没有排行榜。可用 `evaluate` 生成。",
-    "board.rest": "全部 {count} 个权重",
+    "board.rest": "全部 {count} 个降噪器",
     "board.noisy": "带噪输入",
     "board.everything": "全部录音",
     "board.snr": "输入信噪比 {snr} dB",

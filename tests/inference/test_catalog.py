@@ -258,7 +258,7 @@ def test_unknown_names_say_what_there_is(put: Put) -> None:
     with pytest.raises(CheckpointError, match="Leave the loss out") as caught:
         catalog.load("wiener", "hybrid")
     assert caught.value.reason == "no-loss-taken"
-    for trick in ("../gru", "gru/hybrid", "", "/etc/passwd"):
+    for trick in ("../gru", "gru/../hybrid", "gru/hybrid/", "gru/mse", "", "/etc/passwd"):
         with pytest.raises(CheckpointError):
             catalog.load(trick)
     with pytest.raises(CheckpointError):
@@ -333,3 +333,10 @@ def test_damaged_weights_are_refused_each_time(put: Put) -> None:
         with pytest.raises(CheckpointError) as caught:
             catalog.load("gru", "hybrid")
         assert caught.value.reason == "weights-cut-off"
+
+
+def test_a_model_may_be_named_with_its_loss() -> None:
+    entry = catalog.find("light-crn", "mse")
+    assert catalog.find("light-crn/mse") == catalog.find("light-crn/mse", "mse") == entry
+    with pytest.raises(CheckpointError):
+        catalog.find("light-crn/mse", "hybrid")

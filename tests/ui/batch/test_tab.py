@@ -305,7 +305,7 @@ def test_the_csv_of_an_unfinished_batch_says_so(page: Page, recording: Make) -> 
 
 def test_uploads_are_counted_as_they_come(page: Page, recording: Make, tmp_path: Path) -> None:
     said = page.tab.on_files([str(recording("a.wav")), str(tmp_path / "gone")], page.request)
-    assert text(said) == "2 uploaded, 0 MB."
+    assert text(said) == "2 uploaded, 0.1 MB."
     assert page.tab.on_files(None, page.request) == ""
 
 
