@@ -25,7 +25,7 @@ SENTENCES: dict[str, str] = {
     "not-computable": "The denoiser made values of this sound that are not numbers. Choose another model, or lower the "
     "sound's level where it goes far beyond full scale.",
     "not-causal": "This denoiser is not causal: it needs later samples, so it cannot run on a stream. Choose a causal "
-    "one.",
+    "one, such as the preset live.",
     "chunk-not-finite": "The sound that came in holds values that are not numbers (NaN or infinity). It was left out.",
     "onto-input": "{target} is an input itself: choose another folder for the output.",
     "strict": "Nothing is written, as notes count as failures here: {notes}",

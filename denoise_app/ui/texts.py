@@ -617,7 +617,7 @@ ENGLISH: dict[str, str] = OF_OTHER_ROOMS | {
     "bench.metric": "Metric",
     "bench.true": "All metrics are measured against the clean speech. One clip proves little about the next.",
     "bench.failed": "{name} failed: {reason}",
-    "bench.activity": "Energy and zero crossings along time",
+    "bench.activity": "Energy and zero crossings over time",
     "bench.activity-help": "Frames of 30 ms. Vowels have high energy and few zero crossings; hiss has many, up to "
     "half of the samples. The closer a curve is to the clean speech, the better.",
     "bench.activity-plot": "Short-time energy and zero-crossing rate of each sound, one above the other",
@@ -629,7 +629,7 @@ ENGLISH: dict[str, str] = OF_OTHER_ROOMS | {
     "bench.activity-table": "Differences from the clean speech as a table",
     "bench.said-activity-noisy": "The energy of the noisy input differs from the clean speech by {noisy} dB on "
     "average.",
-    "bench.said-activity": "In energy along time {name} comes closest to the clean speech: {db} dB away on average, "
+    "bench.said-activity": "In energy over time {name} comes closest to the clean speech: {db} dB away on average, "
     "the noisy input {noisy} dB.",
     "bench.how-many": "Choose 1 to {most} denoisers.",
     "bench.no-speech": "There is no clean speech yet. Upload a recording or choose an example.",
@@ -1520,7 +1520,7 @@ CHINESE: dict[str, str] = {
     "error.reference-needs-two-channels": "使用噪声参考需要两个声道，其中第二个只含噪声；这段声音有 {channels} 个声道。"
     "请让各声道分别处理，或换一段声音。",
     "error.not-computable": "模型对这段声音算出了非数值。请换一个模型；若声音远超满刻度，也可降低它的电平。",
-    "error.not-causal": "这个降噪模型需要听到后面的声音，不能边录边处理。请选择因果模型。",
+    "error.not-causal": "这个降噪模型需要听到后面的声音，不能边录边处理。请选择因果模型，例如预设 live。",
     "error.chunk-not-finite": "传入的声音含有非数值（NaN 或无穷大），已略去。",
     "error.start-beyond-end": "所选部分从 {start:g} 秒开始，但声音只有 {seconds:.1f} 秒。请选择更早的起点。",
     "error.no-device": "这里不能使用设备 {device}：{problem} 请选择 cpu，或用 auto 由程序选择。",
