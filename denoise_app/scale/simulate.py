@@ -108,8 +108,8 @@ def simulate(sound_hours: float, fleet: Fleet, speeds: Speeds, sound: Sound = MI
     return Estimate(rates, bottleneck, hours, hours * cores * fleet.price)
 
 
-QUICK, BEST = Speeds(real_time_factor=0.0051), Speeds(real_time_factor=0.024)
-"""cnn/perceptual and transformer/perceptual, as timed with their scores: results/leaderboard.json, 26 November 2026."""
+QUICK, BEST = Speeds(real_time_factor=0.0046), Speeds(real_time_factor=0.023)
+"""cnn/perceptual and transformer/perceptual, as timed with their scores: results/leaderboard.json, 27 November 2026."""
 
 CASES: tuple[tuple[float, Fleet, Sound], ...] = (
     (1_000, Fleet(1), MINUTES),

@@ -129,7 +129,7 @@ def test_a_causal_model_goes_with_a_graph_that_runs(
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("cnn/mse", ""), ("waveform/hybrid", "without an ONNX file: waveform cannot be exported frame by frame")],
+    [("cnn/mse", ""), ("waveform/perceptual", "without an ONNX file: waveform cannot be exported frame by frame")],
 )
 def test_a_model_without_a_graph_goes_without(name: str, said: str, hub: Any, published: Run) -> None:
     done = published(ROOT / "weights" / name)

@@ -92,7 +92,7 @@ def test_the_server_runs_the_graph_where_there_is_one(real: Worker) -> None:
     noise = 0.1 * torch.randn(1, 16_000, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         torch.testing.assert_close(found(noise), catalog.load("gru", "hybrid")(noise), rtol=0, atol=1e-4)
-    assert not isinstance(graphs.denoiser("waveform/hybrid"), work.onnx.OnnxDenoiser)
+    assert not isinstance(graphs.denoiser("waveform/perceptual"), work.onnx.OnnxDenoiser)
     assert graphs.denoiser("wiener").causal
 
 
@@ -108,7 +108,7 @@ def test_without_the_exporter_the_graph_beside_the_weights_serves(
     assert error.value.reason == "no-graph"
 
 
-@pytest.mark.parametrize(("key", "reason"), [("wiener", "no-graph"), ("waveform/hybrid", "no-graph"), ("x", "no such")])
+@pytest.mark.parametrize(("key", "reason"), [("wiener", "no-graph"), ("waveform/perceptual", "no-graph"), ("x", "no such")])
 def test_what_has_no_graph_is_told(client: TestClient, key: str, reason: str) -> None:
     answer = client.get("/live/graph", params={"key": key})
     assert answer.status_code == 404 and answer.json()["detail"]
