@@ -108,7 +108,9 @@ def test_without_the_exporter_the_graph_beside_the_weights_serves(
     assert error.value.reason == "no-graph"
 
 
-@pytest.mark.parametrize(("key", "reason"), [("wiener", "no-graph"), ("waveform/perceptual", "no-graph"), ("x", "no such")])
+@pytest.mark.parametrize(
+    ("key", "reason"), [("wiener", "no-graph"), ("waveform/perceptual", "no-graph"), ("x", "no such")]
+)
 def test_what_has_no_graph_is_told(client: TestClient, key: str, reason: str) -> None:
     answer = client.get("/live/graph", params={"key": key})
     assert answer.status_code == 404 and answer.json()["detail"]
