@@ -32,21 +32,11 @@ SECONDS = {"browser": 4.0, "slow": 0.3}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the files in the order in which the processes that share them out are done soonest.
-
-    Those that take longest come first, so that all processes end at about the same time; and files that drive a
-    browser, which waits as sound is recorded and played, alternate with others, which compute meanwhile.
-    """
-    cost, waits = Counter[Path](), dict[Path, bool]()
+    """Puts the files that take longest first, so that processes which share them out end at about the same time."""
+    cost = Counter[Path]()
     for item in items:
-        mark = next((mark for mark in SECONDS if item.get_closest_marker(mark)), None)
-        cost[item.path] += SECONDS[mark] if mark else 0.03
-        waits[item.path] = waits.get(item.path, False) or mark == "browser"
-    turn, spent = dict[Path, float](), Counter[bool]()
-    for path, seconds in cost.most_common():
-        turn[path] = spent[waits[path]]
-        spent[waits[path]] += seconds
-    items.sort(key=lambda item: turn[item.path] / spent[waits[item.path]])  # what share of its kind goes before it
+        cost[item.path] += next((spent for mark, spent in SECONDS.items() if item.get_closest_marker(mark)), 0.03)
+    items.sort(key=lambda item: -cost[item.path])
 
 
 def pytest_collection_finish() -> None:

@@ -111,8 +111,7 @@ def endpoint(worker: Worker, sessions: Sessions) -> Callable[..., Iterator[Answe
 
         Args:
             audio: A sound file: wav, flac, ogg, mp3, m4a, or the sound track of mp4, webm or mov.
-            model: A name from the Models tab, such as "gru", "gru/hybrid" or "wiener", or best, fast or live; "" for
-                the recommended one.
+            model: A name such as "gru", "gru/hybrid" or "wiener", or best, fast or live; "" for the recommended one.
             loss: The training loss of its weights, such as "hybrid"; "" for the model's best.
             strength: 0 (the recording as it is) to 100 (all that the denoiser does).
             max_attenuation_db: 0 to 60: nothing becomes softer by more than this; 60 is no limit.
