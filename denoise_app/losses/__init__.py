@@ -56,7 +56,7 @@ LOSSES: dict[str, Loss] = {
     "log-mag": Loss(
         log_mag,
         {
-            "en": "Fits the spectrum's level in dB alone: the phase stays noisy, and musical noise may remain.",
+            "en": "Fits the log magnitudes alone: the phase stays noisy, and musical noise may remain.",
             "zh": "只拟合对数幅度谱：相位仍带噪，可能残留音乐噪声。",
         },
         equation="mean (log(1 + |Ŝ|) − log(1 + |S|))²",
