@@ -28,7 +28,7 @@ CLEAN_SNR_DB = (15.0, 30.0)
 FAR_DB = -20.0  # of a voice across the room, against one at the microphone
 FAR_SNR_DB = 20.0  # of the far voice: the room is quiet
 FAR_PAUSE = 0.5  # seconds between the two
-VOICE_HZ = 60.0  # no voice is lower: what a clean recording has below it is rumble, in some but 6 dB softer than the voice
+VOICE_HZ = 60.0  # no voice is lower: below it a clean recording has rumble, in some only 6 dB softer than the voice
 
 Sides = tuple[Samples, Samples]
 """(noisy, clean), (time,) each."""
