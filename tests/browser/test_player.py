@@ -276,13 +276,25 @@ def test_neither_a_switch_nor_a_new_start_moves_or_interrupts_what_sounds(player
             const look = () => samples.length >= enough ? resolve() : setTimeout(look, 10);
             look();
           });
-          await more(3000); player.select('after');
-          await more(3000); player.setLooping(true); // starts all versions anew, where they are
+          const leads = [], start = AudioBufferSourceNode.prototype.start;
+          AudioBufferSourceNode.prototype.start = function (when, at) {
+            leads.push(when - player.context.currentTime);
+            start.call(this, when, at);
+          };
+          const meanwhile = async (act) => { // the sound's clock waits, as a busy page can be behind it
+            await player.context.suspend();
+            act();
+            await player.context.resume();
+          };
+          await more(3000); await meanwhile(() => player.select('after'));
+          await more(3000); await meanwhile(() => player.setLooping(true)); // starts all versions anew, where they are
           await more(3000); player.pause();
-          return samples;
+          AudioBufferSourceNode.prototype.start = start;
+          return {samples, leads};
         })()"""
     )
-    heard = np.array(captured[:-1000], np.float32)  # without what may be of the pause
+    assert len(captured["leads"]) == 3 and min(captured["leads"]) > 0.09  # s: what a page that has more to do needs
+    heard = np.array(captured["samples"][:-1000], np.float32)  # without what may be of the pause
     before, after = sounds.samples("before")[0], sounds.samples("after")[0]
     around = np.concatenate([before, before[:2000]])  # the loop's end is followed by its beginning
     frames = int(np.argmax(np.correlate(around, heard[:1000], "valid"))) + np.arange(len(heard))
