@@ -26,6 +26,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 os.environ["OMP_NUM_THREADS"] = "1"  # of torch: several tests at once are faster so, and their sums come out alike
+os.environ["SSL_CERT_FILE"] = str(
+    GOLDEN / "authority.pem"
+)  # each client of httpx reads it, and no test asks another host
 
 SECONDS = {"browser": 4.0, "slow": 0.3}
 """What a test with such a mark takes, about; another takes 0.03."""

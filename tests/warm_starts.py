@@ -29,7 +29,8 @@ if TYPE_CHECKING:  # it takes a fork 0.1 s
     import pytest
 
 # None of these leaves a thread, which a fork would lose: not so onnxruntime, and pyarrow (of Gradio) where it may.
-forkserver.set_forkserver_preload(["torch", "torchaudio", "scipy.signal", "soundfile", "gradio"])
+DEAR = ["torch", "torch._dynamo", "torchaudio", "scipy.signal", "soundfile", "gradio", "gradio.http_server", "pytest"]
+forkserver.set_forkserver_preload(DEAR)
 THREADS = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
 BEFORE = os.environ | THREADS | {"JE_ARROW_MALLOC_CONF": "background_thread:false"}  # as no test has changed it
 READ_AS_THEY_BEGIN = ("gradio.http_server", "huggingface_hub.constants")  # the environment

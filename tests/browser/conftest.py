@@ -14,7 +14,7 @@ import pytest
 
 from denoise_app.ui.worker.worker import Worker
 
-from .visit import Browser, Served
+from .visit import Browser, GatedOffers, Served
 
 PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser")
 """The first is Debian's chromium without its windows, in which everything takes two thirds of the time."""
@@ -96,7 +96,7 @@ def share(left: list[Any], request: pytest.FixtureRequest) -> Iterator[Callable[
 @pytest.fixture(scope="module")
 def make_worker() -> Callable[[], Worker]:
     """Makes what does the work of the page; a file that needs another worker has a fixture of this name."""
-    return Worker
+    return lambda: Worker(GatedOffers())
 
 
 @pytest.fixture(scope="module")

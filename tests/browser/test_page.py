@@ -6,7 +6,6 @@ import io
 import json
 import re
 import shutil
-import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,11 +16,7 @@ import pytest
 import soundfile
 
 from denoise_app.audio.clip import Clip
-from denoise_app.denoiser import Denoiser
-from denoise_app.inference.catalog import Entry
 from denoise_app.ui import app as page
-from denoise_app.ui.worker.offers import Offers
-from denoise_app.ui.worker.worker import Worker
 
 from . import visit as base
 from .visit import PATIENCE, Served, in_pink_noise
@@ -30,24 +25,6 @@ pytestmark = pytest.mark.browser
 
 PLAYER = "document.querySelector('#player .denoise-player').parentElement.denoisePlayer"
 RATE = 48_000
-
-
-class GatedOffers(Offers):
-    """The real ones; they wait at the gate while it is closed."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.gate = threading.Event()
-        self.gate.set()
-
-    def load(self, entry: Entry) -> Denoiser:
-        assert self.gate.wait(60)
-        return super().load(entry)
-
-
-@pytest.fixture(scope="module")
-def make_worker() -> Callable[[], Worker]:
-    return lambda: Worker(GatedOffers())
 
 
 class Visit(base.Visit):
@@ -186,8 +163,7 @@ def test_strength_and_format_change_the_result_without_the_denoiser(visit: Visit
     visit.page.get_by_role("button", name="Fan", exact=True).click()
     visit.wait_for_facts()
     visit.denoise("english-fan.flac")
-    served.worker.offers.gate.clear()  # a denoiser that was loaded now would wait for ever
-    try:
+    with served.worker.offers.closed():  # a denoiser that was loaded now would wait for ever
         visit.page.locator("#advanced button").first.click()
         strength = visit.page.get_by_label("number input for Strength (%)")
         strength.fill("0")
@@ -197,20 +173,15 @@ def test_strength_and_format_change_the_result_without_the_denoiser(visit: Visit
         )  # a level that is unchanged
         original = next(page.EXAMPLES.glob("english-fan.flac")).read_bytes()
         np.testing.assert_array_equal(read(visit.download("Denoised sound")), read(original))
-    finally:
-        served.worker.offers.gate.set()
 
 
 def test_cancel_gives_the_page_back(visit: Visit, served: Served) -> None:
     visit.page.get_by_role("button", name="Typing", exact=True).click()
     visit.wait_for_facts()
-    served.worker.offers.gate.clear()
-    try:
+    with served.worker.offers.closed():
         visit.page.locator("#denoise").click()
         visit.page.locator("#cancel").click()
         visit.page.wait_for_selector("text=Cancelled. The recording and your settings are kept.")
-    finally:
-        served.worker.offers.gate.set()
     visit.page.wait_for_selector("#cancel", state="hidden")
     visit.denoise("mandarin-keyboard.flac")
 

@@ -86,7 +86,7 @@ def leaves(visit: base.Visit) -> bool:
     return answers == ["left"]
 
 
-def test_what_is_under_way_is_not_lost_without_a_question(visit: base.Visit, talk: Path) -> None:
+def test_what_is_under_way_is_not_lost_without_a_question(visit: base.Visit, served: Served, talk: Path) -> None:
     """An upload and an order; a browser asks only those who have touched the page."""
     visit.page.locator("h1").click()
     cut: list[str] = []  # Gradio's line to the server, which the page's life hangs on
@@ -94,14 +94,16 @@ def test_what_is_under_way_is_not_lost_without_a_question(visit: base.Visit, tal
     held: list[Any] = []
     visit.page.route(UPLOAD, lambda route: held.append(route))
     visit.page.locator("#recording input[type=file]").set_input_files(talk)
-    visit.page.wait_for_timeout(500)
-    assert held and not leaves(visit)
+    while not held:
+        visit.page.wait_for_timeout(100)
+    assert not leaves(visit)
     held[0].continue_()
     visit.page.wait_for_function("document.querySelector('#facts')?.innerText.includes('LUFS')")
     visit.page.unroute(UPLOAD)
-    visit.page.evaluate("document.querySelector('#denoise').click()")
-    visit.page.locator("#cancel").wait_for()
-    assert not leaves(visit)
+    with served.worker.offers.closed():
+        visit.page.evaluate("document.querySelector('#denoise').click()")
+        visit.page.locator("#cancel").wait_for()
+        assert not leaves(visit)
     wait_for_result(visit)  # for it goes on
     assert not cut
     visit.page.wait_for_function("!document.querySelector('#cancel')?.checkVisibility()")

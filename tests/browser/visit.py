@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import itertools
 import re
-from collections.abc import Callable, Collection
+import threading
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,10 @@ from gradio.context import Context
 from denoise_app.audio.clip import Clip
 from denoise_app.audio.convert import resample
 from denoise_app.audio.mix import mix_at_snr, noise
+from denoise_app.denoiser import Denoiser
+from denoise_app.inference.catalog import Entry
 from denoise_app.ui import app
+from denoise_app.ui.worker.offers import Offers
 from denoise_app.ui.worker.session import Sessions
 from denoise_app.ui.worker.worker import Worker
 
@@ -34,6 +39,27 @@ NAMELESS = re.compile(r"\s*- (button|link|combobox|switch|slider):?")  # a line 
 def decoded(samples: str) -> np.ndarray:
     """The float32 samples, (time,), that `ENCODED` made into text."""
     return np.frombuffer(base64.b64decode(samples), "<f4")
+
+
+class GatedOffers(Offers):
+    """The real ones, whose gate can be closed: what is ordered then waits for its denoiser."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._gate = threading.Event()
+        self._gate.set()
+
+    def load(self, entry: Entry) -> Denoiser:
+        assert self._gate.wait(60)
+        return super().load(entry)
+
+    @contextmanager
+    def closed(self) -> Iterator[None]:
+        self._gate.clear()
+        try:
+            yield
+        finally:
+            self._gate.set()
 
 
 class Served:

@@ -24,6 +24,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 import torch
+import warm_starts
 from torch import nn
 
 from denoise_app.checkpoints import store
@@ -293,11 +294,10 @@ class Client:
     def __init__(self, **environment: str) -> None:
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "DENOISE_"))}
         kept |= {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "OMP_NUM_THREADS": "1"}
-        script = Path(__file__).with_name("client.py")
-        self.process = subprocess.Popen(
-            [sys.executable, str(script)],
+        self.process = warm_starts.Popen(
+            [sys.executable, "-m", "client"],
             cwd=ROOT,
-            env=kept | {"PYTHONPATH": str(ROOT)} | environment,
+            env=kept | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(Path(__file__).parent)])} | environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
