@@ -161,20 +161,22 @@ function soon(lead = SOON) {
   return Math.ceil((context.currentTime + lead) * context.sampleRate) / context.sampleRate;
 }
 
-/** Starts at `frame` of the recording, or moves there while it sounds. */
-function startDeck(frame, when = soon(START)) {
+/** Starts at frame where(when) of the recording, or moves there while it sounds. */
+function startDeck(where, lead = START) {
+  const when = soon(lead);
+  const at = Math.min(Math.max(0, where(when) - part.start), part.frames - 1);
   deck?.stop(when);
-  const at = Math.min(Math.max(0, frame - part.start), part.frames - 1);
   deck = new Deck(context, master.node, {
     at, when, fadeIn: at > 0 || deck !== null, loop: loopOfWindow(at), levels: levelsFor(version),
   });
   deck.sources[0].onended = endOfWindow;
+  if (context.currentTime + SOON > when) startDeck(where, 2 * lead); // this thread was held up: it may sound late
 }
 
 function restartDeck() {
   if (!deck) return;
-  const when = soon(2 * START); // what sounds goes on until then, so nobody waits for it
-  startDeck(part.start + deck.frameAt(when), when);
+  const running = deck;
+  startDeck((when) => part.start + running.frameAt(when), 2 * START); // it sounds until then, so nobody waits
 }
 
 function endOfWindow() {
@@ -335,7 +337,7 @@ function arrive(next, loaded) {
   state = sounds.some((sound) => !sound.error) ? "ready" : "error";
   if (state === "ready" && sounds[indexOf(version)].error) fallBack();
   if (state === "error") halt();
-  else if (deck) startDeck(resting);
+  else if (deck) startDeck(() => resting);
   else if (playAfterLoad) begin();
   playAfterLoad = false;
   if (isLong()) fetchOverview(version);
@@ -422,7 +424,7 @@ async function begin() {
     playAfterLoad = true;
     return load(resting);
   }
-  startDeck(resting);
+  startDeck(() => resting);
   announce(say("said-playing", { version: nameOf(value.versions[indexOf(version)]) }));
   update();
   if (!ticking) tick();
@@ -461,7 +463,7 @@ function seek(seconds) {
     deck = null;
     resting = frame;
     load(frame - 0.1 * value.window_frames);
-  } else if (deck) startDeck(Math.min(frame, part.start + part.frames - 1));
+  } else if (deck) startDeck(() => frame);
   else resting = frame;
   update();
 }
@@ -515,7 +517,7 @@ function setRegion(from, to) {
   region = { from: edges[0], to: edges[1] };
   looping = true;
   const frame = currentFrame();
-  if (deck && (frame < region.from || frame >= region.to)) startDeck(region.from);
+  if (deck && (frame < region.from || frame >= region.to)) startDeck(() => region.from);
   else restartDeck();
   announce(saidLoop());
   update();
