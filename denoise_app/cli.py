@@ -99,10 +99,10 @@ def put(stream: TextIO | None, text: str, end: str = "\n") -> None:
 
 
 class Parser(argparse.ArgumentParser):
-    """One whose errors do nothing to a terminal, whatever was typed."""
+    """One whose errors are a sentence, and do nothing to a terminal, whatever was typed."""
 
     def error(self, message: str) -> NoReturn:
-        super().error(plain(message))
+        self.exit(2, f"{self.prog}: error: {plain(message)}\n{self.prog} --help lists what it takes.\n")
 
 
 def path_data(name: str, path: Path | str) -> dict[str, str]:

@@ -55,9 +55,9 @@ def write(path: Path, board: Board) -> None:
 
 
 def placed(rows: list[Row], row: Row) -> list[Row]:
-    """The rows with one added or replaced: the noisy one first, then the others by falling PESQ-WB."""
+    """The rows with one added or replaced: the noisy one first, then the others, the best first."""
     others = [other for other in rows if (other["model"], other["loss"]) != (row["model"], row["loss"])]
-    return sorted([*others, row], key=lambda r: (r["model"] != NOISY, -r["scores"].get("pesq_wb", {}).get("mean", 0)))
+    return sorted([*others, row], key=_place)
 
 
 def table(board: Board) -> str:
@@ -130,7 +130,11 @@ def best(rows: Sequence[Row]) -> list[Row]:
     chosen: dict[str, Row] = {}
     for row in sorted(rows, key=quality):
         chosen[row["model"] if row["loss"] or row["model"] == NOISY else "classical"] = row
-    return sorted(chosen.values(), key=lambda row: (row["model"] != NOISY, -quality(row)))
+    return sorted(chosen.values(), key=_place)
+
+
+def _place(row: Row) -> tuple[bool, float]:
+    return row["model"] != NOISY, -quality(row)
 
 
 def robustness(board: Board) -> str:

@@ -10,13 +10,14 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale, unlabel_rgb
 
+from .names import SIDES, sides
 from .theme import COLOUR_MAP, GAP, PALETTES, Theme, frame
 
 ROW_HEIGHT = 30  # px of a loss in the matrix
 NAME_HEIGHT = 64  # px below it, for names of models that stand aslant on a phone
 QUALITY_HEIGHT = 320  # px
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "pentagon", "hexagon", "triangle-down")
-SIDES = ("top center", "bottom center")  # of the points in turn, for names that are near
+ROOM = 0.12  # of its span that an axis goes on beyond the points, for their names
 CURVE = (240, 60)  # px, width and height
 
 
@@ -27,7 +28,7 @@ class Point:
     Attributes:
         group: Its model; all of a model have one symbol.
         title: For the pointer.
-        label: Written beside the point; empty for none.
+        label: Written beside the point where there is room; empty for none.
         card: What a click opens.
         cost, quality: Where it lies.
     """
@@ -119,12 +120,14 @@ def quality_figure(
     """Quality against cost on a logarithmic axis: the better, the further to the left and the higher.
 
     Args:
-        points: Costs are above 0.
+        points: Costs are above 0; the best last, whose names are written first.
         cost, quality: Names of the axes.
         groups: All there are, in an order that gives each its symbol: the same in every figure that is given the same.
     """
     palette = PALETTES[theme]
     figure = go.Figure(layout=frame(QUALITY_HEIGHT, GAP, theme))
+    ranges = [_range([math.log10(point.cost) for point in points]), _range([point.quality for point in points])]
+    beside = _beside(points, *ranges)
     for k, group in enumerate(dict.fromkeys([*groups, *(point.group for point in points)])):
         own = [point for point in points if point.group == group]
         if not own:
@@ -133,11 +136,11 @@ def quality_figure(
             go.Scatter(
                 x=[point.cost for point in own],
                 y=[point.quality for point in own],
-                text=[point.label for point in own],
+                text=[point.label if point in beside else "" for point in own],
                 hovertext=[point.title for point in own],
                 customdata=[point.card for point in own],
                 mode="markers+text",
-                textposition=SIDES[k % len(SIDES)],
+                textposition=[beside.get(point, SIDES[0]) for point in own],
                 marker={"size": 10, "symbol": SYMBOLS[k % len(SYMBOLS)], "color": palette.marks[1]},
                 cliponaxis=False,
                 hovertemplate="%{hovertext}<br>%{x:.3g} · %{y:.3g}<extra></extra>",
@@ -145,11 +148,32 @@ def quality_figure(
         )
     line = {"gridcolor": palette.grid, "linecolor": palette.grid, "zeroline": False}
     figure.update_xaxes(
-        **line, type="log", title={"text": cost, "standoff": 4}, **ticks([point.cost for point in points])
+        **line,
+        type="log",
+        range=ranges[0],
+        title={"text": cost, "standoff": 4},
+        **ticks([point.cost for point in points]),
     )
-    figure.update_yaxes(**line, title={"text": quality, "standoff": 4})
+    figure.update_yaxes(**line, range=ranges[1], title={"text": quality, "standoff": 4})
     figure.update_layout(dragmode=False)
     return figure
+
+
+def _range(values: Sequence[float]) -> tuple[float, float]:
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    room = ROOM * (high - low) or 0.5
+    return low - room, high + room
+
+
+def _beside(points: Sequence[Point], across: tuple[float, float], up: tuple[float, float]) -> dict[Point, str]:
+    """The side on which the label of a point stands, for those that have room."""
+    best_first = points[::-1]
+    spots = [
+        ((math.log10(point.cost) - across[0]) / (across[1] - across[0]), (point.quality - up[0]) / (up[1] - up[0]))
+        for point in best_first
+    ]
+    found = zip(best_first, sides(spots, [point.label for point in best_first]), strict=True)
+    return {point: side for point, side in found if side}
 
 
 def ticks(costs: Sequence[float]) -> dict[str, list[Any]]:

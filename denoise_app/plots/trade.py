@@ -6,14 +6,13 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
+from .names import sides
 from .theme import ENGLISH, GAP, PALETTES, Theme, Words, frame
 
 HEIGHT = 280  # px
 LEAST_SPAN = 6.0  # dB that an axis shows at least: what differs by tenths lies close together
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "pentagon", "hexagon", "triangle-down")
-MOST_NAMED = 4  # points with their names beside them; of more, names would lie over each other: they get a legend
-LEGEND = 72  # px that a legend takes
-SIDES = ("top center", "bottom center", "middle right", "middle left")  # of the points in turn, for names that are near
+LEGEND = 72  # px that a legend takes, where not every point has room for its name
 
 
 def trade_figure(
@@ -28,7 +27,13 @@ def trade_figure(
     """
     palette = PALETTES[theme]
     figure = go.Figure(layout=frame(HEIGHT, GAP, theme))
-    named = len(points) <= MOST_NAMED
+    across, up = _span([noise for _, noise, _ in points]), _span([speech for _, _, speech in points])[::-1]
+    spots = [
+        ((noise - across[0]) / (across[1] - across[0]), (speech - up[0]) / (up[1] - up[0]))
+        for _, noise, speech in points
+    ]
+    beside = sides(spots, [title for title, _, _ in points])
+    named = None not in beside
     for k, (title, noise, speech) in enumerate(points):
         trace = go.Scatter(
             x=[noise],
@@ -36,7 +41,7 @@ def trade_figure(
             text=[title],
             name=title,
             mode="markers+text" if named else "markers",
-            textposition=SIDES[k % len(SIDES)],
+            textposition=beside[k] if named else None,
             marker={"size": 10, "symbol": SYMBOLS[k % len(SYMBOLS)], "color": palette.marks[1]},
             cliponaxis=False,
             hovertemplate=f"{title}<br>{words.noise_attenuation}: %{{x:.1f}}<br>{words.attenuation}: %{{y:.1f}}"
@@ -44,9 +49,8 @@ def trade_figure(
         )
         figure.add_trace(trace)
     line = {"gridcolor": palette.grid, "linecolor": palette.grid, "zerolinecolor": palette.grid}
-    noises, speeches = [noise for _, noise, _ in points], [speech for _, _, speech in points]
-    figure.update_xaxes(**line, range=_span(noises), title={"text": words.noise_attenuation, "standoff": 4})
-    figure.update_yaxes(**line, range=_span(speeches)[::-1], title={"text": words.attenuation, "standoff": 4})
+    figure.update_xaxes(**line, range=across, title={"text": words.noise_attenuation, "standoff": 4})
+    figure.update_yaxes(**line, range=up, title={"text": words.attenuation, "standoff": 4})
     figure.update_layout(dragmode=False)
     if not named:
         below = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"}

@@ -63,7 +63,7 @@ class FakeOffers(Offers):
         return []
 
     def recommended(self, model: str | None = None, loss: str | None = None) -> Entry:
-        named = model or "half"
+        named = "half" if model in (None, "live") else model
         same = [entry for entry in self.made if entry.model == named]
         found = [entry for entry in same if loss in (None, entry.loss)]
         if not same:

@@ -161,8 +161,9 @@ class CompareTab:
     def on_load(self, request: gr.Request) -> tuple[Any, Any]:
         """Both lists, with something chosen that is worth hearing."""
         say, offers = say_for(request), self._offers.all()
-        best = self._offers.recommended()
-        others = [offer for offer in offers if offer.model == best.model and offer.key != best.key][:1]
+        best, live = self._offers.recommended(), self._offers.recommended("live")
+        sisters = [offer for offer in offers if offer.model == best.model and offer.key != best.key]
+        others = [live] if live.key != best.key else sisters[:1]
         others += [offer for model in USUAL for offer in offers if offer.model == model]
         chosen = list(dict.fromkeys(offer.key for offer in (best, *others)))[:3]
         several = models_with_losses(offers)

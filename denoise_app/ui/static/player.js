@@ -681,10 +681,12 @@ function buildVersions() {
   root.style.setProperty("--lane-count", buttons.length);
   root.classList.toggle("many", buttons.length > 4);
   const last = Math.min(buttons.length, NUMBER_KEYS) - 1;
-  const numbers = [last ? ["1", "–", keyOf(last)] : ["1"], buttons.length > NUMBER_KEYS ? "key-switch-first" : "key-switch"];
+  const letters = value.blind ? value.versions.map(({ key }) => key.toUpperCase()) : [];
+  const switches = [...(last ? ["1", "–", keyOf(last)] : ["1"]), ...letters];
   const keys = [
-    [["Space"], "key-play"], numbers, [["←", "→"], "key-seek"],
-    [["[", "]"], "key-region"], [["L"], "key-loop"], ...(value.blind ? [] : [[["M"], "key-match"]]),
+    [["Space"], "key-play"], [switches, buttons.length > NUMBER_KEYS ? "key-switch-first" : "key-switch"],
+    [["←", "→"], "key-seek"], [["[", "]"], "key-region"], [["L"], "key-loop"],
+    ...(value.blind ? [] : [[["M"], "key-match"]]),
   ];
   const where = area === root ? [] : [make("span", { text: say("keys-where") })];
   keyHelp.replaceChildren(

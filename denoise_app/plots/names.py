@@ -1,0 +1,53 @@
+"""Where names of points stand in a figure, so that they can be read on a phone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+NARROW = (270, 220)  # px of the axes on a phone; what has room there has room everywhere
+LETTER, LINE = 6.5, 12  # px, about
+MARK, AWAY = 5, 6  # px from the middle of a point to its edge, and to its name
+SIDES = ("top center", "bottom center", "middle right", "middle left", "top right", "top left", "bottom right")
+"""In the order in which they are tried."""
+
+Box = tuple[float, float, float, float]  # left, bottom, right, top
+
+
+def sides(spots: Sequence[tuple[float, float]], names: Sequence[str]) -> list[str | None]:
+    """The side of its point on which each name lies over no other, over no point and within the axes.
+
+    Args:
+        spots: Where the points lie, from (0, 0), the lower left corner of the axes, to (1, 1).
+        names: Of the points, the most important first; where one is empty, there is nothing to place.
+
+    Returns:
+        A `textposition` of Plotly's for each; None where there is no room, or no name.
+
+    >>> sides([(0.5, 0.5), (0.5, 0.5), (0.98, 0.5)], ["one", "other", "third"])
+    ['top center', 'bottom center', 'middle left']
+    """
+    places = [(x * NARROW[0], y * NARROW[1]) for x, y in spots]
+    taken = [(x - MARK, y - MARK, x + MARK, y + MARK) for x, y in places]
+    found: list[str | None] = []
+    for (x, y), name in zip(places, names, strict=True):
+        boxes = {side: _box(side, x, y, LETTER * len(name)) for side in SIDES} if name else {}
+        free = (side for side, box in boxes.items() if _fits(box) and not any(_meet(box, one) for one in taken))
+        found.append(next(free, None))
+        if found[-1]:
+            taken.append(boxes[found[-1]])
+    return found
+
+
+def _box(side: str, x: float, y: float, width: float) -> Box:
+    vertical, horizontal = side.split()
+    left = x + {"left": -AWAY - width, "center": -width / 2, "right": AWAY}[horizontal]
+    bottom = y + {"bottom": -AWAY - LINE, "middle": -LINE / 2, "top": AWAY}[vertical]
+    return left, bottom, left + width, bottom + LINE
+
+
+def _fits(box: Box) -> bool:
+    return box[0] >= 0 and box[1] >= 0 and box[2] <= NARROW[0] and box[3] <= NARROW[1]
+
+
+def _meet(one: Box, other: Box) -> bool:
+    return all(one[k] < other[k + 2] and other[k] < one[k + 2] for k in (0, 1))
