@@ -459,6 +459,17 @@ def test_a_file_that_goes_as_it_is_read_is_told(
     assert str(tmp_path) not in str(error.value)
 
 
+@needs_ffmpeg
+@pytest.mark.parametrize("start", [0, 2_000])
+def test_a_file_that_has_gone_before_it_is_read_again_is_told(tmp_path: Path, start: int) -> None:
+    with open_reader(coded(tmp_path, "a.m4a")) as reader:
+        assert sum(block.shape[1] for block in reader.blocks()) > 2_000
+        (tmp_path / "a.m4a").unlink()
+        with pytest.raises(AudioError) as error:
+            list(reader.blocks(start=start))
+    assert error.value.reason == "missing"
+
+
 @pytest.mark.parametrize("name", ["lone\ud800.wav", "nul\0.wav", "n" * 300 + ".wav"])
 def test_a_name_that_no_file_can_have_is_missing(name: str) -> None:
     with pytest.raises(AudioError) as error:
