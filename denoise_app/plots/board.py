@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -95,7 +96,7 @@ def _numbers(
         x=[model for model, _ in cells],
         y=[loss for _, loss in cells],
         mode="text",
-        text=[f"{values[cell]:.{digits}f}" for cell in cells],
+        text=[re.sub(r"^(-?)0\.", r"\1.", f"{values[cell]:.{digits}f}") for cell in cells],  # .870: narrow cells
         textfont={"color": [readable_on(colour) for colour in colours]},
         hoverinfo="skip",
         showlegend=False,

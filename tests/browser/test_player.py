@@ -193,11 +193,13 @@ class Driver:
             f"""await (async () => {{
               player.pause(); // a first worklet moves the sound to another thread, and may move it in time
               const code = "registerProcessor('tap', class extends AudioWorkletProcessor {{"
-                + " process([input]) {{ if (input[0]) this.port.postMessage(input[0].slice()); return true; }} }})";
+                + " process([input]) {{ if (input[0]) this.port.postMessage([currentTime, input[0].slice()]);"
+                + " return true; }} }})";
               const url = URL.createObjectURL(new Blob([code], {{type: 'text/javascript'}}));
               await player.context.audioWorklet.addModule(url);
               const tap = new AudioWorkletNode(player.context, 'tap'), samples = [];
-              tap.port.onmessage = ({{data}}) => samples.push(...data);
+              let since = Infinity;
+              tap.port.onmessage = ({{data: [time, block]}}) => time >= since && samples.push(...block);
               player.output.connect(tap);
               const until = async (reached) => {{
                 while (!reached()) await new Promise((next) => setTimeout(next, 10));
@@ -206,7 +208,7 @@ class Driver:
               const rested = player.position;
               player.play();
               await until(() => player.position > rested + 0.2); // it has faded in
-              samples.length = 0;
+              since = player.context.currentTime;
               {steps} await more(3000);
               player.pause();
               return samples;
