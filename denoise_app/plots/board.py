@@ -15,7 +15,7 @@ from .names import SIDES, sides
 from .theme import COLOUR_MAP, GAP, PALETTES, Theme, frame
 
 ROW_HEIGHT = 30  # px of a loss in the matrix
-NAME_HEIGHT = 64  # px below it, for names of models that stand aslant on a phone
+NAME_HEIGHT = 82  # px below it, for names of models, which stand upright on a phone
 QUALITY_HEIGHT = 320  # px
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "pentagon", "hexagon", "triangle-down")
 ROOM = 0.12  # of its span that an axis goes on beyond the points, for their names
@@ -59,7 +59,7 @@ def matrix_figure(
     table = [[values.get((model, loss)) for model in models] for loss in losses]
     height = ROW_HEIGHT * max(len(losses), 1) + NAME_HEIGHT
     layout = frame(height, GAP, theme)
-    figure = go.Figure(layout=layout | {"margin": layout["margin"] | {"l": 88, "b": NAME_HEIGHT}, "dragmode": False})
+    figure = go.Figure(layout=layout | {"margin": layout["margin"] | {"l": 76, "b": NAME_HEIGHT}, "dragmode": False})
     figure.add_trace(
         go.Heatmap(
             x=list(models),
@@ -75,7 +75,7 @@ def matrix_figure(
         )
     )
     figure.add_trace(_numbers(models, losses, values, digits, lower_is_better))
-    figure.update_xaxes(showgrid=False, type="category")
+    figure.update_xaxes(showgrid=False, type="category", autotickangles=[0, 90])
     figure.update_yaxes(showgrid=False, type="category", autorange="reversed")
     return figure
 
