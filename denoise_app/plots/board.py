@@ -12,12 +12,11 @@ import plotly.graph_objects as go
 from plotly.colors import sample_colorscale, unlabel_rgb
 
 from .names import SIDES, sides
-from .theme import COLOUR_MAP, GAP, PALETTES, Theme, frame
+from .theme import COLOUR_MAP, GAP, PALETTES, SYMBOLS, Theme, frame
 
 ROW_HEIGHT = 30  # px of a loss in the matrix
 NAME_HEIGHT = 82  # px below it, for names of models, which stand upright on a phone
 QUALITY_HEIGHT = 320  # px
-SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "pentagon", "hexagon", "triangle-down")
 ROOM = 0.12  # of its span that an axis goes on beyond the points, for their names
 CURVE = (240, 60)  # px, width and height
 

@@ -19,6 +19,11 @@ FOOT = 42  # px below the last panel: ticks and the name of the time axis
 GAP = 12
 HEAD = 8
 COLOUR_BAR_HEIGHT = 34
+SYMBOLS = (
+    "circle", "square", "diamond", "triangle-up", "cross", "x", "star", "pentagon", "hexagon", "triangle-down",
+    "triangle-left", "triangle-right", "hourglass", "bowtie", "hexagram",
+)  # fmt: skip
+"""Of points that belong together, told apart without colour: one for each model there is."""
 
 
 @dataclass(frozen=True)

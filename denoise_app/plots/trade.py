@@ -7,11 +7,10 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from .names import sides
-from .theme import ENGLISH, GAP, PALETTES, Theme, Words, frame
+from .theme import ENGLISH, GAP, PALETTES, SYMBOLS, Theme, Words, frame
 
 HEIGHT = 280  # px
 LEAST_SPAN = 6.0  # dB that an axis shows at least: what differs by tenths lies close together
-SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "pentagon", "hexagon", "triangle-down")
 LEGEND = 72  # px that a legend takes, where not every point has room for its name
 
 

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from plotly.colors import sample_colorscale, unlabel_rgb
 
+from denoise_app.classical import CLASSICAL
+from denoise_app.models.registry import MODELS as REGISTERED
 from denoise_app.plots.board import matrix_figure, readable_on
-from denoise_app.plots.theme import COLOUR_MAP
+from denoise_app.plots.theme import COLOUR_MAP, SYMBOLS
 
 MODELS, LOSSES = ["gru", "cnn", "transformer"], ["mse", "si-snr", "hybrid"]
 
@@ -44,3 +46,7 @@ def test_each_cell_bears_its_number_in_a_colour_for_its_own(lower_is_better: boo
 @pytest.mark.parametrize("values", [{}, {("gru", "mse"): 1.0}])
 def test_few_values_make_a_figure_too(values: dict[tuple[str, str], float]) -> None:
     assert len(matrix_figure(MODELS, LOSSES, values, 1, False).data[1].text) == len(values)
+
+
+def test_every_model_has_a_symbol_of_its_own() -> None:
+    assert len(set(SYMBOLS)) == len(SYMBOLS) >= len({*REGISTERED, *CLASSICAL})

@@ -12,7 +12,7 @@ from denoise_app.audio.clip import Samples
 from denoise_app.plots.grid import COLUMNS, ROWS, lattice, spectrogram_grid, waveform_grid
 from denoise_app.plots.spectrogram import SpectrogramData, spectrogram_db
 from denoise_app.plots.theme import PALETTES, RANGE_DB, Words, name
-from denoise_app.plots.trade import SYMBOLS, trade_figure
+from denoise_app.plots.trade import trade_figure
 from denoise_app.plots.waveform import Envelope, envelope
 
 RATE = 48_000
@@ -81,7 +81,7 @@ def test_points_are_named_told_apart_without_colour_and_within_the_axes() -> Non
     points = [(f"loss{k}", 0.3 * k, 0.1 * (k % 3)) for k in range(10)]
     figure = trade_figure(points)
     assert [trace.name for trace in figure.data] == [title for title, _, _ in points]
-    assert len({trace.marker.symbol for trace in figure.data}) == len(SYMBOLS) == 10
+    assert len({trace.marker.symbol for trace in figure.data}) == len(points)
     assert figure.layout.showlegend and {trace.mode for trace in figure.data} == {"markers"}
     few = trade_figure(points[::3])
     assert not few.layout.showlegend and {trace.mode for trace in few.data} == {"markers+text"}
