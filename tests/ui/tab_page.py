@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import gradio as gr
+from gradio.routes import App
 
 from denoise_app.ui.worker.session import Session
 
 ENGLISH = SimpleNamespace(headers={"accept-language": "en-US,en;q=0.9"})
 CHINESE = SimpleNamespace(headers={"accept-language": "zh-CN,zh;q=0.9"})
+
+
+@contextmanager
+def unserved() -> Iterator[gr.Blocks]:
+    """Blocks without the routes of a server, which take a hundred times as long as the widgets."""
+    with patch.object(App, "create_app"), gr.Blocks(analytics_enabled=False) as blocks:
+        yield blocks
 
 
 class TabPage:

@@ -30,7 +30,7 @@ from denoise_app.ui.worker.session import Sessions
 
 from .. import tab_page
 from ..shown import text
-from ..tab_page import TabPage
+from ..tab_page import TabPage, unserved
 
 Make = Callable[..., Path]
 
@@ -39,7 +39,7 @@ class Page(TabPage):
     def __init__(
         self, worker: Any, sessions: Sessions, request: Any = tab_page.ENGLISH, limits: ServiceLimits | None = None
     ) -> None:
-        with gr.Blocks(analytics_enabled=False) as blocks:
+        with unserved() as blocks:
             self.downloads = Downloads()
             tab = BatchTab(Site(worker, sessions, self.downloads), blocks, limits or ServiceLimits(min_free=0))
         values: dict[Any, Any] = {

@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import gradio as gr
 import numpy as np
 import pytest
 import soundfile
@@ -34,7 +33,7 @@ from denoise_app.ui.texts import CHINESE, ENGLISH, Say
 from denoise_app.ui.worker.session import Sessions
 
 from .. import tab_page
-from ..tab_page import TabPage
+from ..tab_page import TabPage, unserved
 
 RATE = 16_000
 
@@ -42,7 +41,7 @@ RATE = 16_000
 class Page(TabPage):
     def __init__(self, worker: Any, sessions: Sessions, clean: Path, request: Any = tab_page.ENGLISH) -> None:
         noises = sorted(BENCH_EXAMPLES.glob("noise-*"))
-        with gr.Blocks(analytics_enabled=False) as blocks:
+        with unserved() as blocks:
             self.downloads = Downloads()
             tab = BenchTab(Site(worker, sessions, self.downloads, examples=Examples(noises=noises)), blocks)
         values: dict[Any, Any] = {

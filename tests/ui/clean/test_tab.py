@@ -28,7 +28,7 @@ from denoise_app.ui.parts.site import Examples, Site
 from denoise_app.ui.parts.source import example_handler
 from denoise_app.ui.worker.session import Sessions
 
-from ..tab_page import CHINESE, ENGLISH, TabPage
+from ..tab_page import CHINESE, ENGLISH, TabPage, unserved
 
 Make = Callable[..., Path]
 
@@ -38,7 +38,7 @@ class Page(TabPage):
         self, worker: Any, sessions: Sessions, examples: tuple[Path, ...] = (), request: Any = ENGLISH
     ) -> None:
         self.downloads = Downloads()
-        with gr.Blocks(analytics_enabled=False) as blocks:
+        with unserved() as blocks:
             tab = CleanTab(Site(worker, sessions, self.downloads, examples=Examples(examples)), blocks)
         values: dict[Any, Any] = {
             tab.session: None, tab.audio: None, tab.checkpoint: "half/hybrid", tab.channels: "each", tab.strength: 100,

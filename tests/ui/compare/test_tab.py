@@ -31,7 +31,7 @@ from denoise_app.ui.texts import Say
 from denoise_app.ui.worker.session import Sessions
 from denoise_app.ui.worker.worker import Worker
 
-from ..tab_page import CHINESE, ENGLISH, TabPage
+from ..tab_page import CHINESE, ENGLISH, TabPage, unserved
 
 Make = Callable[..., Path]
 LIMIT = 2_000_000  # bytes of JSON that six spectrograms may be
@@ -40,7 +40,7 @@ LIMIT = 2_000_000  # bytes of JSON that six spectrograms may be
 class Page(TabPage):
     def __init__(self, worker: Any, sessions: Sessions, request: Any = ENGLISH) -> None:
         self.downloads = Downloads()
-        with gr.Blocks(analytics_enabled=False) as blocks, gr.Tab("compare") as place:
+        with unserved() as blocks, gr.Tab("compare") as place:
             tab = CompareTab(Site(worker, sessions, self.downloads), blocks, place)
         values: dict[Any, Any] = {
             tab.session: None, tab.audio: None, tab.preset: "columns", tab.columns: ["half/hybrid", "wiener"],
