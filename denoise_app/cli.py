@@ -38,7 +38,9 @@ class Failure(Exception):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
-    args = build_parser().parse_args(argv)
+    args, unknown = build_parser().parse_known_args(argv)
+    if unknown:
+        args.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     from denoise_app.audio.errors import UserError
     from denoise_app.inference import threads
 
@@ -102,7 +104,7 @@ class Parser(argparse.ArgumentParser):
     """One whose errors are a sentence, and do nothing to a terminal, whatever was typed."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {plain(message)}\n{self.prog} --help lists what it takes.\n")
+        self.exit(2, f"{self.prog}: error: {printable(message)}\n{self.prog} --help lists what it takes.\n")
 
 
 def path_data(name: str, path: Path | str) -> dict[str, str]:
@@ -143,7 +145,7 @@ def add_command(commands: Any, run: Any, name: str, description: str, hidden: bo
     """A command with what all of them have; a hidden one works without being listed."""
     listed = {} if hidden else {"help": description}
     command: argparse.ArgumentParser = commands.add_parser(name, description=description, **listed)
-    command.set_defaults(run=run, threads=1)
+    command.set_defaults(run=run, threads=1, parser=command)
     command.add_argument("--json", action="store_true", help="print the result as JSON")
     return command
 

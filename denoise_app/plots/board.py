@@ -15,7 +15,7 @@ from .names import SIDES, sides
 from .theme import COLOUR_MAP, GAP, PALETTES, SYMBOLS, Theme, frame
 
 ROW_HEIGHT = 30  # px of a loss in the matrix
-NAME_HEIGHT = 82  # px below it, for names of models, which stand upright on a phone
+NAME_HEIGHT = 86  # px below it, for names of models, which stand upright on a phone
 QUALITY_HEIGHT = 320  # px
 ROOM = 0.12  # of its span that an axis goes on beyond the points, for their names
 CURVE = (240, 60)  # px, width and height
@@ -95,7 +95,7 @@ def _numbers(
         x=[model for model, _ in cells],
         y=[loss for _, loss in cells],
         mode="text",
-        text=[re.sub(r"^(-?)0\.", r"\1.", f"{values[cell]:.{digits}f}") for cell in cells],  # .870: narrow cells
+        text=[re.sub(r"^(-?)0\.", r"\1.", f"{values[cell]:z.{digits}f}") for cell in cells],  # .870: narrow cells
         textfont={"color": [readable_on(colour) for colour in colours]},
         hoverinfo="skip",
         showlegend=False,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-NARROW = (270, 220)  # px of the axes on a phone; what has room there has room everywhere
+NARROW = (240, 300)  # px of the axes on a phone; what has room there has room everywhere
 LETTER, LINE = 6.5, 12  # px, about
-MARK, AWAY = 5, 6  # px from the middle of a point to its edge, and to its name
+MARK, AWAY = 10, 6  # px from the middle of a point within which no other's name stands, and to its own name
 SIDES = ("top center", "bottom center", "middle right", "middle left", "top right", "top left", "bottom right")
 """In the order in which they are tried."""
 
@@ -27,14 +27,16 @@ def sides(spots: Sequence[tuple[float, float]], names: Sequence[str]) -> list[st
     ['top center', 'bottom center', 'middle left']
     """
     places = [(x * NARROW[0], y * NARROW[1]) for x, y in spots]
-    taken = [(x - MARK, y - MARK, x + MARK, y + MARK) for x, y in places]
+    marks = [(x - MARK, y - MARK, x + MARK, y + MARK) for x, y in places]
+    written: list[Box] = []
     found: list[str | None] = []
-    for (x, y), name in zip(places, names, strict=True):
+    for k, ((x, y), name) in enumerate(zip(places, names, strict=True)):
+        taken = [*written, *(mark for mark in marks if mark != marks[k])]
         boxes = {side: _box(side, x, y, LETTER * len(name)) for side in SIDES} if name else {}
         free = (side for side, box in boxes.items() if _fits(box) and not any(_meet(box, one) for one in taken))
         found.append(next(free, None))
         if found[-1]:
-            taken.append(boxes[found[-1]])
+            written.append(boxes[found[-1]])
     return found
 
 

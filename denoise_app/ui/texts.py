@@ -685,8 +685,9 @@ ENGLISH: dict[str, str] = OF_OTHER_ROOMS | {
     "board.unscored": "Not scored here.",
     "board.by-rtf": "Quality against real-time factor",
     "board.by-parameters": "Quality against number of parameters",
-    "board.figures-help": "Each point is one checkpoint; the best of each model is labelled. Up and to the left is "
-    "better, except for LSD, where lower is better. Click a point, or a name in the table above, to open its card.",
+    "board.figures-help": "Each point is one checkpoint; the best of each model is labelled where there is room. "
+    "Up and to the left is better, except for LSD, where lower is better. Click a point, or a name in the table above, "
+    "to open its card.",
     "board.size": "Size of the weights",
     "board.credits": "Trained on recordings by others, with thanks:",
     "board.training.hours_seen": "Noisy speech in training",
@@ -1468,7 +1469,7 @@ CHINESE: dict[str, str] = {
     "board.unscored": "此处没有这项分数。",
     "board.by-rtf": "质量与实时率",
     "board.by-parameters": "质量与参数量",
-    "board.figures-help": "每个点是一组权重，每个模型的最佳者标有名称。越靠左上越好；对数谱距离则越低越好。"
+    "board.figures-help": "每个点是一组权重，每个模型的最佳者在空间足够时标有名称。越靠左上越好；对数谱距离则越低越好。"
     "点击可打开其卡片，上表中的名称亦然。",
     "board.size": "权重大小",
     "board.credits": "训练所用的他人录音，谨致谢意：",

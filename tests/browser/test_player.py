@@ -329,6 +329,21 @@ def test_a_start_that_came_late_is_made_again(player: Driver, sounds: Sounds) ->
     assert sounds.sounds("before", heard, sounds.at("before", heard))[-1000:].all()
 
 
+@pytest.mark.parametrize(
+    "hurried",
+    [
+        "player.setLooping(true); player.seek(1)",
+        "for (let k = 0; k < 20; k++) player.seek(k / 10)",
+        "for (let k = 0; k < 6; k++) { player.setRegion(2, 2.5); player.setRegion(0, 2.8) }",
+        "player.setLooping(true); player.pause(); player.play(); player.setLooping(true); player.seek(0.5)",
+    ],
+)
+def test_however_hurried_new_starts_are_one_sounds_at_a_time(player: Driver, sounds: Sounds, hurried: str) -> None:
+    heard = player.captured(hurried, hurried)
+    assert np.abs(heard[-1000:]).max() > 0.2
+    assert np.abs(heard).max() <= np.abs(sounds.samples("before")).max() + 1e-6
+
+
 def test_a_start_in_the_middle_is_on_the_sample_and_does_not_click(player: Driver, sounds: Sounds) -> None:
     player.show("three")
     player.run("player.setMatched(false)")

@@ -43,11 +43,10 @@ def test_of_points_in_one_place_the_first_are_named() -> None:
 
 
 def test_the_best_keeps_its_name_where_there_is_no_room_for_all() -> None:
-    points = [Point(f"model{k}", "", f"model{k}", "", 1.0 + 0.001 * k, 2.0 + 0.001 * k) for k in range(20)]
+    points = [Point(f"model{k}", "", f"model{k}", "", 10 ** (0.05 * k), 2.0 + 0.02 * k) for k in range(20)]
     points.insert(0, Point("far", "", "far", "", 50.0, 1.0))
     figure = quality_figure(points, "Cost", "PESQ")  # the best last
     written = {text for trace in figure.data for text in trace.text if text}
-    assert {"model19", "model18"} < written and "model0" not in written
-    assert 4 <= len(written) < len(points)
+    assert {"model19", "far"} <= written and len(written) < len(points)
     low, high = figure.layout.xaxis.range
     assert low < 0.0 < np.log10(50) < high

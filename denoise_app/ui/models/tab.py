@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from denoise_app.checkpoints import hub
+from denoise_app.evaluation.leaderboard import NOISY
 from denoise_app.inference.catalog import Entry
 from denoise_app.metrics.table import METRICS, Metric, shown
 from denoise_app.plots.board import matrix_figure, quality_figure
@@ -191,7 +192,7 @@ class ModelsTab:
         scored = METRICS[metric]
         quality = numbers.title_and_unit(say, scored)
         costs = {"rtf": say("board.rtf"), "parameters": say("models.parameters")}
-        known = sorted({row["model"] for row in ours["rows"]})  # one symbol for each, in both figures
+        known = sorted({row["model"] for row in ours["rows"]} - {NOISY})  # one symbol for each, in both figures
         scatters = [
             quality_figure(board.points(ours, group, kind, metric, cost, loss), costs[cost], quality, theme, known)
             for cost in board.COSTS

@@ -40,6 +40,7 @@ let volume = 1;
 let playAfterLoad = false;
 const played = new Set(); // versions that have sounded since the server sent this value
 let context = null, master = null, analyser = null, deck = null;
+let leaving = []; // decks that were told to stop and may still sound
 let percent = 0;
 let overviews = new Map(); // version -> outline of the whole file
 let ticking = false; // whether tick() comes again with the next picture
@@ -95,6 +96,8 @@ class Fader {
 class Deck {
   constructor(context, output, { at, when, fadeIn, loop, levels }) {
     Object.assign(this, { at, when, loop, rate: value.sample_rate });
+    this.settled = when + (fadeIn ? FADE : 0); // s on the context's clock: from then on at its level
+    this.fading = Infinity; // s: when it was told to fade out
     this.bus = new Fader(context, fadeIn ? 0 : 1);
     if (fadeIn) this.bus.moveTo(1, when);
     this.bus.node.connect(output);
@@ -113,10 +116,16 @@ class Deck {
     this.faders.forEach((fader, i) => levels[i] !== fader.level && fader.moveTo(levels[i], start));
   }
 
+  /** Fades out at `when`, or earlier where it was told so before; what has not begun by then never does. */
   stop(when) {
     this.sources[0].onended = null;
-    this.bus.moveTo(0, when);
-    for (const source of this.sources) source.stop(this.bus.free);
+    const start = Math.max(when, this.settled), { gain } = this.bus.node;
+    if (start >= this.fading) return;
+    if (this.fading < Infinity) gain.cancelScheduledValues(this.fading);
+    gain.setValueAtTime(1, start);
+    gain.linearRampToValueAtTime(0, start + FADE);
+    this.fading = start;
+    for (const source of this.sources) source.stop(when > this.when ? start + FADE : this.when);
   }
 
   /** Frame of the buffers that sounds when the context's clock shows `time`. */
@@ -152,6 +161,7 @@ function openContext() {
 
 function closeContext() {
   deck = null;
+  leaving = [];
   context?.close();
   context = master = analyser = null;
 }
@@ -165,12 +175,19 @@ function soon(lead = SOON) {
 function startDeck(where, lead = START) {
   const when = soon(lead);
   const at = Math.min(Math.max(0, where(when) - part.start), part.frames - 1);
-  deck?.stop(when);
-  deck = new Deck(context, master.node, {
-    at, when, fadeIn: at > 0 || deck !== null, loop: loopOfWindow(at), levels: levelsFor(version),
-  });
+  const fadeIn = at > 0 || deck !== null;
+  leave(when);
+  deck = new Deck(context, master.node, { at, when, fadeIn, loop: loopOfWindow(at), levels: levelsFor(version) });
   deck.sources[0].onended = endOfWindow;
   if (context.currentTime + SOON > when) startDeck(where, 2 * lead); // this thread was held up: it may sound late
+}
+
+/** Lets all that sounds fade out at `when`, however late it was to do so. */
+function leave(when) {
+  if (deck) leaving.push(deck);
+  deck = null;
+  for (const one of leaving) one.stop(when);
+  leaving = leaving.filter(({ fading }) => fading + FADE > context.currentTime);
 }
 
 function restartDeck() {
@@ -435,8 +452,7 @@ function halt() {
   if (!deck) return;
   const when = soon();
   resting = part.start + deck.frameAt(when);
-  deck.stop(when);
-  deck = null;
+  leave(when);
 }
 
 function pause() {
@@ -459,8 +475,7 @@ function seek(seconds) {
   const inside = frame >= part.start && frame < part.start + part.frames;
   if (!inside && frame < value.frames) {
     playAfterLoad = deck !== null || playAfterLoad;
-    if (deck) deck.stop(soon());
-    deck = null;
+    if (deck) leave(soon());
     resting = frame;
     load(frame - 0.1 * value.window_frames);
   } else if (deck) startDeck(() => frame);
@@ -550,8 +565,7 @@ function clearRegion() {
 function moveWindow(seconds) {
   if (!isLong()) return;
   playAfterLoad = deck !== null || playAfterLoad;
-  if (deck) deck.stop(soon());
-  deck = null;
+  if (deck) leave(soon());
   resting = Math.min(Math.max(0, Math.round(seconds * value.sample_rate)), value.frames - value.window_frames);
   const facts = { from: clock(resting / value.sample_rate, 0) };
   load(resting);
