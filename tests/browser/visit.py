@@ -23,6 +23,7 @@ from denoise_app.ui import app
 from denoise_app.ui.worker.offers import Offers
 from denoise_app.ui.worker.session import Sessions
 from denoise_app.ui.worker.worker import Worker
+from tests.ui.served import free_port
 
 PATIENCE = 120_000  # ms; a busy machine of two cores needs many times what a quiet one does
 ENCODED = """(samples) => {
@@ -73,6 +74,7 @@ class Served:
         Context.id = 0  # widgets are counted from 0 in a process of its own
         self.worker: Any = self.make_worker()
         built = app.build(self.worker, Sessions(self.visits))
+        port = port or free_port()  # Gradio's own, the first from 7860, another process could take before `again` does
         options = {"server_name": "127.0.0.1", "server_port": port, "prevent_thread_lock": True, "quiet": True}
         _, self.url, _ = app.launch(built, **options)
         self.blocks = built.blocks
