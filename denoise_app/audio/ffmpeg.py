@@ -186,6 +186,7 @@ class FfmpegDecoder:
         return begin - (0 if self._format in ABSOLUTE and clock < OWN_CLOCK else clock)
 
     def chunks(self, frames: int, start: int) -> Iterator[Interleaved]:
+        self._path.stat()  # ffmpeg opens it anew: of a file that has gone it gives no sound, and no reason
         seconds = max(0, start // self.info.sample_rate - CONVERGENCE) if self.exact else 0
         pieces = _without(start, self._placed(seconds))
         return _grouped(_trimmed(pieces, self.info.frames - start) if self.exact else pieces, frames)

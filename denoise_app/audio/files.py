@@ -211,8 +211,6 @@ class Reader:
             position += len(chunk)
             self._limits.check_length(self.info, position, self._name)
             yield np.ascontiguousarray(chunk.T)  # (n, C) -> (C, n)
-        if position == start and not self._path.exists():  # where ffmpeg is to open it again, it finds nothing
-            raise AudioError.of("missing", name=self._name)
         if position == 0:
             raise AudioError.of("truncated", name=self._name, format=self.info.container)
         if start < self.info.frames:

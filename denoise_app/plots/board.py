@@ -168,12 +168,9 @@ def _range(values: Sequence[float]) -> tuple[float, float]:
 def _beside(points: Sequence[Point], across: tuple[float, float], up: tuple[float, float]) -> dict[Point, str]:
     """The side on which the label of a point stands, for those that have room."""
     best_first = points[::-1]
-    spots = [
-        ((math.log10(point.cost) - across[0]) / (across[1] - across[0]), (point.quality - up[0]) / (up[1] - up[0]))
-        for point in best_first
-    ]
-    found = zip(best_first, sides(spots, [point.label for point in best_first]), strict=True)
-    return {point: side for point, side in found if side}
+    places = [(math.log10(point.cost), point.quality) for point in best_first]
+    found = sides(places, [point.label for point in best_first], across, up)
+    return {point: side for point, side in zip(best_first, found, strict=True) if side}
 
 
 def ticks(costs: Sequence[float]) -> dict[str, list[Any]]:

@@ -13,20 +13,27 @@ SIDES = ("top center", "bottom center", "middle right", "middle left", "top righ
 Box = tuple[float, float, float, float]  # left, bottom, right, top
 
 
-def sides(spots: Sequence[tuple[float, float]], names: Sequence[str]) -> list[str | None]:
-    """The side of its point on which each name lies over no other, over no point and within the axes.
+def sides(
+    points: Sequence[tuple[float, float]], names: Sequence[str], across: Sequence[float], up: Sequence[float]
+) -> list[str | None]:
+    """The side of its point on which each name lies over no other, near no other point and within the axes.
 
     Args:
-        spots: Where the points lie, from (0, 0), the lower left corner of the axes, to (1, 1).
+        points: (x, y) of each, on linear axes.
         names: Of the points, the most important first; where one is empty, there is nothing to place.
+        across, up: What the axes show, from the left to the right and from the bottom to the top.
 
     Returns:
         A `textposition` of Plotly's for each; None where there is no room, or no name.
 
-    >>> sides([(0.5, 0.5), (0.5, 0.5), (0.98, 0.5)], ["one", "other", "third"])
+    >>> sides([(5, 5), (5, 5), (9.8, 5)], ["one", "other", "third"], (0, 10), (0, 10))
     ['top center', 'bottom center', 'middle left']
     """
-    places = [(x * NARROW[0], y * NARROW[1]) for x, y in spots]
+    axes = ((*across, NARROW[0]), (*up, NARROW[1]))
+    places = [
+        tuple((value - low) / (high - low) * px for value, (low, high, px) in zip(point, axes, strict=True))
+        for point in points
+    ]
     marks = [(x - MARK, y - MARK, x + MARK, y + MARK) for x, y in places]
     written: list[Box] = []
     found: list[str | None] = []

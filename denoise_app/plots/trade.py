@@ -27,11 +27,7 @@ def trade_figure(
     palette = PALETTES[theme]
     figure = go.Figure(layout=frame(HEIGHT, GAP, theme))
     across, up = _span([noise for _, noise, _ in points]), _span([speech for _, _, speech in points])[::-1]
-    spots = [
-        ((noise - across[0]) / (across[1] - across[0]), (speech - up[0]) / (up[1] - up[0]))
-        for _, noise, speech in points
-    ]
-    beside = sides(spots, [title for title, _, _ in points])
+    beside = sides([(noise, speech) for _, noise, speech in points], [title for title, _, _ in points], across, up)
     named = None not in beside
     for k, (title, noise, speech) in enumerate(points):
         trace = go.Scatter(

@@ -46,14 +46,14 @@ class Sounds:
     def samples(self, name: str) -> np.ndarray:
         return soundfile.read(self.folder / f"{name}.wav", dtype="float32", always_2d=True)[0].T
 
-    def at(self, name: str, heard: np.ndarray) -> np.ndarray:
+    def frames_of(self, name: str, heard: np.ndarray) -> np.ndarray:
         """Frames of a file in a loop, (time,), for what begins with 1,000 of its samples."""
         once = self.samples(name)[0]
         around = np.concatenate([once, once[:2000]])  # the loop's end is followed by its beginning
         first = int(np.argmax(np.correlate(around, heard[:1000], "valid")))
         return (first + np.arange(len(heard))) % len(once)
 
-    def sounds(self, name: str, heard: np.ndarray, frames: np.ndarray) -> np.ndarray:
+    def match(self, name: str, heard: np.ndarray, frames: np.ndarray) -> np.ndarray:
         """Whether each of the samples heard is that of a file at its frame; (time,)."""
         return np.abs(heard - self.samples(name)[0][frames]) < 1e-6
 
@@ -306,8 +306,8 @@ def test_a_switch_makes_no_gap_no_dip_and_no_click(player: Driver, sounds: Sound
 def test_neither_a_switch_nor_a_new_start_moves_or_interrupts_what_sounds(player: Driver, sounds: Sounds) -> None:
     # all versions start anew, where they are, when a loop is set
     heard = player.captured("player.select('after')", "player.setLooping(true)")
-    frames = sounds.at("before", heard)
-    is_before, is_after = (sounds.sounds(name, heard, frames) for name in ("before", "after"))
+    frames = sounds.frames_of("before", heard)
+    is_before, is_after = (sounds.match(name, heard, frames) for name in ("before", "after"))
     between = np.flatnonzero(~is_before & ~is_after)
     assert len(between) <= FADE * RATE
     assert is_before[: between[0]].all() and is_after[between[-1] + 1 :].all()
@@ -326,7 +326,7 @@ def test_a_start_that_came_late_is_made_again(player: Driver, sounds: Sounds) ->
         })()""",
         *["null"] * 4,  # samples that came meanwhile, and those until it is made again
     )
-    assert sounds.sounds("before", heard, sounds.at("before", heard))[-1000:].all()
+    assert sounds.match("before", heard, sounds.frames_of("before", heard))[-1000:].all()
 
 
 @pytest.mark.parametrize(

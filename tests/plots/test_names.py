@@ -10,6 +10,8 @@ import pytest
 from denoise_app.plots.board import Point, quality_figure
 from denoise_app.plots.names import AWAY, LETTER, LINE, NARROW, SIDES, sides
 
+UNIT = (0.0, 1.0)
+
 
 def corners(spot: tuple[float, float], name: str, side: str) -> tuple[np.ndarray, np.ndarray]:
     """The lower left and the upper right corner of a name, in px."""
@@ -27,7 +29,7 @@ def test_no_name_lies_over_another_or_over_a_point(seed: int) -> None:
     rng = np.random.default_rng(seed)
     spots = [tuple(spot) for spot in rng.uniform(0, 1, (30, 2))]
     names = ["".join("x" for _ in range(rng.integers(0, 14))) for _ in spots]
-    found = sides(spots, names)
+    found = sides(spots, names, UNIT, UNIT)
     assert all(side is None for side, name in zip(found, names, strict=True) if not name)
     boxes = [corners(*placed) for placed in zip(spots, names, found, strict=True) if placed[2]]
     assert len(boxes) >= 5
@@ -38,7 +40,7 @@ def test_no_name_lies_over_another_or_over_a_point(seed: int) -> None:
 
 
 def test_of_points_in_one_place_the_first_are_named() -> None:
-    found = sides([(0.5, 0.5)] * 20, ["name"] * 20)
+    found = sides([(0.5, 0.5)] * 20, ["name"] * 20, UNIT, UNIT)
     assert found[:4] == list(SIDES[:4]) and found[-1] is None
 
 
