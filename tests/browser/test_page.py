@@ -311,8 +311,7 @@ def test_bad_input_of_each_kind_leaves_the_page_usable(visit: Visit, talk: Path,
     }
     for name, sentence in told.items():
         visit.upload(tmp_path / name)
-        visit.page.wait_for_function("text => document.querySelector('#facts')?.innerText.includes(text)", arg=sentence)
-        assert visit.page.locator("#facts [role=alert]").count() == 1
+        visit.page.locator("#facts [role=alert]", has_text=sentence).wait_for()
         assert str(tmp_path) not in visit.page.locator("body").inner_text()
     visit.page.locator("#denoise").click()
     visit.page.wait_for_selector("#said [role=alert]")

@@ -216,11 +216,12 @@ def test_what_is_known_of_a_recording_is_not_covered(browser: Any, served: Serve
 
 
 def test_a_selection_and_a_noise_profile_are_there_again_after_a_reload(visit: Visit) -> None:
+    visit.follow_requests()
     visit.type("0:00.1", "0.7")
     visit.page.get_by_role("button", name="Use as noise profile").click()
     visit.page.get_by_text("Noise profile: 0:00.10 – 0:00.70").wait_for()
     visit.type("0:01", "0:02.5")
-    visit.page.wait_for_timeout(1000)  # until the server has heard of it
+    visit.wait_until_quiet()  # the server has heard of it
     visit.page.reload()
     visit.page.get_by_text("Noise profile: 0:00.10 – 0:00.70").wait_for()
     visit.page.locator(f"{WAVE} .shade").wait_for()
@@ -232,7 +233,7 @@ def test_a_selection_and_a_noise_profile_are_there_again_after_a_reload(visit: V
     visit.page.get_by_role("button", name="Remove the noise profile").click()
     visit.page.get_by_text("Noise profile: ").wait_for(state="hidden")
     visit.page.get_by_role("button", name="Clear the selection").click()
-    visit.page.wait_for_timeout(1000)
+    visit.wait_until_quiet()
     visit.page.reload()
     visit.page.wait_for_function("document.querySelector('#facts')?.innerText.includes('LUFS')")
     assert visit.times == ["", ""] and not visit.page.get_by_text("Noise profile: ").is_visible()

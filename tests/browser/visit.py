@@ -159,7 +159,7 @@ class Visit:
     def follow_requests(self) -> None:
         """From now on it is known what the server has not answered to the end, see `wait_until_quiet`."""
         self.under_way: set[Any] = set()
-        self.page.on("request", lambda request: self.under_way.add(request))
+        self.page.on("request", lambda request: request.url.startswith("http") and self.under_way.add(request))
         for end in ("requestfailed", "requestfinished"):
             self.page.on(end, lambda request: self.under_way.discard(request))
 

@@ -52,9 +52,11 @@ def compare_figures(worker: Any, session: Session, path: Path) -> Callable[[], A
 
 
 def levels(worker: Any, session: Session, path: Path) -> Callable[[], Any]:
-    source = SimpleNamespace(_site=SimpleNamespace(worker=worker))
-    request = SimpleNamespace(headers={"accept-language": "en"})
-    return lambda: Source.on_levels(source, str(path), request)  # type: ignore[arg-type]
+    session.recording = path
+    source = Source.__new__(Source)
+    source._site = SimpleNamespace(worker=worker)  # type: ignore[assignment]
+    request: Any = SimpleNamespace(headers={"accept-language": "en"})
+    return lambda: source.on_levels(str(path), session, request)
 
 
 COMPUTING = pytest.mark.parametrize("prepare", [clean_figures, compare_figures, levels])

@@ -142,7 +142,13 @@ class BatchTab:
                 filterable=False,
                 elem_id="batch-format",
             )
-            self.start = gr.Button(words("batch.start"), variant="primary", size="lg", elem_id="batch-start")
+            self.start = gr.Button(
+                words("batch.start"),
+                variant="primary",
+                size="lg",
+                interactive=False,  # until `on_load` has chosen a denoiser
+                elem_id="batch-start",
+            )
 
     def _build_outcome(self) -> None:
         words = self._site.words
@@ -162,7 +168,7 @@ class BatchTab:
     # -------------------------------------------------------------------------------------------------- wiring
 
     def _wire(self, page: gr.Blocks) -> None:
-        page.load(self.on_load, None, self.offer, **AT_ONCE)
+        page.load(self.on_load, None, [self.offer, self.start], **AT_ONCE)
         shown = [self.empty, self.heading, self.table, self.downloads]
         page.load(
             self.on_return,
@@ -188,11 +194,11 @@ class BatchTab:
 
     # ------------------------------------------------------------------------------------------------------ choices
 
-    def on_load(self, request: gr.Request) -> Any:
-        """The list of denoisers, the recommended one chosen."""
+    def on_load(self, request: gr.Request) -> tuple[Any, Any]:
+        """The list of denoisers, the recommended one chosen; from then on it can be used."""
         say = say_for(request)
         choices = [(name(say, offer), offer.key) for offer in self._offers.all()]
-        return gr.Dropdown(choices=choices, value=self._offers.recommended().key)
+        return gr.Dropdown(choices=choices, value=self._offers.recommended().key), gr.Button(interactive=True)
 
     def on_files(self, files: list[str] | None, request: gr.Request) -> str:
         """How many files were uploaded, and how large they are."""

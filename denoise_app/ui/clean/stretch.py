@@ -24,14 +24,12 @@ class Marks:
         recording: Path of the recording, as the page has it.
         start, end: The times, as texts; "" for none.
         noise: The stretch that was taken for the noise; None without one.
-        denoiser: Key of the denoiser that was to make use of it.
     """
 
     recording: str
     start: str = ""
     end: str = ""
     noise: Interval | None = None
-    denoiser: str = ""
 
 
 class Stretch:
@@ -55,16 +53,22 @@ class Stretch:
                 self.start = gr.Textbox(label=words("stretch.from"), elem_id="stretch-from", **times)
                 self.end = gr.Textbox(label=words("stretch.to"), elem_id="stretch-to", **times)
             with gr.Row(elem_id="stretch-actions"):
-                self.denoise = gr.Button(words("stretch.denoise"), size="sm", min_width=0, elem_id="stretch-denoise")
+                self.denoise = gr.Button(
+                    words("stretch.denoise"),
+                    size="sm",
+                    min_width=0,
+                    interactive=False,  # until a denoiser is chosen
+                    elem_id="stretch-denoise",
+                )
                 self.profile = gr.Button(words("stretch.profile"), size="sm", min_width=0, elem_id="stretch-profile")
             self.noise = gr.State(None)
             with gr.Row(elem_id="stretch-noise"):
                 self.told = gr.HTML(elem_id="stretch-told")
                 self.forget = gr.Button(words("stretch.forget"), size="sm", visible=False, elem_id="stretch-forget")
 
-    def marks(self, recording: str, denoiser: str, given: dict[Any, Any]) -> Marks:
+    def marks(self, recording: str, given: dict[Any, Any]) -> Marks:
         """What is pointed at now."""
-        return Marks(recording, given[self.start] or "", given[self.end] or "", given[self.noise], denoiser)
+        return Marks(recording, given[self.start] or "", given[self.end] or "", given[self.noise])
 
     def marked(self, say: Say, marks: Marks) -> dict[Any, Any]:
         """Updates for what was pointed at before."""

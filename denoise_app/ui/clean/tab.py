@@ -61,7 +61,13 @@ class CleanTab:
                 self.source = Source(site, self.session, under=self._build_stretch)
                 self.audio = self.source.audio
                 with gr.Row(elem_id="actions"):
-                    self.start = gr.Button(site.words("run.denoise"), variant="primary", size="lg", elem_id="denoise")
+                    self.start = gr.Button(
+                        site.words("run.denoise"),
+                        variant="primary",
+                        size="lg",
+                        interactive=False,  # until `on_load` has chosen a denoiser
+                        elem_id="denoise",
+                    )
             with gr.Column(elem_id="outcome", elem_classes=["outcome"], min_width=300):
                 self._build_outcome()
             with gr.Column(elem_id="choices", min_width=300):
@@ -197,7 +203,7 @@ class CleanTab:
         choice = [self.model, self.checkpoint, self.about]
         restored = [*choice, self.said, *self._settings_inputs, self.channels]
         kept = [self.address, self.visit, self.remembered]
-        page.load(self.on_load, kept, restored, js=KEPT, **AT_ONCE)
+        page.load(self.on_load, kept, [*restored, *self.orders.starts], js=KEPT, **AT_ONCE)
         page.load(None, None, self.theme, js=f"() => {THEME}", api_visibility="private")
         chosen: list[Any] = [
             self.model.input(self.on_model, self.model, choice, **AT_ONCE),
@@ -213,7 +219,6 @@ class CleanTab:
 
         shown = [self.empty, self.heading, self.player, self.fidelity, self.downloads, self.cards]
         back = page.load(self.on_return, kept, [self.session, self.audio, *shown], js=KEPT, **AT_ONCE)
-        self.source.seen.then(_name_of, self.session, self.visit, **AT_ONCE)
         self.visit.change(None, self.visit, None, js=KEEP_VISIT, api_visibility="private")
         times: set[Any] = {self.stretch.start, self.stretch.end, self.stretch.noise}
         asked = {self.session, self.audio, self.checkpoint, self.channels, *times, *self._settings_inputs}
@@ -244,24 +249,24 @@ class CleanTab:
         taken = [self.stretch.noise, self.stretch.told, self.stretch.forget]
         marked = [self.stretch.start, self.stretch.end, *taken]
         profiled = [*choice, self.said, *taken]
-        profile = self.stretch.profile.click(self.on_profile, {self.checkpoint, *times}, profiled, **AT_ONCE)
-        forget = self.stretch.forget.click(self.on_forget, None, taken, **AT_ONCE)
-        marking: dict[str, Any] = {
-            "fn": self.on_mark,
-            "inputs": {self.session, self.audio, self.checkpoint, *times},
-            "outputs": self.session,
-        }
-        for event in (profile, forget):
-            event.then(**marking, **AT_ONCE)
-        # one event for both times, so that what was sent first never arrives last
-        typed = [self.stretch.start.change, self.stretch.end.change]
-        gr.on(typed, **marking, trigger_mode="always_last", **AT_ONCE)
-        self.audio.change(self.on_recording, [self.audio, self.session], marked, **AT_ONCE)
+        self.stretch.profile.click(self.on_profile, {self.checkpoint, *times}, profiled, **AT_ONCE)
+        self.stretch.forget.click(self.on_forget, None, taken, **AT_ONCE)
+        # one event for all that is pointed at, so that what was sent first never arrives last
+        pointed = [self.stretch.start.change, self.stretch.end.change, self.stretch.told.change]
+        gr.on(
+            pointed,
+            self.on_mark,
+            {self.session, self.audio, *times},
+            self.session,
+            trigger_mode="always_last",
+            **AT_ONCE,
+        )
+        self.source.wire([*marked, self.visit], self.on_recording)
 
     # ---------------------------------------------------------------------------------------- choosing a denoiser
 
     def on_load(self, address: str, visit: str, remembered: str, request: gr.Request) -> tuple[Any, ...]:
-        """The best denoiser and the usual settings, or others.
+        """The best denoiser and the usual settings, or others; from then on they can be used.
 
         Args:
             address: The page's query: settings that it asks for go before all others.
@@ -282,14 +287,15 @@ class CleanTab:
             problems += [explained(say, error)] if asked else []  # what is only remembered may be gone
         values = wanted.values | ({"loudness": "target"} if "lufs" in wanted.values else {})
         widgets = [gr.update(value=values[name]) if name in values else gr.update() for name in USUAL]
-        return *self._choose(say, chosen), alert(" ".join(problems)) if problems else "", *widgets
+        told = alert(" ".join(problems)) if problems else ""
+        return *self._choose(say, chosen), told, *widgets, *(gr.Button(interactive=True) for _ in self.orders.starts)
 
     def _for_profile(self, before: Session[Any] | None, chosen: Entry) -> Entry:
-        """The denoiser that a noise profile comes back with, where another would make no use of it."""
+        """What is chosen, or what makes use of the noise profile that comes back, where that makes none."""
         marks = before.marks if before else None
         if not isinstance(marks, Marks) or not marks.noise or chosen.model in takes_profile():
             return chosen
-        return self._offers.find(marks.denoiser)
+        return self._offers.recommended(FALLBACK)
 
     def on_reset(self, request: gr.Request) -> tuple[Any, ...]:
         """The best denoiser and the usual settings."""
@@ -404,18 +410,21 @@ class CleanTab:
         """There is no noise profile any more."""
         return self.stretch.taken(say_for(request), None)
 
-    def on_recording(self, path: str | None, session: Session[Result] | None, request: gr.Request) -> Updates:
-        """Times are those of a recording: another one has none yet, the one of before a reload has them still."""
-        marks = session.marks if session else None
+    def on_recording(self, say: Say, path: str | None, session: Session[Result]) -> Updates:
+        """Times are those of a recording: another one has none yet, the one of before a reload has them still.
+
+        With them goes the name by which the page finds its visit again after a reload.
+        """
+        marks = session.marks
         known = marks if isinstance(marks, Marks) and marks.recording == path else Marks(path or "")
-        return self.stretch.marked(say_for(request), known)
+        return self.stretch.marked(say, known) | {self.visit: session.folder.name}
 
     def on_mark(self, given: Given) -> Any:
-        """Keeps what is pointed at, for a reload."""
+        """Keeps what is pointed at, for a reload; a page that has just been loaded points at nothing yet."""
         session: Session[Result] | None = given[self.session]
-        if session is None:
+        if session is None or not given[self.audio]:
             return gr.skip()
-        session.marks = self.stretch.marks(given[self.audio] or "", given[self.checkpoint] or "", given)
+        session.marks = self.stretch.marks(given[self.audio], given)
         return session
 
     def on_hand(self, session: Session[Result] | None, other: Session[Any] | None) -> tuple[Any, Session[Any]]:
@@ -590,11 +599,6 @@ KEEP_CHOICES = """(denoiser, format, bits) => {
 }"""
 FORGET_CHOICES = """() => { localStorage.removeItem("denoise:choices"); }"""
 KEEP_VISIT = """(visit) => { if (visit) sessionStorage.setItem("denoise:visit", visit); }"""
-
-
-def _name_of(session: Session[Result] | None) -> str:
-    """By which the page finds its visit again after a reload."""
-    return session.folder.name if session else ""
 
 
 def _link(result: Result) -> str:

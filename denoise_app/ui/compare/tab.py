@@ -139,6 +139,7 @@ class CompareTab:
         page.load(self.on_load, None, [self.columns, self.model], **AT_ONCE)
         tab.select(self.on_select, None, [self.columns, self.model], **AT_ONCE)
         self.preset.change(self.on_preset, self.preset, [self.columns, self.model], **AT_ONCE)
+        self.source.wire()
 
         shown = [self.empty, self.heading, self.player, self.table, self.downloads, self.favours, self.show]
         asked = {self.session, self.audio, self.preset, self.columns, self.model}

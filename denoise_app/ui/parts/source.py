@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,22 +10,27 @@ from typing import Any
 import gradio as gr
 
 from denoise_app.audio import files
+from denoise_app.inference.engine import Cancelled
 from denoise_app.inference.sources import LevelMeter, Levels
 from denoise_app.ui import static
+from denoise_app.ui.texts import Say
 from denoise_app.ui.worker.session import Session, Sessions
 
 from . import excerpts, recording
 from .language import say_for
 from .markup import alert, heading, hint
-from .orders import AT_ONCE, QUIET
+from .orders import AT_ONCE, QUIET, Updates
 from .problems import explained
 from .site import Site
 
 MEASURED_AT_ONCE_SECONDS = 600.0  # peak and loudness of longer recordings come with the result
 
+Also = Callable[[Say, str | None, Session[Any]], Updates]
+"""Updates of a tab for a recording, or none, of a visit."""
+
 
 class Source:
-    """The widgets of one recording, put where they are made.
+    """The widgets of one recording, put where they are made; `wire` lets them do something.
 
     Args:
         site: Has examples to try, and opens a visit.
@@ -37,7 +42,7 @@ class Source:
     def __init__(
         self, site: Site, session: gr.State, prefix: str = "", under: Callable[[], None] = lambda: None
     ) -> None:
-        self._site = site
+        self._site, self._session = site, session
         words, examples = site.words, site.examples.recordings
         with gr.Column(elem_classes=["sheet"]):
             gr.HTML(words.made("html.source", lambda say: heading(say("source.heading"))))
@@ -73,26 +78,64 @@ class Source:
                         )
                         for path in examples
                     ]
-        self.seen = self.audio.change(self.on_recording, [self.audio, session], [self.facts, session], **AT_ONCE)
-        self.seen.then(self.on_levels, self.audio, self.facts, **QUIET)
-        for button, path in zip(self.examples, examples, strict=False):
-            button.click(example_handler(site.sessions, path), session, [self.audio, session], **AT_ONCE)
 
-    def on_recording(
-        self, path: str | None, session: Session[Any] | None, request: gr.Request
-    ) -> tuple[str, Session[Any]]:
+    def wire(self, shown: Sequence[Any] = (), also: Also = lambda say, path, session: {}) -> None:
+        """Tells what a recording is as soon as it is there, and puts examples in.
+
+        Args:
+            also: What else of the tab goes with a recording: updates of the widgets `shown`. They come in the answer
+                that tells what it is; in one of their own, later, they would undo what somebody has done meanwhile.
+        """
+        self._also = also
+        given = [self.audio, self._session]
+        seen = self.audio.change(self.on_recording, given, [self.facts, self._session, *shown], **AT_ONCE)
+        # "multiple": else the browser asks for no levels while those of the recording before are measured
+        seen.then(self.on_levels, given, self.facts, trigger_mode="multiple", **QUIET)
+        for button, path in zip(self.examples, self._site.examples.recordings, strict=False):
+            example = example_handler(self._site.sessions, path)
+            button.click(example, self._session, [self.audio, self._session], **AT_ONCE)
+
+    def on_recording(self, path: str | None, session: Session[Any] | None, request: gr.Request) -> Updates:
         """The facts of a recording, or what is wrong with it; it stays where it is either way."""
         say = say_for(request)
         session = session or self._site.sessions.open()
         session.recording = Path(path) if path else None
-        if not path:
-            return "", session
+        return {self.facts: _first_facts(say, path), self._session: session} | self._also(say, path, session)
+
+    def on_levels(self, path: str | None, session: Session[Any] | None, request: gr.Request) -> Any:
+        """The facts again, with peak and loudness, where those do not take long and it still is the recording."""
+
+        def check() -> None:
+            if not path or session is None or session.recording != Path(path):
+                raise Cancelled
+
+        try:
+            check()
+            told = self._measured_facts(say_for(request), Path(path or ""), check)
+            check()
+        except Cancelled:
+            return gr.skip()
+        return told
+
+    def _measured_facts(self, say: Say, path: Path, check: Callable[[], None]) -> Any:
         try:
             info = files.probe(path)
-            pending = say("facts.measuring" if info.seconds <= MEASURED_AT_ONCE_SECONDS else "facts.later")
-            return recording.facts(say, info, None, pending, Path(path).name), session
+            if info.seconds > MEASURED_AT_ONCE_SECONDS:
+                return gr.skip()
+            with self._site.worker.at_work() as turn:
+
+                def between() -> None:
+                    turn.hand_on()
+                    check()
+
+                found_levels = levels(path, between)
+            facts = recording.facts(say, info, found_levels, "", path.name)
+            found = self._site.worker.score(excerpts.mono(path, info), info.sample_rate, ["snr_estimated"])
+            return facts + recording.already_clean(say, found["snr_estimated"])
+        except Cancelled:
+            raise
         except Exception as error:
-            return alert(explained(say, error), say("error.title-file")), session
+            return alert(explained(say, error), say("error.title-file"))
 
     def on_result(self, path: str | None, session: Session[Any] | None, request: gr.Request) -> Any:
         """The facts of a long recording with peak and loudness, which were measured on the way to its result."""
@@ -104,22 +147,17 @@ class Source:
             return gr.skip()
         return recording.facts(say_for(request), rendered.info_in, rendered.levels_in, "", Path(path).name)
 
-    def on_levels(self, path: str | None, request: gr.Request) -> Any:
-        """The facts again, with peak and loudness, where those do not take long."""
-        say = say_for(request)
-        if not path:
-            return gr.skip()
-        try:
-            info = files.probe(path)
-            if info.seconds > MEASURED_AT_ONCE_SECONDS:
-                return gr.skip()
-            with self._site.worker.at_work() as turn:
-                found_levels = levels(Path(path), turn.hand_on)
-            facts = recording.facts(say, info, found_levels, "", Path(path).name)
-            found = self._site.worker.score(excerpts.mono(Path(path), info), info.sample_rate, ["snr_estimated"])
-            return facts + recording.already_clean(say, found["snr_estimated"])
-        except Exception as error:
-            return alert(explained(say, error), say("error.title-file"))
+
+def _first_facts(say: Say, path: str | None) -> str:
+    """What is known of a recording before it is decoded, or what is wrong with it."""
+    if not path:
+        return ""
+    try:
+        info = files.probe(path)
+    except Exception as error:
+        return alert(explained(say, error), say("error.title-file"))
+    pending = say("facts.measuring" if info.seconds <= MEASURED_AT_ONCE_SECONDS else "facts.later")
+    return recording.facts(say, info, None, pending, Path(path).name)
 
 
 def levels(path: Path, between: Callable[[], None] = lambda: None) -> Levels:

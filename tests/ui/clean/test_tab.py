@@ -18,6 +18,7 @@ import soundfile
 from denoise_app.checkpoints.manifest import CheckpointError
 from denoise_app.inference import replay
 from denoise_app.inference.engine import Cancelled
+from denoise_app.inference.sources import LevelMeter
 from denoise_app.ui.clean import link
 from denoise_app.ui.clean.tab import CleanTab
 from denoise_app.ui.parts.downloads import Downloads
@@ -337,10 +338,30 @@ def test_figures_come_with_their_words(page: Page, recording: Make) -> None:
 
 def test_facts_of_a_recording_come_at_once_and_its_levels_after(page: Page, recording: Make) -> None:
     source, path = page.tab.source, str(recording())
-    (first, _), then = source.on_recording(path, None, page.request), source.on_levels(path, page.request)
+    page.take(source.on_recording(path, None, page.request))
+    first, then = page.values[source.facts], source.on_levels(path, page.session, page.request)
     assert "measuring" in first and "16 kHz" in first and "dBFS" in then and "measuring" not in then
-    assert source.on_recording(None, None, page.request)[0] == ""
-    assert source.on_levels(None, page.request) == gr.skip()
+    assert source.on_recording(None, page.session, page.request)[source.facts] == ""
+    assert source.on_levels(None, page.session, page.request) == gr.skip()
+
+
+def test_levels_are_told_of_the_recording_that_is_there_alone(
+    page: Page, recording: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of a long one may be known when another has taken its place, or may have been asked for once too often."""
+    source, path, other = page.tab.source, str(recording()), str(recording("other.wav"))
+    page.take(source.on_recording(path, None, page.request))
+    assert source.on_levels(other, page.session, page.request) == gr.skip()  # told what it is first
+    measured, blocks = LevelMeter.push, []
+
+    def push(meter: LevelMeter, block: Any) -> None:
+        measured(meter, block)
+        blocks.append(block)
+        page.take(source.on_recording(other, page.session, page.request))
+
+    monkeypatch.setattr(LevelMeter, "push", push)
+    assert source.on_levels(path, page.session, page.request) == gr.skip()
+    assert len(blocks) == 1  # and no more is computed for it
 
 
 @pytest.mark.slow
@@ -352,9 +373,10 @@ def test_a_bad_recording_is_told_when_it_is_chosen(page: Page, tmp_path: Path, k
     elif kind == "nan":
         soundfile.write(path, np.full(1000, np.nan), 16_000, "FLOAT")
     source = page.tab.source
-    html = source.on_recording(str(path), None, page.request)[0]
+    page.take(source.on_recording(str(path), None, page.request))
+    html = page.values[source.facts]
     if kind == "nan":  # which its header does not tell
-        html = source.on_levels(str(path), page.request)
+        html = source.on_levels(str(path), page.session, page.request)
     assert 'role="alert"' in html and str(tmp_path) not in html
 
 
@@ -367,7 +389,8 @@ def test_an_example_is_copied_into_the_visit(worker: Any, sessions: Sessions, re
 
 
 def test_the_lists_name_the_recommended_denoiser_first_hand(page: Page) -> None:
-    model, checkpoint, about, said, *settings = page.tab.on_load("", "", "", page.request)
+    model, checkpoint, about, said, *settings, start, _ = page.tab.on_load("", "", "", page.request)
+    assert not page.tab.start.interactive and start.constructor_args["interactive"]  # nobody orders before
     assert said == "" and all("value" not in update for update in settings)
     assert model.constructor_args["value"] == "half" and checkpoint.constructor_args["value"] == "half/hybrid"
     assert [key for _, key in checkpoint.constructor_args["choices"]] == ["half/hybrid", "half/log-mag"]
@@ -377,7 +400,7 @@ def test_the_lists_name_the_recommended_denoiser_first_hand(page: Page) -> None:
 def test_an_address_restores_denoiser_and_settings(page: Page) -> None:
     page.values[page.tab.audio] = None
     address = "?denoiser=half/log-mag&strength=40&most=12&lufs=-20&format=flac&bits=24&channels=mid&nonsense=1"
-    _, checkpoint, _, said, *settings = page.tab.on_load(address, "", "", page.request)
+    _, checkpoint, _, said, *settings, _, _ = page.tab.on_load(address, "", "", page.request)
     assert checkpoint.constructor_args["value"] == "half/log-mag" and "nonsense" in said
     values = [update.get("value") for update in settings]
     assert values == [40, 12, None, "target", -20, None, "flac", 24, "mid"]
@@ -573,26 +596,30 @@ def test_a_stretch_becomes_the_noise_of_a_denoiser_that_takes_it(
     assert page.values[stretch.noise] is None and not page.values[stretch.told]
 
 
-def test_times_go_with_their_recording(page: Page) -> None:
+def test_times_go_with_their_recording(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("denoise_app.ui.clean.tab.FALLBACK", "wiener")
     tab, stretch = page.tab, page.tab.stretch
     marks = {stretch.start: "1", stretch.end: "2", stretch.noise: (1.0, 2.0)}
-    page.values |= marks | {tab.audio: "talk.wav", tab.checkpoint: "wiener"}
+    page.values |= marks | {tab.audio: "talk.wav"}
     assert "value" not in tab.on_mark(page.values | {tab.session: None})  # there is no visit yet
     page.values[tab.session] = tab.on_mark(page.values | {tab.session: tab._site.sessions.open()})
-    page.take(tab.on_recording("other.wav", page.session, ENGLISH))
+    page.take(tab.source.on_recording("other.wav", page.session, ENGLISH))
     assert [page.values[widget] for widget in marks] == ["", "", None] and not page.values[stretch.told]
-    page.take(tab.on_recording("talk.wav", page.session, ENGLISH))
+    page.take(tab.source.on_recording("talk.wav", page.session, ENGLISH))
     assert {widget: page.values[widget] for widget in marks} == marks
     assert "Noise profile: 0:01.00 – 0:02.00" in page.values[stretch.told]
+    assert "value" not in tab.on_mark(page.values | {tab.audio: None})  # a page that has just been loaded again
+    assert page.session.marks.noise == (1.0, 2.0)
     name = page.session.folder.name  # a reload brings the denoiser that makes use of it, unless a link names another
     for address, remembered, denoiser in (
         ("", "", "wiener"),
         ("", "?denoiser=half/hybrid", "wiener"),
+        ("", "?denoiser=wiener", "wiener"),
         ("?denoiser=half/hybrid", "", "half/hybrid"),
     ):
         _, checkpoint, *_ = tab.on_load(address, name, remembered, ENGLISH)
         assert checkpoint.constructor_args["value"] == denoiser
-    page.take(tab.on_recording(None, None, ENGLISH))
+    page.take(tab.source.on_recording(None, None, ENGLISH))
     assert [page.values[widget] for widget in marks] == ["", "", None]
 
 
@@ -612,7 +639,8 @@ def test_the_preview_begins_where_somebody_points(page: Page, recording: Make) -
 def test_a_reload_brings_recording_result_and_settings_back(page: Page, recording: Make, sessions: Sessions) -> None:
     path = recording("my talk.wav")
     page.values |= {page.tab.audio: str(path), page.tab.strength: 70}
-    page.take({page.tab.session: page.tab.source.on_recording(str(path), None, page.request)[1]})
+    page.take(page.tab.source.on_recording(str(path), None, page.request))
+    assert page.values[page.tab.visit] == page.session.folder.name
     page.denoise()
     name = page.session.folder.name
     back = page.tab.on_return("", name, "", ENGLISH)
@@ -656,8 +684,9 @@ def test_a_long_file_has_its_level_after_its_result(
     path = recording("talk.wav")
     page.values[page.tab.audio] = str(path)
     source = page.tab.source
-    assert source.on_levels(str(path), ENGLISH) == gr.skip()
-    assert "after denoising" in source.on_recording(str(path), None, ENGLISH)[0]
+    page.take(source.on_recording(str(path), None, ENGLISH))
+    assert "after denoising" in page.values[source.facts]
+    assert source.on_levels(str(path), page.session, ENGLISH) == gr.skip()
     page.denoise()
     facts = source.on_result(str(path), page.session, ENGLISH)
     assert "dBFS" in facts and "LUFS" in facts and "after denoising" not in facts
