@@ -74,13 +74,18 @@ class Page(gr.Blocks):
         return info
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any, **kwargs: Any) -> Any:
-        """The checked inputs; a call of `/denoise` may leave out the newest ones, as calls older than these do."""
+        """The checked inputs; a call of `/denoise` may leave out the newest ones, as calls older than these do.
+
+        A list of the page may have changed while what was chosen in it before was on its way.
+        """
         if block_fn.api_name == "denoise" and 0 < len(block_fn.inputs) - len(inputs) <= NEWEST:
             inputs = [*inputs, *(widget.value for widget in block_fn.inputs[len(inputs) :])]
         try:
             return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
-        except gr.Error:
-            raise
+        except gr.Error as error:
+            if block_fn.api_name == "denoise" or "is not in the list of choices" not in str(error):
+                raise
+            raise gr.Error(self._say.get()("error.stale-choice"), print_exception=False) from error
         except Exception as error:  # of whatever kind the checks of each widget raise
             say = self._say.get()
             raise gr.Error(say("error.bad-call"), title=say("error.title"), print_exception=False) from error

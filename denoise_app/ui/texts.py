@@ -777,6 +777,7 @@ ENGLISH: dict[str, str] = OF_OTHER_ROOMS | {
     "refused.live-fast": "The live session has ended: sound came faster than anybody can speak. Press Start again.",
     "refused.live-behind": "The live session has ended: the server could not keep up. Choose a quicker model, or let "
     "this browser do it.",
+    "error.stale-choice": "The list of denoisers was changing just then. Check what is chosen, and try again.",
     "error.bad-call": "These inputs do not match this call. Upload the recording first and send the path you get "
     "back, with every parameter that the description of the call names.",
     "error.too-few-columns": "Choose at least {fewest} denoisers to compare, and at most {most}.",
@@ -1582,6 +1583,7 @@ CHINESE: dict[str, str] = {
     "refused.live-format": "实时会话已结束：收到的数据不是 32 位样点。请再按“开始”。",
     "refused.live-fast": "实时会话已结束：声音到来的速度快过说话。请再按“开始”。",
     "refused.live-behind": "实时会话已结束：服务器跟不上。请选择更快的模型，或选择“本浏览器”。",
+    "error.stale-choice": "降噪器列表刚才正在更新。请确认所选项目后重试。",
     "error.bad-call": "发送的内容与此接口不符。请先上传录音，再发送上传后得到的路径，以及接口说明中列出的每个参数。",
     "error.bad-strength": "强度须为 {low:g} 至 {high:g} % 之间的数字。",
     "error.strength-in-percent": "强度以百分数表示，范围为 0 至 100：{given:g} 即为 {given:g} %。"

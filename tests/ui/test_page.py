@@ -326,6 +326,18 @@ def test_too_few_parameters_are_answered_in_a_sentence(server: Server, count: in
     assert said["error"] == CHINESE["error.bad-call"]
 
 
+@pytest.mark.parametrize(("language", "texts"), [("en", ENGLISH), ("zh-CN", CHINESE)])
+def test_a_choice_that_the_list_no_longer_has_is_answered_in_a_sentence(
+    server: Server, language: str, texts: dict[str, str]
+) -> None:
+    """Somebody chose another model, and its checkpoints arrived on the server's side first."""
+    chosen = next(fn for fn in server.app.blocks.fns.values() if getattr(fn.fn, "__name__", "") == "on_checkpoint")
+    body = {"fn_index": chosen._id, "data": ["half/gone"], "session_hash": "visitor"}
+    headers = {"accept-language": language}
+    answer = httpx.post(f"{server.url}gradio_api/run/predict", json=body, headers=headers)
+    assert answer.json()["error"] == texts["error.stale-choice"]
+
+
 def answered(server: Server, data: list[object], headers: dict[str, str] | None = None) -> dict[str, Any]:
     """What the server says to a call that it refuses."""
     call = httpx.post(f"{server.url}gradio_api/call/denoise", json={"data": data}, headers=headers)
