@@ -38,12 +38,17 @@ def read(path: Path) -> Board:
         LeaderboardError: it is not one, or of a format that this version does not know.
     """
     try:
-        board = json.loads(path.read_text(encoding="utf-8"))
+        board = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_score)
     except (OSError, ValueError) as error:
         raise LeaderboardError(f"{path} is no leaderboard: {error}") from error
     if not isinstance(board, dict) or board.get("format_version") != FORMAT_VERSION:
         raise LeaderboardError(f"{path} is no leaderboard of format {FORMAT_VERSION}; make it anew with `evaluate`")
     return board
+
+
+def _no_score(constant: str) -> None:
+    """Refuses NaN and infinities, which are no JSON, and which no figure can show."""
+    raise ValueError(f"{constant} is no score")
 
 
 def write(path: Path, board: Board) -> None:

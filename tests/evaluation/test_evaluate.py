@@ -407,7 +407,9 @@ def test_scores_on_other_pairs_are_not_mixed_in(board: Board, folders: tuple[Pat
         board("wiener")
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format_version": 99}', "\0"])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"format_version": 99}', "\0", '{"format_version": 2, "rows": [NaN]}']
+)
 def test_a_file_that_is_no_leaderboard_is_refused(board: Board, tmp_path: Path, text: str) -> None:
     (tmp_path / "board.json").write_text(text)
     with pytest.raises(LeaderboardError, match="no leaderboard"):
