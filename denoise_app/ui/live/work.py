@@ -44,7 +44,7 @@ def causal(offers: Offers) -> list[Entry]:
 def recommended(offers: Offers, known: Sequence[Entry]) -> str:
     """The key of the one to begin with."""
     keys = [offer.key for offer in known]
-    best = offers.recommended("live").key if any(offer.kind == "neural" for offer in known) else ""
+    best = offers.recommended("live").key
     return best if best in keys else next(iter(keys), "")
 
 

@@ -56,6 +56,13 @@ def test_the_best_for_live_use_comes_first(real: Worker) -> None:
     assert {"cnn", "transformer"}.isdisjoint(offer.model for offer in offers)
 
 
+def test_without_weights_live_use_begins_with_what_the_other_tabs_recommend(
+    real: Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DENOISE_WEIGHTS", str(tmp_path))
+    assert work.recommended(real.offers, work.causal(real.offers)) == real.offers.recommended().key == "mmse-lsa"
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_names_are_escaped_and_the_script_finds_its_sentences(language: str) -> None:
     say = Say(language)
