@@ -103,39 +103,37 @@ class Source:
         return {self.facts: _first_facts(say, path), self._session: session} | self._also(say, path, session)
 
     def on_levels(self, path: str | None, session: Session[Any] | None, request: gr.Request) -> Any:
-        """The facts again, with peak and loudness, where those do not take long and it still is the recording."""
+        """The facts again, with peak and loudness, where those do not take long; nothing for one that has gone."""
+        if not path or session is None:
+            return gr.skip()
+        say, asked = say_for(request), Path(path)
 
-        def check() -> None:
-            if not path or session is None or session.recording != Path(path):
-                raise Cancelled
+        def is_there() -> bool:
+            return session.recording == asked
 
         try:
-            check()
-            told = self._measured_facts(say_for(request), Path(path or ""), check)
-            check()
+            told = self._measured(say, asked, is_there) if is_there() else gr.skip()
         except Cancelled:
             return gr.skip()
-        return told
-
-    def _measured_facts(self, say: Say, path: Path, check: Callable[[], None]) -> Any:
-        try:
-            info = files.probe(path)
-            if info.seconds > MEASURED_AT_ONCE_SECONDS:
-                return gr.skip()
-            with self._site.worker.at_work() as turn:
-
-                def between() -> None:
-                    turn.hand_on()
-                    check()
-
-                found_levels = levels(path, between)
-            facts = recording.facts(say, info, found_levels, "", path.name)
-            found = self._site.worker.score(excerpts.mono(path, info), info.sample_rate, ["snr_estimated"])
-            return facts + recording.already_clean(say, found["snr_estimated"])
-        except Cancelled:
-            raise
         except Exception as error:
-            return alert(explained(say, error), say("error.title-file"))
+            told = alert(explained(say, error), say("error.title-file"))
+        return told if is_there() else gr.skip()
+
+    def _measured(self, say: Say, path: Path, is_there: Callable[[], bool]) -> Any:
+        info = files.probe(path)
+        if info.seconds > MEASURED_AT_ONCE_SECONDS:
+            return gr.skip()
+        with self._site.worker.at_work() as turn:
+
+            def between() -> None:
+                turn.hand_on()
+                if not is_there():
+                    raise Cancelled
+
+            found_levels = levels(path, between)
+        facts = recording.facts(say, info, found_levels, "", path.name)
+        found = self._site.worker.score(excerpts.mono(path, info), info.sample_rate, ["snr_estimated"])
+        return facts + recording.already_clean(say, found["snr_estimated"])
 
     def on_result(self, path: str | None, session: Session[Any] | None, request: gr.Request) -> Any:
         """The facts of a long recording with peak and loudness, which were measured on the way to its result."""
