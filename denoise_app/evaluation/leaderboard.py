@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def read(path: Path) -> Board:
         LeaderboardError: it is not one, or of a format that this version does not know.
     """
     try:
-        board = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_score)
+        board = json.loads(path.read_text(encoding="utf-8"), parse_constant=_finite, parse_float=_finite)
     except (OSError, ValueError) as error:
         raise LeaderboardError(f"{path} is no leaderboard: {error}") from error
     if not isinstance(board, dict) or board.get("format_version") != FORMAT_VERSION:
@@ -46,9 +47,11 @@ def read(path: Path) -> Board:
     return board
 
 
-def _no_score(constant: str) -> None:
-    """Refuses NaN and infinities, which are no JSON, and which no figure can show."""
-    raise ValueError(f"{constant} is no score")
+def _finite(text: str) -> float:
+    """A number of the file; no NaN and no infinity, which no figure can show."""
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"{text} is no score")
+    return value
 
 
 def write(path: Path, board: Board) -> None:

@@ -64,6 +64,27 @@ def test_a_reload_brings_recording_and_result_back(visit: base.Visit, talk: Path
     visit.page.wait_for_function("!document.querySelector('#denoise').disabled")
 
 
+def test_orders_wait_for_the_lists_and_do_without_those_that_never_come(
+    browser: Any, served: Served, talk: Path
+) -> None:
+    visit = base.Visit(browser)
+    held: list[Any] = []
+    visit.page.route(re.compile("gradio_api/run/predict"), lambda route: held.append(route))
+    visit.open(served.url)
+    visit.page.wait_for_timeout(500)
+    assert held
+    assert all(visit.page.locator(button).is_disabled() for button in ("#denoise", "#stretch-denoise"))
+    for route in held[:]:
+        route.fulfill(status=502)
+    visit.page.unroute_all()
+    visit.page.wait_for_function("!document.querySelector('#denoise').disabled")
+    visit.page.locator("#recording input[type=file]").set_input_files(talk)
+    visit.page.wait_for_function("document.querySelector('#facts')?.innerText.includes('LUFS')")
+    visit.page.locator("#denoise").click()
+    wait_for_result(visit)
+    visit.close()
+
+
 def leaves(visit: base.Visit) -> bool:
     """Whether the page lets itself be reloaded without a question; where it asks, it stays."""
     answers: list[str] = []

@@ -408,7 +408,11 @@ def test_scores_on_other_pairs_are_not_mixed_in(board: Board, folders: tuple[Pat
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"format_version": 99}', "\0", '{"format_version": 2, "rows": [NaN]}']
+    "text",
+    [
+        *("", "[]", "{}", '{"format_version": 99}', "\0"),
+        *(f'{{"format_version": 2, "rows": [{number}]}}' for number in ("NaN", "-Infinity", "1e999")),
+    ],
 )
 def test_a_file_that_is_no_leaderboard_is_refused(board: Board, tmp_path: Path, text: str) -> None:
     (tmp_path / "board.json").write_text(text)

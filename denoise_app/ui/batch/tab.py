@@ -146,7 +146,7 @@ class BatchTab:
                 words("batch.start"),
                 variant="primary",
                 size="lg",
-                interactive=False,  # until `on_load` has chosen a denoiser
+                interactive=False,  # until a denoiser is chosen
                 elem_id="batch-start",
             )
 
@@ -168,7 +168,7 @@ class BatchTab:
     # -------------------------------------------------------------------------------------------------- wiring
 
     def _wire(self, page: gr.Blocks) -> None:
-        page.load(self.on_load, None, [self.offer, self.start], **AT_ONCE)
+        self.orders.open_after(page.load(self.on_load, None, self.offer, **AT_ONCE))
         shown = [self.empty, self.heading, self.table, self.downloads]
         page.load(
             self.on_return,
@@ -194,11 +194,11 @@ class BatchTab:
 
     # ------------------------------------------------------------------------------------------------------ choices
 
-    def on_load(self, request: gr.Request) -> tuple[Any, Any]:
-        """The list of denoisers, the recommended one chosen; from then on it can be used."""
+    def on_load(self, request: gr.Request) -> Any:
+        """The list of denoisers, the recommended one chosen."""
         say = say_for(request)
         choices = [(name(say, offer), offer.key) for offer in self._offers.all()]
-        return gr.Dropdown(choices=choices, value=self._offers.recommended().key), gr.Button(interactive=True)
+        return gr.Dropdown(choices=choices, value=self._offers.recommended().key)
 
     def on_files(self, files: list[str] | None, request: gr.Request) -> str:
         """How many files were uploaded, and how large they are."""
@@ -214,7 +214,7 @@ class BatchTab:
         if session is None or session.result is None:
             if session is not None:
                 self._visits.leave(session)
-            return {self.session: None}
+            return {self.session: gr.skip()}
         say, made = say_for(request), session.result
         left = html.unfinished(made)
         said = hint(say("batch.interrupted", left=left)) if left and not session.busy else ""
@@ -228,7 +228,8 @@ class BatchTab:
         session: Session[Batch] = given[self.session]
 
         def carry_out(job: Job) -> Iterator[Updates]:
-            offer = self._offers.find(given[self.offer])
+            chosen = given[self.offer]
+            offer = self._offers.find(chosen) if chosen else self._offers.recommended()  # the list could not be loaded
             made = self._batch(say, session, given)
             yield {self.token: self._visits.token(session), self.player: None, self.playing: ""}
             told = 0.0

@@ -194,9 +194,8 @@ class BenchTab:
         self.mode.change(self.on_mode, self.mode, [self.mixing, self.pairing, self.sweeping], **AT_ONCE)
         self.kind.change(lambda kind: gr.Column(visible=kind == FILE), self.kind, self.uploading, **AT_ONCE)
         for button, path in zip(self.examples, self._speech, strict=True):
-            button.click(
-                example_handler(self._site.sessions, path), self.session, [self.clean, self.session], **AT_ONCE
-            )
+            example = example_handler(self._site.sessions, self.session, path)
+            button.click(example, self.session, [self.clean, self.session], **AT_ONCE)
 
         asked = {
             *(self.session, self.mode, self.clean, self.kind, self.noise, self.snr, self.seed),

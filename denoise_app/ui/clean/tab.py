@@ -24,7 +24,7 @@ from denoise_app.ui.parts.orders import AT_ONCE, QUIET, WORK, Given, Orders, Upd
 from denoise_app.ui.parts.player import Version, build_player, player_value
 from denoise_app.ui.parts.problems import Unready, explained
 from denoise_app.ui.parts.scripts import THEME
-from denoise_app.ui.parts.site import Site
+from denoise_app.ui.parts.site import Site, page_of
 from denoise_app.ui.parts.sounds import Sound
 from denoise_app.ui.parts.source import Source
 from denoise_app.ui.texts import LANGUAGES, Say
@@ -65,7 +65,7 @@ class CleanTab:
                         site.words("run.denoise"),
                         variant="primary",
                         size="lg",
-                        interactive=False,  # until `on_load` has chosen a denoiser
+                        interactive=False,  # until a denoiser is chosen
                         elem_id="denoise",
                     )
             with gr.Column(elem_id="outcome", elem_classes=["outcome"], min_width=300):
@@ -203,7 +203,7 @@ class CleanTab:
         choice = [self.model, self.checkpoint, self.about]
         restored = [*choice, self.said, *self._settings_inputs, self.channels]
         kept = [self.address, self.visit, self.remembered]
-        page.load(self.on_load, kept, [*restored, *self.orders.starts], js=KEPT, **AT_ONCE)
+        self.orders.open_after(page.load(self.on_load, kept, restored, js=KEPT, **AT_ONCE))
         page.load(None, None, self.theme, js=f"() => {THEME}", api_visibility="private")
         chosen: list[Any] = [
             self.model.input(self.on_model, self.model, choice, **AT_ONCE),
@@ -266,7 +266,7 @@ class CleanTab:
     # ---------------------------------------------------------------------------------------- choosing a denoiser
 
     def on_load(self, address: str, visit: str, remembered: str, request: gr.Request) -> tuple[Any, ...]:
-        """The best denoiser and the usual settings, or others; from then on they can be used.
+        """The best denoiser and the usual settings, or others.
 
         Args:
             address: The page's query: settings that it asks for go before all others.
@@ -282,20 +282,20 @@ class CleanTab:
         chosen = self._offers.recommended()
         try:
             chosen = self._offers.find(wanted.denoiser) if wanted.denoiser else chosen
-            chosen = chosen if asked else self._for_profile(before, chosen)
+            chosen = chosen if asked else self._for_profile(before, chosen, link.parse(remembered).denoiser)
         except Exception as error:
             problems += [explained(say, error)] if asked else []  # what is only remembered may be gone
         values = wanted.values | ({"loudness": "target"} if "lufs" in wanted.values else {})
         widgets = [gr.update(value=values[name]) if name in values else gr.update() for name in USUAL]
-        told = alert(" ".join(problems)) if problems else ""
-        return *self._choose(say, chosen), told, *widgets, *(gr.Button(interactive=True) for _ in self.orders.starts)
+        return *self._choose(say, chosen), alert(" ".join(problems)) if problems else "", *widgets
 
-    def _for_profile(self, before: Session[Any] | None, chosen: Entry) -> Entry:
+    def _for_profile(self, before: Session[Any] | None, chosen: Entry, remembered: str | None) -> Entry:
         """What is chosen, or what makes use of the noise profile that comes back, where that makes none."""
         marks = before.marks if before else None
         if not isinstance(marks, Marks) or not marks.noise or chosen.model in takes_profile():
             return chosen
-        return self._offers.recommended(FALLBACK)
+        used = remembered if remembered in takes_profile() else FALLBACK
+        return self._offers.recommended(used)
 
     def on_reset(self, request: gr.Request) -> tuple[Any, ...]:
         """The best denoiser and the usual settings."""
@@ -303,7 +303,7 @@ class CleanTab:
 
     def on_return(self, address: str, visit: str, remembered: str, request: gr.Request) -> Updates:
         """The recording and the result that were there before a reload, as long as the server keeps them."""
-        session = self._site.sessions.resume(visit)
+        session = self._site.sessions.resume(visit, page_of(request, self.session))
         if session is None:
             return {self.session: gr.skip()}
         updates: Updates = {self.session: session}
@@ -415,9 +415,9 @@ class CleanTab:
 
         With them goes the name by which the page finds its visit again after a reload.
         """
-        marks = session.marks
-        known = marks if isinstance(marks, Marks) and marks.recording == path else Marks(path or "")
-        return self.stretch.marked(say, known) | {self.visit: session.folder.name}
+        if not isinstance(session.marks, Marks) or session.marks.recording != path:
+            session.marks = Marks(path or "")
+        return self.stretch.marked(say, session.marks) | {self.visit: session.folder.name}
 
     def on_mark(self, given: Given) -> Any:
         """Keeps what is pointed at, for a reload; a page that has just been loaded points at nothing yet."""
@@ -573,7 +573,8 @@ class CleanTab:
             raise Unready(say("error.no-recording"))
         if not Path(path).is_file():
             raise Unready(say("error.gone"))
-        offer = self._offers.find(given[self.checkpoint])
+        chosen = given[self.checkpoint]
+        offer = self._offers.find(chosen) if chosen else self._offers.recommended()  # the lists could not be loaded
         settings, channels = self._settings(given), treatment(given[self.channels])
         selection, preview_at = Selection(noise_profile=given[self.stretch.noise]), self.stretch.first(given)
         return Order(session.adopt(Path(path)), offer, channels, settings, None, selection, preview_at)

@@ -19,12 +19,15 @@ from .markup import alert, finished, working
 from .numbers import duration
 from .problems import explained
 from .scripts import scroll_to
+from .site import page_of
 
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 WORK: dict[str, Any] = {"concurrency_id": "work"}
 """For handlers that compute: they are orders, of which a client may have so many; the worker gives them their turns."""
 AT_ONCE: dict[str, Any] = QUIET | {"queue": False}
 """For handlers that compute nothing: they are no orders, and answered however many of those wait."""
+
+READY = '(...buttons) => buttons.map(() => ({ interactive: true, __type__: "update" }))'
 
 Given = dict[Any, Any]
 Updates = dict[Any, Any]
@@ -91,10 +94,15 @@ class Orders:
         run.failure(self.on_refused, self.session, self.told, queue=False, **QUIET)
         return run
 
+    def open_after(self, loaded: Any) -> None:
+        """Lets buttons that begin without effect give orders, once an event has chosen a denoiser or failed to."""
+        for then in (loaded.success, loaded.failure):  # `then` of Gradio 6.31 leaves failures out
+            then(None, self.starts, self.starts, js=READY, api_visibility="private")
+
     def on_press(self, session: Session[Any] | None, request: gr.Request) -> tuple[Any, ...]:
         """Takes the order at once, for there may be others whose turn comes first; from now on it can be cancelled."""
         say = say_for(request)
-        session = session or self._sessions.open()
+        session = session or self._sessions.open(page_of(request, self.session))
         session.begin()
         return session, working(say, say("run.waiting"), None), *self._buttons(busy=True)
 

@@ -57,3 +57,9 @@ class Site:
     def visit(self) -> gr.State:
         """The state of a tab that holds a visit, which ends some time after its last use."""
         return gr.State(None, time_to_live=60 * self.minutes, delete_callback=self.sessions.close)
+
+
+def page_of(request: gr.Request, visit: gr.State) -> tuple[str, int] | None:
+    """What the handlers of one tab on one page have in common, so that they open one visit; None for no page."""
+    page = getattr(request, "session_hash", None)
+    return (page, visit._id) if page else None

@@ -21,7 +21,7 @@ from .language import say_for
 from .markup import alert, heading, hint
 from .orders import AT_ONCE, QUIET, Updates
 from .problems import explained
-from .site import Site
+from .site import Site, page_of
 
 MEASURED_AT_ONCE_SECONDS = 600.0  # peak and loudness of longer recordings come with the result
 
@@ -92,13 +92,13 @@ class Source:
         # "multiple": else the browser asks for no levels while those of the recording before are measured
         seen.then(self.on_levels, given, self.facts, trigger_mode="multiple", **QUIET)
         for button, path in zip(self.examples, self._site.examples.recordings, strict=False):
-            example = example_handler(self._site.sessions, path)
+            example = example_handler(self._site.sessions, self._session, path)
             button.click(example, self._session, [self.audio, self._session], **AT_ONCE)
 
     def on_recording(self, path: str | None, session: Session[Any] | None, request: gr.Request) -> Updates:
         """The facts of a recording, or what is wrong with it; it stays where it is either way."""
         say = say_for(request)
-        session = session or self._site.sessions.open()
+        session = session or self._site.sessions.open(page_of(request, self._session))
         session.recording = Path(path) if path else None
         return {self.facts: _first_facts(say, path), self._session: session} | self._also(say, path, session)
 
@@ -168,11 +168,11 @@ def levels(path: Path, between: Callable[[], None] = lambda: None) -> Levels:
     return meter.levels()
 
 
-def example_handler(sessions: Sessions, path: Path) -> Callable[[Session | None], tuple[str, Session[Any]]]:
+def example_handler(sessions: Sessions, visit: gr.State, path: Path) -> Callable[..., tuple[str, Session[Any]]]:
     """A handler that puts an example into the visit, as if it had been uploaded."""
 
-    def on_example(session: Session[Any] | None) -> tuple[str, Session[Any]]:
-        session = session or sessions.open()
+    def on_example(session: Session[Any] | None, request: gr.Request) -> tuple[str, Session[Any]]:
+        session = session or sessions.open(page_of(request, visit))
         return str(session.adopt(path)), session
 
     return on_example

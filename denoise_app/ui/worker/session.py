@@ -171,26 +171,40 @@ class Sessions:
         self._on_close = on_close
         self._newest: dict[str, Session[Any]] = {}  # by the name of the folder, which nobody can guess
         self._pages: Counter[str] = Counter()  # that have a folder open
+        self._by_page: dict[object, Session[Any]] = {}
         self._lock = threading.Lock()
 
-    def open(self) -> Session[Any]:
-        """A new visit."""
+    def open(self, page: object = None) -> Session[Any]:
+        """A new visit.
+
+        Args:
+            page: Where it is opened: handlers of one page that begin at once, and know of none, get the same one.
+        """
+        with self._lock:
+            session = self._by_page.get(page)
+            return session or self._opened(Session(self._folder()), page)
+
+    def _folder(self) -> Path:
         folder = self.root / secrets.token_urlsafe(16)
         folder.mkdir(parents=True)
-        return self._opened(Session(folder))
+        return folder
 
     def find(self, name: str) -> Session[Any] | None:
         """The visit whose folder has this name; None where it has ended."""
         return self._newest.get(name)
 
-    def resume(self, name: str) -> Session[Any] | None:
-        """A visit once more, as after a reload of its page; its files stay until both have ended. None for no visit."""
+    def resume(self, name: str, page: object = None) -> Session[Any] | None:
+        """A visit once more, as after a reload of its page; its files stay until both have ended.
+
+        Returns:
+            None for no visit, and where the page has opened another meanwhile.
+        """
         former = self.find(name)
-        if former is None:
-            return None
-        return self._opened(
-            Session(former.folder, result=former.result, recording=former.recording, marks=former.marks)
-        )
+        with self._lock:
+            if former is None or page in self._by_page:
+                return None
+            again = Session(former.folder, result=former.result, recording=former.recording, marks=former.marks)
+            return self._opened(again, page)
 
     def close(self, session: Session[Any] | None) -> None:
         """Stops what a visit has under way, and deletes its files where no other page has them open."""
@@ -199,6 +213,7 @@ class Sessions:
         session.stop()
         name = session.folder.name
         with self._lock:
+            self._by_page = {page: other for page, other in self._by_page.items() if other is not session}
             self._pages[name] -= 1
             if self._pages[name] > 0:
                 return
@@ -207,8 +222,9 @@ class Sessions:
         self._on_close(session.folder)
         shutil.rmtree(session.folder, ignore_errors=True)
 
-    def _opened(self, session: Session[Any]) -> Session[Any]:
-        with self._lock:
-            self._newest[session.folder.name] = session
-            self._pages[session.folder.name] += 1
+    def _opened(self, session: Session[Any], page: object) -> Session[Any]:
+        self._newest[session.folder.name] = session
+        self._pages[session.folder.name] += 1
+        if page is not None:
+            self._by_page[page] = session
         return session

@@ -383,14 +383,13 @@ def test_a_bad_recording_is_told_when_it_is_chosen(page: Page, tmp_path: Path, k
 def test_an_example_is_copied_into_the_visit(worker: Any, sessions: Sessions, recording: Make) -> None:
     example = recording("english-fan.wav")
     page = Page(worker, sessions, (example,))
-    path, session = example_handler(sessions, example)(None)
+    path, session = example_handler(sessions, page.tab.session, example)(None, ENGLISH)
     assert Path(path).parent.parent == session.folder and Path(path).read_bytes() == example.read_bytes()
     assert len(page.tab.source.examples) == 1
 
 
 def test_the_lists_name_the_recommended_denoiser_first_hand(page: Page) -> None:
-    model, checkpoint, about, said, *settings, start, _ = page.tab.on_load("", "", "", page.request)
-    assert not page.tab.start.interactive and start.constructor_args["interactive"]  # nobody orders before
+    model, checkpoint, about, said, *settings = page.tab.on_load("", "", "", page.request)
     assert said == "" and all("value" not in update for update in settings)
     assert model.constructor_args["value"] == "half" and checkpoint.constructor_args["value"] == "half/hybrid"
     assert [key for _, key in checkpoint.constructor_args["choices"]] == ["half/hybrid", "half/log-mag"]
@@ -400,7 +399,7 @@ def test_the_lists_name_the_recommended_denoiser_first_hand(page: Page) -> None:
 def test_an_address_restores_denoiser_and_settings(page: Page) -> None:
     page.values[page.tab.audio] = None
     address = "?denoiser=half/log-mag&strength=40&most=12&lufs=-20&format=flac&bits=24&channels=mid&nonsense=1"
-    _, checkpoint, _, said, *settings, _, _ = page.tab.on_load(address, "", "", page.request)
+    _, checkpoint, _, said, *settings = page.tab.on_load(address, "", "", page.request)
     assert checkpoint.constructor_args["value"] == "half/log-mag" and "nonsense" in said
     values = [update.get("value") for update in settings]
     assert values == [40, 12, None, "target", -20, None, "flac", 24, "mid"]
@@ -603,8 +602,7 @@ def test_times_go_with_their_recording(page: Page, monkeypatch: pytest.MonkeyPat
     page.values |= marks | {tab.audio: "talk.wav"}
     assert "value" not in tab.on_mark(page.values | {tab.session: None})  # there is no visit yet
     page.values[tab.session] = tab.on_mark(page.values | {tab.session: tab._site.sessions.open()})
-    page.take(tab.source.on_recording("other.wav", page.session, ENGLISH))
-    assert [page.values[widget] for widget in marks] == ["", "", None] and not page.values[stretch.told]
+    page.values |= dict.fromkeys(marks)
     page.take(tab.source.on_recording("talk.wav", page.session, ENGLISH))
     assert {widget: page.values[widget] for widget in marks} == marks
     assert "Noise profile: 0:01.00 – 0:02.00" in page.values[stretch.told]
@@ -619,8 +617,11 @@ def test_times_go_with_their_recording(page: Page, monkeypatch: pytest.MonkeyPat
     ):
         _, checkpoint, *_ = tab.on_load(address, name, remembered, ENGLISH)
         assert checkpoint.constructor_args["value"] == denoiser
-    page.take(tab.source.on_recording(None, None, ENGLISH))
-    assert [page.values[widget] for widget in marks] == ["", "", None]
+    for path in ("other.wav", None, "talk.wav"):
+        page.take(tab.source.on_recording(path, page.session, ENGLISH))
+        assert [page.values[widget] for widget in marks] == ["", "", None] and not page.values[stretch.told]
+        _, checkpoint, *_ = tab.on_load("", name, "", ENGLISH)  # no profile comes back, nor what was chosen for it
+        assert checkpoint.constructor_args["value"] == "half/hybrid"
 
 
 @pytest.mark.slow

@@ -33,6 +33,19 @@ def test_closing_a_visit_stops_its_work_and_deletes_only_its_files(tmp_path: Pat
     sessions.close(None)
 
 
+def test_handlers_of_one_page_that_begin_at_once_open_one_visit(sessions: Sessions) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        opened = list(pool.map(lambda _: sessions.open(("page", 1)), range(8)))
+    assert all(session is opened[0] for session in opened)
+    others = [sessions.open(("page", 2)), sessions.open(("other", 1)), sessions.open(), sessions.open()]
+    assert len({id(session) for session in (opened[0], *others)}) == 5
+    assert sessions.resume(others[0].folder.name, ("page", 1)) is None  # it has begun anew meanwhile
+    again = sessions.resume(others[0].folder.name, ("page", 3))
+    assert again is not None and again is sessions.open(("page", 3))
+    sessions.close(opened[0])
+    assert sessions.open(("page", 1)) is not opened[0]
+
+
 def test_an_adopted_file_outlives_the_upload(session: Session, tmp_path: Path) -> None:
     uploaded = tmp_path / "my talk.wav"
     uploaded.write_bytes(b"sound")
