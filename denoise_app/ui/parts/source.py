@@ -10,8 +10,8 @@ from typing import Any
 import gradio as gr
 
 from denoise_app.audio import files
-from denoise_app.inference.engine import Cancelled
 from denoise_app.inference.sources import LevelMeter, Levels
+from denoise_app.serve.turns import Gone
 from denoise_app.ui import static
 from denoise_app.ui.texts import Say
 from denoise_app.ui.worker.session import Session, Sessions
@@ -108,27 +108,27 @@ class Source:
             return gr.skip()
         say, asked = say_for(request), Path(path)
 
-        def is_there() -> bool:
-            return session.recording == asked
+        def gone() -> bool:
+            return session.recording != asked
 
         try:
-            told = self._measured(say, asked, is_there) if is_there() else gr.skip()
-        except Cancelled:
+            told = gr.skip() if gone() else self._measured(say, asked, gone)
+        except Gone:
             return gr.skip()
         except Exception as error:
             told = alert(explained(say, error), say("error.title-file"))
-        return told if is_there() else gr.skip()
+        return gr.skip() if gone() else told
 
-    def _measured(self, say: Say, path: Path, is_there: Callable[[], bool]) -> Any:
+    def _measured(self, say: Say, path: Path, gone: Callable[[], bool]) -> Any:
         info = files.probe(path)
         if info.seconds > MEASURED_AT_ONCE_SECONDS:
             return gr.skip()
-        with self._site.worker.at_work() as turn:
+        with self._site.worker.at_work(gone=gone) as turn:
 
             def between() -> None:
                 turn.hand_on()
-                if not is_there():
-                    raise Cancelled
+                if gone():
+                    raise Gone
 
             found_levels = levels(path, between)
         facts = recording.facts(say, info, found_levels, "", path.name)
