@@ -228,8 +228,7 @@ class BatchTab:
         session: Session[Batch] = given[self.session]
 
         def carry_out(job: Job) -> Iterator[Updates]:
-            chosen = given[self.offer]
-            offer = self._offers.find(chosen) if chosen else self._offers.recommended()  # the list could not be loaded
+            offer = self._offers.ordered(given[self.offer])
             made = self._batch(say, session, given)
             yield {self.token: self._visits.token(session), self.player: None, self.playing: ""}
             told = 0.0

@@ -573,8 +573,7 @@ class CleanTab:
             raise Unready(say("error.no-recording"))
         if not Path(path).is_file():
             raise Unready(say("error.gone"))
-        chosen = given[self.checkpoint]
-        offer = self._offers.find(chosen) if chosen else self._offers.recommended()  # the lists could not be loaded
+        offer = self._offers.ordered(given[self.checkpoint])
         settings, channels = self._settings(given), treatment(given[self.channels])
         selection, preview_at = Selection(noise_profile=given[self.stretch.noise]), self.stretch.first(given)
         return Order(session.adopt(Path(path)), offer, channels, settings, None, selection, preview_at)

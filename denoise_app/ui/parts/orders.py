@@ -18,7 +18,7 @@ from .language import Words, say_for
 from .markup import alert, finished, working
 from .numbers import duration
 from .problems import explained
-from .scripts import scroll_to
+from .scripts import READY, scroll_to
 from .site import page_of
 
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
@@ -26,8 +26,6 @@ WORK: dict[str, Any] = {"concurrency_id": "work"}
 """For handlers that compute: they are orders, of which a client may have so many; the worker gives them their turns."""
 AT_ONCE: dict[str, Any] = QUIET | {"queue": False}
 """For handlers that compute nothing: they are no orders, and answered however many of those wait."""
-
-READY = '(...buttons) => buttons.map(() => ({ interactive: true, __type__: "update" }))'
 
 Given = dict[Any, Any]
 Updates = dict[Any, Any]

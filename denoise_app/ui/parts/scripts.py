@@ -10,9 +10,10 @@ THEME = "document.body.classList.contains('dark') ? 'dark' : 'light'"
 SORTABLE = static.text("sortable.js")
 """For a gr.HTML whose tables can be sorted, see there."""
 
+READY = '(...buttons) => buttons.map(() => ({ interactive: true, __type__: "update" }))'
+"""Lets buttons be pressed, which are its inputs and its outputs."""
 
 TO_TOP = "(...given) => { scrollTo(0, 0); return given; }"
-
 
 TO_BLIND = """() => {
   document.querySelector("#compare-start").click();

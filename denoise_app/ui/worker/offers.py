@@ -46,6 +46,10 @@ class Offers:
             return found[key]
         raise CheckpointError.of("no-such-model", model=key, known=", ".join(found))
 
+    def ordered(self, key: str | None) -> Entry:
+        """The denoiser of a key; the recommended one for none, as where a page could not load its lists."""
+        return self.find(key) if key else self.recommended()
+
     def recommended(self, model: str | None = None, loss: str | None = None) -> Entry:
         """The best of a model, or its checkpoint of this loss; the best of all where neither is named.
 

@@ -199,8 +199,8 @@ class Sessions:
         Returns:
             None for no visit, and where the page has opened another meanwhile.
         """
-        former = self.find(name)
         with self._lock:
+            former = self.find(name)
             if former is None or page in self._by_page:
                 return None
             again = Session(former.folder, result=former.result, recording=former.recording, marks=former.marks)

@@ -103,6 +103,14 @@ def test_a_bad_file_is_a_row_and_stops_no_other(page: Page, recording: Make, bad
     assert "Left out, since they are no sound files: .txt 1." in text(page.values[page.tab.heading])
 
 
+def test_without_its_list_a_batch_takes_what_is_recommended(page: Page, recording: Make) -> None:
+    page.choose(recording("a.wav", seconds=1.0))
+    page.values[page.tab.offer] = None
+    page.run()
+    assert "1 done · 0 failed" in text(page.values[page.tab.heading])
+    assert page.tab._offers.loaded == [page.tab._offers.recommended().key]
+
+
 def test_results_come_in_a_zip_with_a_table(page: Page, recording: Make, bad: Path) -> None:
     page.choose(recording("a.wav", seconds=1.0), bad, recording("=1.flac"))
     page.run()

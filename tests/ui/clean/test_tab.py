@@ -380,6 +380,16 @@ def test_a_bad_recording_is_told_when_it_is_chosen(page: Page, tmp_path: Path, k
     assert 'role="alert"' in html and str(tmp_path) not in html
 
 
+@pytest.mark.parametrize("chosen", [None, ""])
+def test_without_its_lists_a_page_orders_what_is_recommended(page: Page, recording: Make, chosen: str | None) -> None:
+    page.values |= {page.tab.audio: str(recording()), page.tab.checkpoint: chosen}
+    page.denoise()
+    assert page.session.result.order.offer == page.tab._offers.recommended()
+    page.values[page.tab.checkpoint] = "half/gone"
+    page.denoise()
+    assert 'role="alert"' in page.said and "half/gone" in page.said
+
+
 def test_an_example_is_copied_into_the_visit(worker: Any, sessions: Sessions, recording: Make) -> None:
     example = recording("english-fan.wav")
     page = Page(worker, sessions, (example,))
